@@ -1,0 +1,770 @@
+"""EFSNet's blocks as Keras layers, in the paper's order.
+
+All feature maps are channels-last. Convolutions have no bias but those in the two
+heads; every norm is a batch normalization; every PReLU has one slope.
+
+Reference: X. Hu and H. Wang, "Efficient Fast Semantic Segmentation Using Continuous
+Shuffle Dilated Convolutions", IEEE Access 8, 2020; its ENet initial block (Paszke et
+al. 2016), FSSNet downsampling and factorized blocks (Zhang et al. 2018) and ShuffleNet
+units (Zhang et al. 2018).
+"""
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_efsnet import kernels
+
+REDUCTION = 4
+"""Bottlenecks work on 1/REDUCTION of their output channels (the paper's r)."""
+
+register = keras.saving.register_keras_serializable(package="keras_efsnet")
+
+
+@register
+class SlopeRange(keras.constraints.Constraint):
+    """Keeps a PReLU slope in [minimum, maximum] after every update.
+
+    Slopes near 0 or negative cannot be turned into an int8 leaky ReLU; up to 1, a
+    one-slope PReLU is `maximum(x, slope * x)`.
+    """
+
+    def __init__(self, minimum: float = 0.02, maximum: float = 1.0) -> None:
+        self.minimum = minimum
+        self.maximum = maximum
+
+    def __call__(self, w):
+        return ops.clip(w, self.minimum, self.maximum)
+
+    def get_config(self) -> dict[str, Any]:
+        return {"minimum": self.minimum, "maximum": self.maximum}
+
+
+@register
+class SharedPReLU(keras.layers.Layer):
+    """PReLU with one trainable slope for the whole feature map.
+
+    Input shape: any. Output shape: the input's.
+
+    Reference: He et al. 2015, "Delving Deep into Rectifiers" (channel-shared variant).
+    """
+
+    def build(self, input_shape):
+        self.slope = self.add_weight(
+            name="slope", shape=(), initializer=_slope_start, constraint=SlopeRange()
+        )
+
+    def call(self, inputs):
+        return kernels.prelu(inputs, self.slope)
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+
+def _slope_start(shape, dtype=None):
+    return ops.full(shape, 0.25, dtype=dtype)
+
+
+@register
+class ChannelShuffle(keras.layers.Layer):
+    """Interleaves the channels of `groups` groups, so that the next one mixes them.
+
+    Channel `g * n + i` (i-th of group g, n channels a group) moves to `i * groups + g`.
+
+    Args:
+        groups: number of groups the channels came from.
+
+    Input shape: `(batch, height, width, channels)`, channels a multiple of `groups`.
+    Output shape: the input's.
+
+    Reference: Zhang et al. 2018, "ShuffleNet", section 3.1.
+    """
+
+    def __init__(self, groups: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.groups = groups
+
+    def build(self, input_shape):
+        _require_divisible("channels", input_shape[-1], self.groups)
+        order = np.arange(input_shape[-1]).reshape(self.groups, -1).T.ravel()
+        self.order = order.astype("int32")
+
+    def call(self, inputs):
+        return ops.take(inputs, self.order, axis=-1)
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "groups": self.groups}
+
+
+@register
+class GroupedPointwiseConv2D(keras.layers.Layer):
+    """Grouped 1x1 convolution without bias that trains on the CPU on every backend.
+
+    The kernel holds the parameters of the groups alone and is expanded to one
+    block-diagonal dense kernel when it is used: TensorFlow has no CPU gradient for
+    grouped convolutions outside XLA, and the dense product is faster on all three
+    backends (`benchmarks/train_step.py`).
+
+    Args:
+        filters: output channels, a multiple of `groups`.
+        groups: number of groups.
+
+    Input shape: `(batch, height, width, channels)`, channels a multiple of `groups`.
+    Output shape: `(batch, height, width, filters)`.
+
+    Raises:
+        ValueError: channels or filters are not a multiple of `groups`.
+    """
+
+    def __init__(self, filters: int, groups: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        _require_divisible("filters", filters, groups)
+        self.filters = filters
+        self.groups = groups
+
+    def build(self, input_shape):
+        channels = input_shape[-1]
+        _require_divisible("channels", channels, self.groups)
+        self.kernel = self.add_weight(
+            name="kernel",
+            shape=(1, 1, channels // self.groups, self.filters),
+            initializer="glorot_uniform",
+        )
+        blocks = np.kron(
+            np.eye(self.groups),
+            np.ones((channels // self.groups, self.filters // self.groups)),
+        )
+        self.blocks = blocks[None, None].astype("float32")
+
+    def call(self, inputs):
+        dense = ops.tile(self.kernel, (1, 1, self.groups, 1))
+        dense = dense * ops.cast(self.blocks, dense.dtype)
+        return ops.conv(inputs, dense, padding="valid")
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[:-1], self.filters)
+
+    def get_config(self) -> dict[str, Any]:
+        config = {"filters": self.filters, "groups": self.groups}
+        return {**super().get_config(), **config}
+
+
+@register
+class SeparableConv2D(keras.layers.Layer):
+    """Depthwise 3x3 and the 1x1 right after it, without bias, as one dense 3x3.
+
+    The product of both kernels gives the same result. At the decoder's 4 to 16
+    channels the dense convolution costs less than a depthwise pass over the map.
+
+    Args:
+        filters: output channels of the 1x1 convolution.
+
+    Input shape: `(batch, height, width, channels)`.
+    Output shape: `(batch, height, width, filters)`.
+    """
+
+    def __init__(self, filters: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.filters = filters
+
+    def build(self, input_shape):
+        channels = input_shape[-1]
+        self.depthwise_kernel = self.add_weight(
+            name="depthwise_kernel",
+            shape=(3, 3, channels, 1),
+            initializer=keras.initializers.VarianceScaling(scale=channels),
+        )
+        self.pointwise_kernel = self.add_weight(
+            name="pointwise_kernel",
+            shape=(1, 1, channels, self.filters),
+            initializer="glorot_uniform",
+        )
+
+    def call(self, inputs):
+        kernel = self.depthwise_kernel * self.pointwise_kernel
+        return ops.conv(inputs, kernel, padding="same")
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[:-1], self.filters)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "filters": self.filters}
+
+
+@register
+class BatchNorm(keras.layers.BatchNormalization):
+    """Batch normalization over the channels with the backend's fused kernel in training.
+
+    The same as `keras.layers.BatchNormalization`, in one pass over the feature map.
+
+    Input shape: `(batch, height, width, channels)`. Output shape: the input's.
+    """
+
+    def __init__(self, momentum: float = 0.97, **kwargs: Any) -> None:
+        super().__init__(momentum=momentum, **kwargs)
+
+    def call(self, inputs, training=None, mask=None):
+        if not (training and self.trainable):
+            return super().call(inputs, training=False)
+        gamma, beta = (
+            ops.convert_to_tensor(self.gamma),
+            ops.convert_to_tensor(self.beta),
+        )
+        outputs, mean, variance = kernels.batch_norm(inputs, gamma, beta, self.epsilon)
+        for moving, batch in (
+            (self.moving_mean, mean),
+            (self.moving_variance, variance),
+        ):
+            moving.assign(moving * self.momentum + batch * (1.0 - self.momentum))
+        return outputs
+
+
+def _require_divisible(what: str, value: int, groups: int) -> None:
+    if value % groups:
+        raise ValueError(
+            f"{what} must be a multiple of groups, got {what}={value} and "
+            f"groups={groups}; use {value + groups - value % groups} or another groups."
+        )
+
+
+@register
+class ConvNorm(keras.layers.Layer):
+    """Convolution without bias, norm, activation: what every block is made of.
+
+    Height and width are divided by `strides`; a kernel as large as its stride is
+    applied without padding.
+
+    Args:
+        filters: output channels.
+        kernel_size: size of the kernel, an integer or a pair (height, width).
+        strides: stride of the convolution.
+        dilation_rate: dilation of the kernel.
+        groups: groups of a 1x1 convolution (see `GroupedPointwiseConv2D`).
+        separable: depthwise 3x3 and 1x1 (see `SeparableConv2D`) for the convolution.
+        activation: "prelu" (one slope), "relu" or None.
+
+    Input shape: `(batch, height, width, channels)`.
+    Output shape: `(batch, height / strides, width / strides, filters)`.
+    """
+
+    def __init__(
+        self,
+        filters: int,
+        kernel_size: int | tuple[int, int] = 1,
+        strides: int = 1,
+        dilation_rate: int = 1,
+        groups: int = 1,
+        separable: bool = False,
+        activation: str | None = "prelu",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.filters = filters
+        self.kernel_size = kernel_size
+        self.strides = strides
+        self.dilation_rate = dilation_rate
+        self.groups = groups
+        self.separable = separable
+        self.activation = activation
+        self.conv = self._make_conv()
+        self.norm = BatchNorm(dtype=self.dtype_policy)
+        self.act = _make_activation(activation, self.dtype_policy)
+
+    def _make_conv(self) -> keras.layers.Layer:
+        if self.groups > 1:
+            return GroupedPointwiseConv2D(
+                self.filters, self.groups, dtype=self.dtype_policy
+            )
+        if self.separable:
+            return SeparableConv2D(self.filters, dtype=self.dtype_policy)
+        return keras.layers.Conv2D(
+            self.filters,
+            self.kernel_size,
+            strides=self.strides,
+            padding="same",
+            dilation_rate=self.dilation_rate,
+            use_bias=False,
+            dtype=self.dtype_policy,
+        )
+
+    def build(self, input_shape):
+        _build_chain([self.conv, self.norm, self.act], input_shape)
+
+    def call(self, inputs, training=None):
+        return self.act(self.norm(self.conv(inputs), training=training))
+
+    def compute_output_shape(self, input_shape):
+        return self.conv.compute_output_shape(input_shape)
+
+    def get_config(self) -> dict[str, Any]:
+        config = {
+            "filters": self.filters,
+            "kernel_size": self.kernel_size,
+            "strides": self.strides,
+            "dilation_rate": self.dilation_rate,
+            "groups": self.groups,
+            "separable": self.separable,
+            "activation": self.activation,
+        }
+        return {**super().get_config(), **config}
+
+
+def _make_activation(name: str | None, dtype: Any) -> keras.layers.Layer:
+    if name == "prelu":
+        return SharedPReLU(dtype=dtype)
+    return keras.layers.Activation(name, dtype=dtype)
+
+
+def _build_chain(layers: list[keras.layers.Layer], input_shape: tuple) -> tuple:
+    shape = input_shape
+    for layer in layers:
+        layer.build(shape)
+        shape = layer.compute_output_shape(shape)
+    return shape
+
+
+@register
+class InitialBlock(keras.layers.Layer):
+    """ENet's first block: strided convolution beside max-pooling of the image.
+
+    Halves height and width. The convolution makes the channels that pooling leaves
+    open, so both together give `filters`.
+
+    Args:
+        filters: output channels.
+
+    Input shape: `(batch, height, width, channels)`, channels < filters.
+    Output shape: `(batch, height / 2, width / 2, filters)`.
+
+    Reference: Paszke et al. 2016, "ENet", figure 2a.
+    """
+
+    def __init__(self, filters: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.filters = filters
+        self.pool = keras.layers.MaxPooling2D(2, dtype=self.dtype_policy)
+
+    def build(self, input_shape):
+        self.conv = ConvNorm(
+            self.filters - input_shape[-1], 3, strides=2, dtype=self.dtype_policy
+        )
+        self.conv.build(input_shape)
+
+    def call(self, inputs, training=None):
+        features = self.conv(inputs, training=training)
+        return ops.concatenate([features, self.pool(inputs)], axis=-1)
+
+    def compute_output_shape(self, input_shape):
+        return (*self.pool.compute_output_shape(input_shape)[:-1], self.filters)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "filters": self.filters}
+
+
+@register
+class DownsamplingBlock(keras.layers.Layer):
+    """FSSNet's downsampling: a strided bottleneck beside pooling and projection.
+
+    Halves height and width and sets the channels to `filters`. The two outputs of the
+    network's downsampling blocks are the decoder's skips.
+
+    Args:
+        filters: output channels.
+        dropout: rate of the spatial dropout that ends the bottleneck.
+
+    Input shape: `(batch, height, width, channels)`, height and width even.
+    Output shape: `(batch, height / 2, width / 2, filters)`.
+
+    Reference: Zhang et al. 2018, "Fast Semantic Segmentation for Scene Perception".
+    """
+
+    def __init__(self, filters: int, dropout: float = 0.1, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.filters = filters
+        self.dropout = dropout
+        dtype = self.dtype_policy
+        self.pool = keras.layers.MaxPooling2D(2, dtype=dtype)
+        self.project = ConvNorm(filters, activation=None, dtype=dtype)
+        self.reduce = ConvNorm(filters // REDUCTION, 2, strides=2, dtype=dtype)
+        self.filter = ConvNorm(filters // REDUCTION, 3, dtype=dtype)
+        self.expand = ConvNorm(filters, activation=None, dtype=dtype)
+        self.drop = keras.layers.SpatialDropout2D(dropout, dtype=dtype)
+        self.act = SharedPReLU(dtype=dtype)
+
+    def build(self, input_shape):
+        _build_chain([self.pool, self.project], input_shape)
+        chain = [self.reduce, self.filter, self.expand, self.drop, self.act]
+        _build_chain(chain, input_shape)
+
+    def call(self, inputs, training=None):
+        shortcut = self.project(self.pool(inputs), training=training)
+        x = self.reduce(inputs, training=training)
+        x = self.filter(x, training=training)
+        x = self.expand(x, training=training)
+        return self.act(shortcut + self.drop(x, training=training))
+
+    def compute_output_shape(self, input_shape):
+        return self.reduce.compute_output_shape(input_shape)[:-1] + (self.filters,)
+
+    def get_config(self) -> dict[str, Any]:
+        config = {"filters": self.filters, "dropout": self.dropout}
+        return {**super().get_config(), **config}
+
+
+@register
+class FactorizedBlock(keras.layers.Layer):
+    """FSSNet's factorized bottleneck: a 3x1 and a 1x3 convolution for a 3x3 one.
+
+    Height, width and channels stay as they are.
+
+    Args:
+        filters: input and output channels.
+        dropout: rate of the spatial dropout that ends the bottleneck.
+
+    Input shape: `(batch, height, width, filters)`. Output shape: the input's.
+
+    Reference: Zhang et al. 2018, "Fast Semantic Segmentation for Scene Perception".
+    """
+
+    def __init__(self, filters: int, dropout: float = 0.1, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.filters = filters
+        self.dropout = dropout
+        dtype = self.dtype_policy
+        self.reduce = ConvNorm(filters // REDUCTION, dtype=dtype)
+        self.vertical = ConvNorm(
+            filters // REDUCTION, (3, 1), activation=None, dtype=dtype
+        )
+        self.horizontal = ConvNorm(filters // REDUCTION, (1, 3), dtype=dtype)
+        self.expand = ConvNorm(filters, activation=None, dtype=dtype)
+        self.drop = keras.layers.SpatialDropout2D(dropout, dtype=dtype)
+        self.act = SharedPReLU(dtype=dtype)
+
+    def build(self, input_shape):
+        chain = [self.reduce, self.vertical, self.horizontal, self.expand]
+        _build_chain([*chain, self.drop, self.act], input_shape)
+
+    def call(self, inputs, training=None):
+        x = self.reduce(inputs, training=training)
+        x = self.vertical(x, training=training)
+        x = self.horizontal(x, training=training)
+        x = self.expand(x, training=training)
+        return self.act(inputs + self.drop(x, training=training))
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        config = {"filters": self.filters, "dropout": self.dropout}
+        return {**super().get_config(), **config}
+
+
+@register
+class SDCBlock(keras.layers.Layer):
+    """Shuffle dilated convolution: grouped 1x1, shuffle, dilated 3x3, grouped 1x1.
+
+    The shuffle lets the dilated convolution see all groups' channels in turn. Height,
+    width and channels stay as they are.
+
+    Args:
+        filters: input and output channels.
+        dilation_rate: dilation of the 3x3 convolution.
+        groups: groups of both 1x1 convolutions.
+        dropout: rate of the spatial dropout that ends the bottleneck.
+
+    Input shape: `(batch, height, width, filters)`. Output shape: the input's.
+
+    Reference: Hu and Wang 2020, section III (SDC module).
+    """
+
+    def __init__(
+        self,
+        filters: int,
+        dilation_rate: int = 1,
+        groups: int = 2,
+        dropout: float = 0.1,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.filters = filters
+        self.dilation_rate = dilation_rate
+        self.groups = groups
+        self.dropout = dropout
+        dtype = self.dtype_policy
+        reduced = filters // REDUCTION
+        self.reduce = ConvNorm(reduced, groups=groups, dtype=dtype)
+        self.shuffle = ChannelShuffle(groups, dtype=dtype)
+        self.dilate = ConvNorm(
+            reduced, 3, dilation_rate=dilation_rate, activation=None, dtype=dtype
+        )
+        self.expand = ConvNorm(filters, groups=groups, activation=None, dtype=dtype)
+        self.drop = keras.layers.SpatialDropout2D(dropout, dtype=dtype)
+        self.act = SharedPReLU(dtype=dtype)
+
+    def build(self, input_shape):
+        chain = [self.reduce, self.shuffle, self.dilate, self.expand]
+        _build_chain([*chain, self.drop, self.act], input_shape)
+
+    def call(self, inputs, training=None):
+        x = self.shuffle(self.reduce(inputs, training=training))
+        x = self.dilate(x, training=training)
+        x = self.expand(x, training=training)
+        return self.act(inputs + self.drop(x, training=training))
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        config = {
+            "filters": self.filters,
+            "dilation_rate": self.dilation_rate,
+            "groups": self.groups,
+            "dropout": self.dropout,
+        }
+        return {**super().get_config(), **config}
+
+
+@register
+class CSDCBlock(keras.layers.Layer):
+    """Continuous shuffle dilated convolutions: SDC blocks of growing dilation.
+
+    Height, width and channels stay as they are; the receptive field grows to cover
+    the image.
+
+    Args:
+        filters: input and output channels.
+        dilation_rates: dilation of each SDC block.
+        groups: groups of the 1x1 convolutions.
+        dropout: rate of the spatial dropout of each SDC block.
+
+    Input shape: `(batch, height, width, filters)`. Output shape: the input's.
+
+    Reference: Hu and Wang 2020, section III (CSDC module).
+    """
+
+    def __init__(
+        self,
+        filters: int,
+        dilation_rates: tuple[int, ...] = (1, 2, 4, 8),
+        groups: int = 2,
+        dropout: float = 0.1,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.filters = filters
+        self.dilation_rates = dilation_rates
+        self.groups = groups
+        self.dropout = dropout
+        self.blocks = [
+            SDCBlock(filters, rate, groups, dropout, dtype=self.dtype_policy)
+            for rate in dilation_rates
+        ]
+
+    def build(self, input_shape):
+        _build_chain(self.blocks, input_shape)
+
+    def call(self, inputs, training=None):
+        x = inputs
+        for block in self.blocks:
+            x = block(x, training=training)
+        return x
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        config = {
+            "filters": self.filters,
+            "dilation_rates": self.dilation_rates,
+            "groups": self.groups,
+            "dropout": self.dropout,
+        }
+        return {**super().get_config(), **config}
+
+
+@register
+class UpsamplingModule(keras.layers.Layer):
+    """Doubles the resolution: bilinear features beside a learned upsampled skip.
+
+    Called on `(features, skip)`, both of one size; the skip is an encoder output.
+
+    Args:
+        filters: output channels, half from the features and half from the skip.
+        dropout: rate of the spatial dropout of the skip's branch.
+
+    Input shape: two of `(batch, height, width, any channels)`.
+    Output shape: `(batch, 2 * height, 2 * width, filters)`.
+
+    Reference: Hu and Wang 2020, section III (upsampling module).
+    """
+
+    def __init__(self, filters: int, dropout: float = 0.1, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.filters = filters
+        self.dropout = dropout
+        dtype = self.dtype_policy
+        self.reduce = ConvNorm(filters // 2, dtype=dtype)
+        self.resize = keras.layers.UpSampling2D(
+            2, interpolation="bilinear", dtype=dtype
+        )
+        self.reduce_skip = keras.layers.Conv2D(
+            filters // 2, 1, use_bias=False, dtype=dtype
+        )
+        self.expand_skip = keras.layers.Conv2DTranspose(
+            filters // 2, 2, strides=2, use_bias=False, dtype=dtype
+        )
+        self.norm_skip = BatchNorm(dtype=dtype)
+        self.drop_skip = keras.layers.SpatialDropout2D(dropout, dtype=dtype)
+        self.act = SharedPReLU(dtype=dtype)
+
+    def build(self, input_shape):
+        features, skip = input_shape
+        _build_chain([self.reduce, self.resize], features)
+        chain = [self.reduce_skip, self.expand_skip, self.norm_skip, self.drop_skip]
+        _build_chain([*chain, self.act], skip)
+
+    def call(self, inputs, training=None):
+        features, skip = inputs
+        x = self.resize(self.reduce(features, training=training))
+        y = self.expand_skip(self.reduce_skip(skip))
+        y = self.norm_skip(y, training=training)
+        y = self.drop_skip(y, training=training)
+        return self.act(ops.concatenate([x, y], axis=-1))
+
+    def get_config(self) -> dict[str, Any]:
+        config = {"filters": self.filters, "dropout": self.dropout}
+        return {**super().get_config(), **config}
+
+
+@register
+class ShuffleUnit(keras.layers.Layer):
+    """ShuffleNet unit with a 1x1 after the depthwise convolution.
+
+    Height, width and channels stay as they are. With one group there is nothing to
+    shuffle.
+
+    Args:
+        filters: input and output channels.
+        groups: groups of the first and the last 1x1 convolution.
+        dropout: rate of the spatial dropout that ends the bottleneck.
+
+    Input shape: `(batch, height, width, filters)`. Output shape: the input's.
+
+    Reference: Hu and Wang 2020, section III (decoder); Zhang et al. 2018, "ShuffleNet".
+    """
+
+    def __init__(
+        self, filters: int, groups: int = 1, dropout: float = 0.1, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.filters = filters
+        self.groups = groups
+        self.dropout = dropout
+        dtype = self.dtype_policy
+        reduced = filters // REDUCTION
+        self.reduce = ConvNorm(reduced, groups=groups, activation="relu", dtype=dtype)
+        self.shuffle = ChannelShuffle(groups, dtype=dtype)
+        self.filter = ConvNorm(reduced, separable=True, activation="relu", dtype=dtype)
+        self.expand = ConvNorm(filters, groups=groups, activation=None, dtype=dtype)
+        self.drop = keras.layers.SpatialDropout2D(dropout, dtype=dtype)
+
+    def build(self, input_shape):
+        chain = [self.reduce, self.shuffle, self.filter, self.expand, self.drop]
+        _build_chain(chain, input_shape)
+
+    def call(self, inputs, training=None):
+        x = self.reduce(inputs, training=training)
+        if self.groups > 1:
+            x = self.shuffle(x)
+        x = self.filter(x, training=training)
+        x = self.expand(x, training=training)
+        return ops.relu(inputs + self.drop(x, training=training))
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        config = {
+            "filters": self.filters,
+            "groups": self.groups,
+            "dropout": self.dropout,
+        }
+        return {**super().get_config(), **config}
+
+
+@register
+class MaskHead(keras.layers.Layer):
+    """3x3 transposed convolution of stride 2 with bias, to logits at full size.
+
+    Aligned as PyTorch does it with padding 1 and output padding 1: output 2m comes
+    from input m, output 2m + 1 from inputs m and m + 1.
+
+    Args:
+        filters: output channels.
+
+    Input shape: `(batch, height, width, channels)`.
+    Output shape: `(batch, 2 * height, 2 * width, filters)`.
+
+    Reference: Hu and Wang 2020, section III (final transposed convolution).
+    """
+
+    def __init__(self, filters: int = 1, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.filters = filters
+
+    def build(self, input_shape):
+        self.kernel = self.add_weight(
+            name="kernel",
+            shape=(3, 3, self.filters, input_shape[-1]),
+            initializer="glorot_uniform",
+        )
+        self.bias = self.add_weight(
+            name="bias", shape=(self.filters,), initializer="zeros"
+        )
+
+    def call(self, inputs):
+        phases = ops.conv(inputs, phase_kernel(self.kernel), padding="same")
+        return depth_to_space(phases) + self.bias
+
+    def compute_output_shape(self, input_shape):
+        batch, height, width, _ = input_shape
+        height, width = (n and 2 * n for n in (height, width))
+        return (batch, height, width, self.filters)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "filters": self.filters}
+
+
+def phase_kernel(kernel: Any) -> Any:
+    """Kernel of the 2x2 convolution that computes a mask head's four output phases.
+
+    Output row 2m takes input row m with kernel row 1; output row 2m + 1 takes row m
+    with kernel row 2 and row m + 1 with kernel row 0; columns alike.
+
+    Args:
+        kernel: `(3, 3, filters, channels)`.
+
+    Returns:
+        `(2, 2, channels, 4 * filters)`, ordered (row phase, column phase, filter).
+    """
+    _, _, filters, channels = kernel.shape
+    padded = ops.pad(kernel, ((0, 1), (0, 1), (0, 0), (0, 0)))
+    taps = [1, 2, 3, 0]
+    picked = ops.take(ops.take(padded, taps, axis=0), taps, axis=1)
+    picked = ops.reshape(picked, (2, 2, 2, 2, filters, channels))
+    ordered = ops.transpose(picked, (0, 2, 5, 1, 3, 4))
+    return ops.reshape(ordered, (2, 2, channels, 4 * filters))
+
+
+def depth_to_space(x: Any) -> Any:
+    """`(batch, h, w, 4 * filters)` -> `(batch, 2 * h, 2 * w, filters)`."""
+    _, height, width, channels = ops.shape(x)
+    filters = channels // 4
+    x = ops.reshape(x, (-1, height, width, 2, 2, filters))
+    x = ops.transpose(x, (0, 1, 3, 2, 4, 5))
+    return ops.reshape(x, (-1, 2 * height, 2 * width, filters))
