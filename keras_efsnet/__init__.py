@@ -27,7 +27,7 @@ _HOMES = {
     "Prediction": "keras_efsnet.prediction",
     "predict": "keras_efsnet.predictor",
 }
-_REGISTERING = ("layers", "model", "metrics")
+_REGISTERING = ("layers", "model", "losses", "metrics")
 
 
 def _register() -> None:

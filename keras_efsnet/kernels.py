@@ -1,4 +1,4 @@
-"""Each backend's own kernels for the two passes that dominate a training step.
+"""Each backend's own kernels where `keras.ops` would be slow or not enough.
 
 A norm and an activation follow every small convolution of EFSNet, and both are bound
 by memory. Written with `keras.ops` they take several passes over the feature map;
@@ -54,6 +54,14 @@ if _BACKEND == "tensorflow":
         """`x` where positive, else `slope * x`, for one scalar slope."""
         return _prelu(x, tf.convert_to_tensor(slope))
 
+    def double_bilinear(x: Any) -> Any:
+        """Doubles height and width by bilinear interpolation, half-pixel centres.
+
+        `keras.ops.image.resize` takes no dynamic sizes on TensorFlow.
+        """
+        _, height, width, _ = ops.shape(x)
+        return tf.cast(tf.image.resize(x, (2 * height, 2 * width)), x.dtype)
+
 elif _BACKEND == "torch":
     import torch
 
@@ -78,3 +86,10 @@ else:
 
     def prelu(x: Any, slope: Any) -> Any:
         return ops.maximum(x, slope * x)
+
+
+if _BACKEND != "tensorflow":
+
+    def double_bilinear(x: Any) -> Any:
+        _, height, width, _ = ops.shape(x)
+        return ops.image.resize(x, (2 * height, 2 * width), interpolation="bilinear")

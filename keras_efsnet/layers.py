@@ -1,7 +1,7 @@
 """EFSNet's blocks as Keras layers, in the paper's order.
 
-All feature maps are channels-last. Convolutions have no bias but those in the two
-heads; every norm is a batch normalization; every PReLU has one slope.
+All feature maps are channels-last. `keras_efsnet.convolutions` holds what the blocks
+are made of.
 
 Reference: X. Hu and H. Wang, "Efficient Fast Semantic Segmentation Using Continuous
 Shuffle Dilated Convolutions", IEEE Access 8, 2020; its ENet initial block (Paszke et
@@ -12,320 +12,20 @@ units (Zhang et al. 2018).
 from typing import Any
 
 import keras
-import numpy as np
 from keras import ops
 
 from keras_efsnet import kernels
+from keras_efsnet.convolutions import (
+    BatchNorm,
+    ChannelShuffle,
+    ConvNorm,
+    SharedPReLU,
+    build_chain,
+    register,
+)
 
 REDUCTION = 4
 """Bottlenecks work on 1/REDUCTION of their output channels (the paper's r)."""
-
-register = keras.saving.register_keras_serializable(package="keras_efsnet")
-
-
-@register
-class SlopeRange(keras.constraints.Constraint):
-    """Keeps a PReLU slope in [minimum, maximum] after every update.
-
-    Slopes near 0 or negative cannot be turned into an int8 leaky ReLU; up to 1, a
-    one-slope PReLU is `maximum(x, slope * x)`.
-    """
-
-    def __init__(self, minimum: float = 0.02, maximum: float = 1.0) -> None:
-        self.minimum = minimum
-        self.maximum = maximum
-
-    def __call__(self, w):
-        return ops.clip(w, self.minimum, self.maximum)
-
-    def get_config(self) -> dict[str, Any]:
-        return {"minimum": self.minimum, "maximum": self.maximum}
-
-
-@register
-class SharedPReLU(keras.layers.Layer):
-    """PReLU with one trainable slope for the whole feature map.
-
-    Input shape: any. Output shape: the input's.
-
-    Reference: He et al. 2015, "Delving Deep into Rectifiers" (channel-shared variant).
-    """
-
-    def build(self, input_shape):
-        self.slope = self.add_weight(
-            name="slope", shape=(), initializer=_slope_start, constraint=SlopeRange()
-        )
-
-    def call(self, inputs):
-        return kernels.prelu(inputs, self.slope)
-
-    def compute_output_shape(self, input_shape):
-        return input_shape
-
-
-def _slope_start(shape, dtype=None):
-    return ops.full(shape, 0.25, dtype=dtype)
-
-
-@register
-class ChannelShuffle(keras.layers.Layer):
-    """Interleaves the channels of `groups` groups, so that the next one mixes them.
-
-    Channel `g * n + i` (i-th of group g, n channels a group) moves to `i * groups + g`.
-
-    Args:
-        groups: number of groups the channels came from.
-
-    Input shape: `(batch, height, width, channels)`, channels a multiple of `groups`.
-    Output shape: the input's.
-
-    Reference: Zhang et al. 2018, "ShuffleNet", section 3.1.
-    """
-
-    def __init__(self, groups: int, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.groups = groups
-
-    def build(self, input_shape):
-        _require_divisible("channels", input_shape[-1], self.groups)
-        order = np.arange(input_shape[-1]).reshape(self.groups, -1).T.ravel()
-        self.order = order.astype("int32")
-
-    def call(self, inputs):
-        return ops.take(inputs, self.order, axis=-1)
-
-    def compute_output_shape(self, input_shape):
-        return input_shape
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "groups": self.groups}
-
-
-@register
-class GroupedPointwiseConv2D(keras.layers.Layer):
-    """Grouped 1x1 convolution without bias that trains on the CPU on every backend.
-
-    The kernel holds the parameters of the groups alone and is expanded to one
-    block-diagonal dense kernel when it is used: TensorFlow has no CPU gradient for
-    grouped convolutions outside XLA, and the dense product is faster on all three
-    backends (`benchmarks/train_step.py`).
-
-    Args:
-        filters: output channels, a multiple of `groups`.
-        groups: number of groups.
-
-    Input shape: `(batch, height, width, channels)`, channels a multiple of `groups`.
-    Output shape: `(batch, height, width, filters)`.
-
-    Raises:
-        ValueError: channels or filters are not a multiple of `groups`.
-    """
-
-    def __init__(self, filters: int, groups: int, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        _require_divisible("filters", filters, groups)
-        self.filters = filters
-        self.groups = groups
-
-    def build(self, input_shape):
-        channels = input_shape[-1]
-        _require_divisible("channels", channels, self.groups)
-        self.kernel = self.add_weight(
-            name="kernel",
-            shape=(1, 1, channels // self.groups, self.filters),
-            initializer="glorot_uniform",
-        )
-        blocks = np.kron(
-            np.eye(self.groups),
-            np.ones((channels // self.groups, self.filters // self.groups)),
-        )
-        self.blocks = blocks[None, None].astype("float32")
-
-    def call(self, inputs):
-        dense = ops.tile(self.kernel, (1, 1, self.groups, 1))
-        dense = dense * ops.cast(self.blocks, dense.dtype)
-        return ops.conv(inputs, dense, padding="valid")
-
-    def compute_output_shape(self, input_shape):
-        return (*input_shape[:-1], self.filters)
-
-    def get_config(self) -> dict[str, Any]:
-        config = {"filters": self.filters, "groups": self.groups}
-        return {**super().get_config(), **config}
-
-
-@register
-class SeparableConv2D(keras.layers.Layer):
-    """Depthwise 3x3 and the 1x1 right after it, without bias, as one dense 3x3.
-
-    The product of both kernels gives the same result. At the decoder's 4 to 16
-    channels the dense convolution costs less than a depthwise pass over the map.
-
-    Args:
-        filters: output channels of the 1x1 convolution.
-
-    Input shape: `(batch, height, width, channels)`.
-    Output shape: `(batch, height, width, filters)`.
-    """
-
-    def __init__(self, filters: int, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.filters = filters
-
-    def build(self, input_shape):
-        channels = input_shape[-1]
-        self.depthwise_kernel = self.add_weight(
-            name="depthwise_kernel",
-            shape=(3, 3, channels, 1),
-            initializer=keras.initializers.VarianceScaling(scale=channels),
-        )
-        self.pointwise_kernel = self.add_weight(
-            name="pointwise_kernel",
-            shape=(1, 1, channels, self.filters),
-            initializer="glorot_uniform",
-        )
-
-    def call(self, inputs):
-        kernel = self.depthwise_kernel * self.pointwise_kernel
-        return ops.conv(inputs, kernel, padding="same")
-
-    def compute_output_shape(self, input_shape):
-        return (*input_shape[:-1], self.filters)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "filters": self.filters}
-
-
-@register
-class BatchNorm(keras.layers.BatchNormalization):
-    """Batch normalization over the channels with the backend's fused kernel in training.
-
-    The same as `keras.layers.BatchNormalization`, in one pass over the feature map.
-
-    Input shape: `(batch, height, width, channels)`. Output shape: the input's.
-    """
-
-    def __init__(self, momentum: float = 0.97, **kwargs: Any) -> None:
-        super().__init__(momentum=momentum, **kwargs)
-
-    def call(self, inputs, training=None, mask=None):
-        if not (training and self.trainable):
-            return super().call(inputs, training=False)
-        gamma, beta = (
-            ops.convert_to_tensor(self.gamma),
-            ops.convert_to_tensor(self.beta),
-        )
-        outputs, mean, variance = kernels.batch_norm(inputs, gamma, beta, self.epsilon)
-        for moving, batch in (
-            (self.moving_mean, mean),
-            (self.moving_variance, variance),
-        ):
-            moving.assign(moving * self.momentum + batch * (1.0 - self.momentum))
-        return outputs
-
-
-def _require_divisible(what: str, value: int, groups: int) -> None:
-    if value % groups:
-        raise ValueError(
-            f"{what} must be a multiple of groups, got {what}={value} and "
-            f"groups={groups}; use {value + groups - value % groups} or another groups."
-        )
-
-
-@register
-class ConvNorm(keras.layers.Layer):
-    """Convolution without bias, norm, activation: what every block is made of.
-
-    Height and width are divided by `strides`; a kernel as large as its stride is
-    applied without padding.
-
-    Args:
-        filters: output channels.
-        kernel_size: size of the kernel, an integer or a pair (height, width).
-        strides: stride of the convolution.
-        dilation_rate: dilation of the kernel.
-        groups: groups of a 1x1 convolution (see `GroupedPointwiseConv2D`).
-        separable: depthwise 3x3 and 1x1 (see `SeparableConv2D`) for the convolution.
-        activation: "prelu" (one slope), "relu" or None.
-
-    Input shape: `(batch, height, width, channels)`.
-    Output shape: `(batch, height / strides, width / strides, filters)`.
-    """
-
-    def __init__(
-        self,
-        filters: int,
-        kernel_size: int | tuple[int, int] = 1,
-        strides: int = 1,
-        dilation_rate: int = 1,
-        groups: int = 1,
-        separable: bool = False,
-        activation: str | None = "prelu",
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        self.filters = filters
-        self.kernel_size = kernel_size
-        self.strides = strides
-        self.dilation_rate = dilation_rate
-        self.groups = groups
-        self.separable = separable
-        self.activation = activation
-        self.conv = self._make_conv()
-        self.norm = BatchNorm(dtype=self.dtype_policy)
-        self.act = _make_activation(activation, self.dtype_policy)
-
-    def _make_conv(self) -> keras.layers.Layer:
-        if self.groups > 1:
-            return GroupedPointwiseConv2D(
-                self.filters, self.groups, dtype=self.dtype_policy
-            )
-        if self.separable:
-            return SeparableConv2D(self.filters, dtype=self.dtype_policy)
-        return keras.layers.Conv2D(
-            self.filters,
-            self.kernel_size,
-            strides=self.strides,
-            padding="same",
-            dilation_rate=self.dilation_rate,
-            use_bias=False,
-            dtype=self.dtype_policy,
-        )
-
-    def build(self, input_shape):
-        _build_chain([self.conv, self.norm, self.act], input_shape)
-
-    def call(self, inputs, training=None):
-        return self.act(self.norm(self.conv(inputs), training=training))
-
-    def compute_output_shape(self, input_shape):
-        return self.conv.compute_output_shape(input_shape)
-
-    def get_config(self) -> dict[str, Any]:
-        config = {
-            "filters": self.filters,
-            "kernel_size": self.kernel_size,
-            "strides": self.strides,
-            "dilation_rate": self.dilation_rate,
-            "groups": self.groups,
-            "separable": self.separable,
-            "activation": self.activation,
-        }
-        return {**super().get_config(), **config}
-
-
-def _make_activation(name: str | None, dtype: Any) -> keras.layers.Layer:
-    if name == "prelu":
-        return SharedPReLU(dtype=dtype)
-    return keras.layers.Activation(name, dtype=dtype)
-
-
-def _build_chain(layers: list[keras.layers.Layer], input_shape: tuple) -> tuple:
-    shape = input_shape
-    for layer in layers:
-        layer.build(shape)
-        shape = layer.compute_output_shape(shape)
-    return shape
 
 
 @register
@@ -397,9 +97,9 @@ class DownsamplingBlock(keras.layers.Layer):
         self.act = SharedPReLU(dtype=dtype)
 
     def build(self, input_shape):
-        _build_chain([self.pool, self.project], input_shape)
+        build_chain([self.pool, self.project], input_shape)
         chain = [self.reduce, self.filter, self.expand, self.drop, self.act]
-        _build_chain(chain, input_shape)
+        build_chain(chain, input_shape)
 
     def call(self, inputs, training=None):
         shortcut = self.project(self.pool(inputs), training=training)
@@ -447,7 +147,7 @@ class FactorizedBlock(keras.layers.Layer):
 
     def build(self, input_shape):
         chain = [self.reduce, self.vertical, self.horizontal, self.expand]
-        _build_chain([*chain, self.drop, self.act], input_shape)
+        build_chain([*chain, self.drop, self.act], input_shape)
 
     def call(self, inputs, training=None):
         x = self.reduce(inputs, training=training)
@@ -508,7 +208,7 @@ class SDCBlock(keras.layers.Layer):
 
     def build(self, input_shape):
         chain = [self.reduce, self.shuffle, self.dilate, self.expand]
-        _build_chain([*chain, self.drop, self.act], input_shape)
+        build_chain([*chain, self.drop, self.act], input_shape)
 
     def call(self, inputs, training=None):
         x = self.shuffle(self.reduce(inputs, training=training))
@@ -566,7 +266,7 @@ class CSDCBlock(keras.layers.Layer):
         ]
 
     def build(self, input_shape):
-        _build_chain(self.blocks, input_shape)
+        build_chain(self.blocks, input_shape)
 
     def call(self, inputs, training=None):
         x = inputs
@@ -609,9 +309,6 @@ class UpsamplingModule(keras.layers.Layer):
         self.dropout = dropout
         dtype = self.dtype_policy
         self.reduce = ConvNorm(filters // 2, dtype=dtype)
-        self.resize = keras.layers.UpSampling2D(
-            2, interpolation="bilinear", dtype=dtype
-        )
         self.reduce_skip = keras.layers.Conv2D(
             filters // 2, 1, use_bias=False, dtype=dtype
         )
@@ -624,13 +321,13 @@ class UpsamplingModule(keras.layers.Layer):
 
     def build(self, input_shape):
         features, skip = input_shape
-        _build_chain([self.reduce, self.resize], features)
+        self.reduce.build(features)
         chain = [self.reduce_skip, self.expand_skip, self.norm_skip, self.drop_skip]
-        _build_chain([*chain, self.act], skip)
+        build_chain([*chain, self.act], skip)
 
     def call(self, inputs, training=None):
         features, skip = inputs
-        x = self.resize(self.reduce(features, training=training))
+        x = kernels.double_bilinear(self.reduce(features, training=training))
         y = self.expand_skip(self.reduce_skip(skip))
         y = self.norm_skip(y, training=training)
         y = self.drop_skip(y, training=training)
@@ -675,7 +372,7 @@ class ShuffleUnit(keras.layers.Layer):
 
     def build(self, input_shape):
         chain = [self.reduce, self.shuffle, self.filter, self.expand, self.drop]
-        _build_chain(chain, input_shape)
+        build_chain(chain, input_shape)
 
     def call(self, inputs, training=None):
         x = self.reduce(inputs, training=training)

@@ -1,0 +1,221 @@
+"""The `efsnet` command.
+
+Each command imports what it needs when it runs, so that `--help` answers at once. A
+user's mistake is a ValueError or OSError of the library; `main` turns it into one line
+on stderr and exit code 2.
+"""
+
+import os
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from keras_efsnet import DEFAULT_MODEL, __version__
+
+if TYPE_CHECKING:
+    from keras_efsnet.demo import DemoResult
+
+DONE, SOME_FAILED, NOTHING_DONE, INTERRUPTED = 0, 1, 2, 130
+NOTICE = "For research use only, not for diagnosis."
+
+app = typer.Typer(
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help=f"Lesion mask and class of breast ultrasound images. {NOTICE}",
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command and returns its exit code.
+
+    0: done. 1: finished, but some inputs or a check failed. 2: wrong use, or nothing
+    could be done. 130: Ctrl-C.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    try:
+        code = app(args=arguments, prog_name="efsnet", standalone_mode=False) or DONE
+    except typer.TyperException as error:
+        return _fail(f"{error.format_message().rstrip('.')}; see efsnet --help.")
+    except (OSError, ValueError) as error:
+        from keras_efsnet.batch import describe_error
+
+        return _fail(describe_error(error))
+    if code == INTERRUPTED:
+        typer.echo("interrupted", err=True)
+    return code
+
+
+def _fail(message: str) -> int:
+    _report_error(" ".join(message.split()))
+    return NOTHING_DONE
+
+
+def _report_error(message: str) -> None:
+    typer.echo(f"error: {message}", err=True)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"keras-efsnet {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common_options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            callback=_print_version,
+            is_eager=True,
+            help="Print the version and exit.",
+        ),
+    ] = False,
+) -> None:
+    """Options of `efsnet` itself; typer needs a function to hang them on."""
+
+
+@app.command()
+def demo(
+    out: Annotated[
+        Path, typer.Option(metavar="DIR", help="Folder for the results.")
+    ] = Path("demo"),
+) -> None:
+    """Predict one synthetic image of each class with the shipped weights."""
+    from keras_efsnet.batch import prepare_output
+    from keras_efsnet.demo import run_demo
+    from keras_efsnet.predictor import load_predictor
+
+    prepare_output(out)
+    with _quiet_start():
+        predictor = load_predictor(DEFAULT_MODEL)
+    _print_demo(run_demo(out, predictor))
+    typer.echo(f"Images, masks, overlays and predictions.json: {out}. {NOTICE}")
+
+
+@app.command()
+def predict(
+    paths: Annotated[
+        list[Path],
+        typer.Argument(metavar="PATH", help="Images, or folders to walk."),
+    ],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the results.")],
+    model: Annotated[
+        str, typer.Option(metavar="NAME_OR_FILE", help="Preset, or a .keras file.")
+    ] = DEFAULT_MODEL,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="CPU threads of the network.")
+    ] = None,
+) -> None:
+    """Write masks, overlays and predictions.json for images and folders."""
+    from keras_efsnet import batch
+    from keras_efsnet.predictor import load_predictor
+
+    jobs = batch.plan_jobs(paths, out)
+    if all(job.problem for job in jobs):
+        for job in jobs:
+            _report_error(job.problem)
+        raise typer.Exit(NOTHING_DONE)
+    batch.prepare_output(out)
+    with _quiet_start():
+        predictor = load_predictor(model, threads)
+    records: list[dict[str, Any]] = []
+    try:
+        for record in _with_bar(batch.run_jobs(jobs, predictor, out), len(jobs)):
+            records.append(record)
+            _print_record(record, len(records), len(jobs))
+    finally:  # also on Ctrl-C
+        batch.write_records(out, records)
+    failed = sum("error" in record for record in records)
+    typer.echo(f"{len(jobs) - failed} of {len(jobs)} images: {out}. {NOTICE}")
+    if failed:
+        raise typer.Exit(NOTHING_DONE if failed == len(jobs) else SOME_FAILED)
+
+
+@app.command()
+def info(
+    model: Annotated[
+        str, typer.Argument(metavar="PRESET_OR_FILE", help="Preset, or a .keras file.")
+    ],
+) -> None:
+    """Print a model's card, parameters, tensors and hash."""
+    from keras_efsnet.info import describe_model
+
+    with _quiet_start():
+        facts = describe_model(model)
+    width = max(len(name) for name in facts)
+    for name, value in facts.items():
+        typer.echo(f"{name:{width}}  {value}")
+
+
+@contextmanager
+def _quiet_start() -> Iterator[None]:
+    """Hides what a starting runtime writes to file descriptor 2.
+
+    TensorFlow's first lines come from C++ whatever its log level; errors are exceptions
+    and pass.
+    """
+    stderr = os.dup(2)
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
+
+
+def _is_terminal() -> bool:
+    return sys.stdout.isatty() and sys.stderr.isatty()
+
+
+def _with_bar(
+    records: Iterable[dict[str, Any]], total: int
+) -> Iterable[dict[str, Any]]:
+    from rich.console import Console
+    from rich.progress import track
+
+    return track(
+        records,
+        description="Predicting",
+        total=total,
+        console=Console(stderr=True),
+        disable=not _is_terminal(),
+    )
+
+
+def _print_record(record: dict[str, Any], number: int, total: int) -> None:
+    if "error" in record:
+        _report_error(record["error"])
+    elif not _is_terminal():
+        typer.echo(f"[{number}/{total}] {_summary(record)}")
+
+
+def _summary(record: dict[str, Any]) -> str:
+    label = record["class"]
+    return (
+        f"{record['path']}: {label} {record['probabilities'][label]:.0%}, "
+        f"lesion {record['lesion_fraction']:.1%}, {record['milliseconds']:.0f} ms"
+    )
+
+
+def _print_demo(results: "list[DemoResult]") -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("image", "class", "predicted", "probability", "Dice", "ms")
+    for result in results:
+        found = result.prediction
+        table.add_row(
+            result.file.name,
+            result.label,
+            found.label,
+            f"{found.probabilities[found.label]:.2f}",
+            f"{result.dice:.2f}",
+            f"{found.milliseconds:.0f}",
+        )
+    Console().print(table)

@@ -1,0 +1,91 @@
+"""Overlap of masks with one rule for empty ones, on any backend."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+
+def overlap_scores(truth, prediction):
+    """Intersection over union and Dice coefficient of each image's mask.
+
+    Args:
+        truth: bool or 0/1, `(batch, ...)`; all axes but the first are one image's.
+        prediction: the same shape, already cut.
+
+    Returns:
+        `(iou, dice)`, float32 `(batch,)` in [0, 1]; for empty masks see
+        `overlap_from_counts`.
+    """
+    truth, prediction = _flatten(truth), _flatten(prediction)
+    return overlap_from_counts(
+        ops.sum(truth * prediction, axis=1),
+        ops.sum(truth, axis=1),
+        ops.sum(prediction, axis=1),
+    )
+
+
+def overlap_from_counts(intersection, truth, prediction):
+    """Intersection over union and Dice coefficient from numbers of pixels.
+
+    Two empty masks agree fully: both scores are 1. With one empty mask both are 0.
+
+    Args:
+        intersection: lesion pixels in both masks, any shape.
+        truth: lesion pixels in the truth, the same shape.
+        prediction: lesion pixels in the prediction, the same shape.
+
+    Returns:
+        `(iou, dice)`, float32 of the same shape, in [0, 1].
+    """
+    shared = ops.cast(intersection, "float32")
+    both = ops.cast(truth, "float32") + ops.cast(prediction, "float32")
+    empty = ops.cast(ops.equal(both, 0.0), "float32")
+    # Adding `empty` above and below makes 0 / 0 the 1 of the rule.
+    return (
+        (shared + empty) / (both - shared + empty),
+        (2.0 * shared + empty) / (both + empty),
+    )
+
+
+@keras.saving.register_keras_serializable(package="keras_efsnet")
+class Dice(keras.metrics.Mean):
+    """Mean of the images' Dice coefficients, with `overlap_scores`' empty-mask rule.
+
+    Give it to `compile` among `weighted_metrics`: under `metrics` Keras passes no
+    sample weights, and images without a mask (weight 0) would count.
+
+    Args:
+        threshold: float in (0, 1); probabilities above it are lesion.
+        name: the metric's name.
+        dtype: the dtype of its sums.
+
+    Input shape: truth (0 or 1) and probability `(batch, height, width, 1)`, sample
+        weights `(batch,)`.
+    Output shape: a scalar in [0, 1].
+
+    Example:
+        >>> metric = Dice()
+        >>> metric.update_state([[1.0, 1.0, 0.0]], [[0.9, 0.2, 0.1]])
+        >>> print(f"{float(metric.result()):.3f}")
+        0.667
+    """
+
+    def __init__(
+        self, threshold: float = 0.5, name: str = "dice", dtype: Any = None
+    ) -> None:
+        super().__init__(name=name, dtype=dtype)
+        self.threshold = threshold
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        prediction = ops.greater(y_pred, self.threshold)
+        _, dice = overlap_scores(y_true, prediction)
+        super().update_state(dice, sample_weight)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "threshold": self.threshold}
+
+
+def _flatten(mask):
+    mask = ops.cast(mask, "float32")
+    return ops.reshape(mask, (ops.shape(mask)[0], -1))

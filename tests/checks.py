@@ -1,0 +1,62 @@
+"""Assertions shared by the tests."""
+
+import keras
+import numpy as np
+
+
+def check_layer(layer_type, config, inputs, output_shape, trainable_parameters):
+    """A layer's contract: config, shapes, weights, one fit step, mixed precision.
+
+    Args:
+        inputs: array, or list of arrays, `(batch, height, width, channels)`.
+    """
+    layer = layer_type(**config)
+    assert_config_round_trip(layer, config)
+    outputs = layer(inputs)
+    assert tuple(outputs.shape) == output_shape
+    symbolic = layer_type(**config)(
+        [keras.KerasTensor(x.shape) for x in inputs]
+        if isinstance(inputs, list)
+        else keras.KerasTensor(inputs.shape)
+    )
+    assert tuple(symbolic.shape) == output_shape
+    assert count(layer.trainable_weights) == trainable_parameters
+    assert_config_round_trip(layer, config)
+    assert_fit_changes_weights(layer_type(**config), inputs, output_shape)
+    mixed = layer_type(**config, dtype="mixed_bfloat16")
+    assert keras.backend.standardize_dtype(mixed(inputs).dtype) == "bfloat16"
+    assert all(weight.dtype == "float32" for weight in mixed.weights)
+
+
+def assert_config_round_trip(layer, config):
+    copy = type(layer).from_config(layer.get_config())
+    assert copy.get_config() == layer.get_config()
+    assert all(getattr(copy, name) == value for name, value in config.items())
+    restored = keras.saving.deserialize_keras_object(
+        keras.saving.serialize_keras_object(layer), safe_mode=True
+    )
+    assert type(restored) is type(layer)
+
+
+def assert_fit_changes_weights(layer, inputs, output_shape):
+    as_list = inputs if isinstance(inputs, list) else [inputs]
+    symbols = [keras.Input(x.shape[1:]) for x in as_list]
+    model = keras.Model(
+        symbols, layer(symbols if isinstance(inputs, list) else symbols[0])
+    )
+    model.compile("adam", "mse", jit_compile=False)
+    before = [weight.numpy().copy() for weight in layer.trainable_weights]
+    target = np.random.default_rng(1).normal(size=output_shape).astype("float32")
+    model.fit(as_list, target, verbose=0)
+    after = [weight.numpy() for weight in layer.trainable_weights]
+    for weight, old, new in zip(layer.trainable_weights, before, after, strict=True):
+        assert np.isfinite(new).all(), weight.path
+        assert not np.array_equal(old, new), weight.path
+
+
+def count(weights):
+    return sum(int(np.prod(weight.shape)) for weight in weights)
+
+
+def noise(*shape, seed=0):
+    return np.random.default_rng(seed).normal(size=shape).astype("float32")

@@ -1,0 +1,124 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_efsnet.batch import plan_jobs, prepare_output, run_jobs, write_records
+from keras_efsnet.images import read_image
+
+
+def _touch(folder: Path, *names: str) -> None:
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+
+
+def _plan(inputs: list[Path], out: Path) -> dict[str, str]:
+    """Source name to target, both without their folders."""
+    jobs = plan_jobs(inputs, out)
+    assert not any(job.problem for job in jobs)
+    return {job.source.name: str(job.target.relative_to(out)) for job in jobs}
+
+
+def test_sub_folders_are_mirrored_and_masks_skipped(tmp_path):
+    data, out = tmp_path / "data", tmp_path / "out"
+    _touch(
+        data / "benign",
+        "benign (1).png",
+        "benign (1)_mask.png",
+        "benign (1)_mask_1.png",
+        "b.JPG",
+        "b_mask.png",
+    )
+    _touch(data, "top.tif", "notes.txt", ".hidden.png", "lonely_mask.png")
+    assert _plan([data], out) == {
+        "b.JPG": "benign/b",
+        "benign (1).png": "benign/benign (1)",
+        "lonely_mask.png": "lonely_mask",
+        "top.tif": "top",
+    }
+
+
+def test_masks_in_a_list_of_files_are_skipped(tmp_path):
+    _touch(tmp_path, "a.png", "a_mask.png", "a_mask_b.png", "c_mask_d.png")
+    found = _plan(sorted(tmp_path.glob("*.png")), tmp_path / "out")
+    assert set(found) == {"a.png", "c_mask_d.png"}
+
+
+def test_equal_names_are_kept_apart(tmp_path):
+    _touch(tmp_path / "one", "a.bmp", "a.png", "A.tif")
+    _touch(tmp_path / "two", "a.png", "a_2.png")
+    jobs = plan_jobs([tmp_path / "one", tmp_path / "two"], tmp_path / "out")
+    targets = [str(job.target).casefold() for job in jobs]
+    assert len(set(targets)) == len(targets) == 5
+
+
+def test_an_image_given_twice_is_read_once(tmp_path):
+    _touch(tmp_path / "data", "a.png")
+    inputs = [tmp_path / "data", tmp_path / "data" / "a.png"]
+    assert len(plan_jobs(inputs, tmp_path / "out")) == 1
+
+
+@pytest.mark.parametrize("out", ["data", "data/out", "data/new/out"])
+def test_output_inside_an_input_folder_is_refused(tmp_path, out):
+    _touch(tmp_path / "data", "a.png")
+    with pytest.raises(ValueError, match="lies inside the input"):
+        plan_jobs([tmp_path / "data"], tmp_path / out)
+
+
+def test_output_beside_an_input_file_is_refused(tmp_path):
+    _touch(tmp_path / "data", "a.png", "a_mask.png")
+    with pytest.raises(ValueError, match="masks could be overwritten"):
+        plan_jobs([tmp_path / "data" / "a.png"], tmp_path / "data")
+
+
+def test_input_inside_the_output_folder_is_allowed_where_nothing_meets(tmp_path):
+    _touch(tmp_path / "data", "a.png")
+    assert _plan([tmp_path / "data"], tmp_path) == {"a.png": "a"}
+
+
+def test_missing_path_and_empty_folder_are_problems(tmp_path):
+    (tmp_path / "empty").mkdir()
+    missing, empty = plan_jobs(
+        [tmp_path / "none.png", tmp_path / "empty"], tmp_path / "out"
+    )
+    assert "none.png: no such file" in missing.problem
+    assert "empty: no image in this folder" in empty.problem
+
+
+def test_results_are_written_and_bad_files_reported(tmp_path, scan, predictor):
+    data, out = tmp_path / "data", tmp_path / "out"
+    _touch(data, "bad.png")
+    Image.fromarray(scan).save(data / "good.png")
+    records = list(run_jobs(plan_jobs([data], out), predictor, out))
+
+    bad, good = records
+    assert bad.keys() == {"path", "error"}
+    assert "bad.png: not an image" in bad["error"]
+    assert good["class"] == "benign"
+    assert good["boxes"] == [[26, 16, 55, 45]]
+    mask = read_image(out / good["mask_file"])
+    np.testing.assert_array_equal(mask, np.where(scan < 100, 255, 0))
+    assert read_image(out / good["overlay_file"]).shape[1] == 80
+    names = sorted(file.name for file in out.iterdir())
+    assert names == ["good_mask.png", "good_overlay.png"]
+
+
+def test_records_are_replaced_whole(tmp_path):
+    write_records(tmp_path, [{"path": "a"}, {"path": "ä"}])
+    text = (tmp_path / "predictions.json").read_text(encoding="utf-8")
+    assert json.loads(text) == [{"path": "a"}, {"path": "ä"}]
+    with pytest.raises(TypeError):
+        write_records(tmp_path, [{"path": object()}])
+    assert (tmp_path / "predictions.json").read_text(encoding="utf-8") == text
+    assert [file.name for file in tmp_path.iterdir()] == ["predictions.json"]
+
+
+def test_output_that_is_a_file_is_refused(tmp_path):
+    _touch(tmp_path, "file")
+    for out in (tmp_path / "file", tmp_path / "file" / "deeper"):
+        with pytest.raises(OSError, match="cannot be written to"):
+            prepare_output(out)

@@ -1,0 +1,272 @@
+"""HD95, the two protocols, and the files of an evaluation."""
+
+import csv
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_efsnet.prediction import LABELS, Postprocess
+from keras_efsnet.training.busi import Sample, index_dataset
+from keras_efsnet.training.evaluate import (
+    COLUMNS,
+    evaluate,
+    hd95,
+    read_table,
+    summarize,
+)
+
+FILES = {
+    *("metrics.json", "per_image.csv", "roc.png", "confusion.png"),
+    *("dice_histogram.png", "reliability.png", "worst_cases.png"),
+}
+
+
+def disc(shape, centre, radius):
+    rows, columns = np.ogrid[: shape[0], : shape[1]]
+    return (rows - centre[0]) ** 2 + (columns - centre[1]) ** 2 <= radius**2
+
+
+def outline_points(mask):
+    """Lesion pixels with a neighbour that is not lesion, one by one."""
+    framed = np.pad(mask, 1)
+    return np.array(
+        [
+            (row, column)
+            for row, column in np.argwhere(mask)
+            if not (
+                framed[row, column + 1]
+                and framed[row + 2, column + 1]
+                and framed[row + 1, column]
+                and framed[row + 1, column + 2]
+            )
+        ]
+    )
+
+
+@pytest.mark.parametrize(
+    ("truth", "prediction"),
+    [
+        (disc((40, 50), (20, 20), 9), disc((40, 50), (22, 25), 6)),
+        (disc((40, 50), (0, 0), 12), disc((40, 50), (39, 49), 7)),
+        (
+            disc((40, 50), (10, 10), 5),
+            disc((40, 50), (10, 10), 5) | disc((40, 50), (30, 44), 4),
+        ),
+    ],
+)
+def test_hd95_is_that_of_all_pairs_of_outline_pixels(truth, prediction):
+    one, other = outline_points(truth), outline_points(prediction)
+    distances = np.linalg.norm(one[:, np.newaxis] - other, axis=-1)
+    there = np.percentile(distances.min(axis=1), 95)
+    back = np.percentile(distances.min(axis=0), 95)
+
+    assert hd95(truth, prediction) == pytest.approx(max(there, back))
+    assert hd95(prediction, truth) == pytest.approx(max(there, back))
+
+
+def test_hd95_of_empty_masks():
+    empty, lesion = np.zeros((30, 40), bool), disc((30, 40), (10, 10), 3)
+
+    assert hd95(lesion, lesion) == 0.0
+    assert hd95(lesion, empty) == 50.0
+    assert hd95(empty, lesion) is None
+    assert hd95(empty, empty) is None
+
+
+class FakeNetwork:
+    """Predicts the bright pixels, and the class by the image's place in the list."""
+
+    def __init__(self, labels, rules=None, size=(32, 48), classes=3):
+        self.size = size
+        self.rules = rules or Postprocess()
+        self.classes = np.eye(3, classes)[[LABELS.index(label) for label in labels]]
+        self.seen: list[np.ndarray] = []
+
+    def __call__(self, images):
+        first = sum(map(len, self.seen))
+        self.seen.append(images)
+        classes = 0.8 * self.classes[first : first + len(images)] + 0.2 / 3
+        return {"mask": images / 255, "class": classes.astype(np.float32)}
+
+
+@pytest.fixture
+def samples(tmp_path: Path) -> list[Sample]:
+    """Two images a class of 32 x 48 pixels, lesions bright, read in `LABELS` order."""
+    folder = tmp_path / "data"
+    for number, label in enumerate(label for label in LABELS for _ in range(2)):
+        lesion = np.zeros((32, 48), np.uint8)
+        if label != "normal":
+            lesion[8:16, 4 * number : 4 * number + 16] = 255
+        (folder / label).mkdir(parents=True, exist_ok=True)
+        path = folder / label / f"{label} ({number}).png"
+        Image.fromarray(lesion).save(path)
+        Image.fromarray(lesion).save(path.with_name(f"{path.stem}_mask.png"))
+    return index_dataset(folder)
+
+
+def run(samples, out, protocol="B", network=None, progress=None):
+    network = network or FakeNetwork([sample.label for sample in samples])
+    return evaluate(
+        network,
+        samples,
+        split_digest="12ab",
+        split_name="folds.csv, fold 0",
+        subset="test",
+        model_name="fake",
+        protocol=protocol,
+        out=out,
+        progress=progress,
+    )
+
+
+def test_a_perfect_network_has_perfect_figures(samples, tmp_path):
+    metrics = run(samples, tmp_path / "out")
+
+    assert metrics["n"] == 6
+    for name in ("iou", "dice", "iou_pooled", "f1_batch8"):
+        assert metrics["mask"][name] == pytest.approx(1)
+    assert metrics["mask"]["hd95_tumour"] == 0
+    assert metrics["mask"]["normal_false_positive_rate"] == 0
+    assert metrics["class"]["confusion"] == [[2, 0, 0], [0, 2, 0], [0, 0, 2]]
+    assert metrics["class"]["auroc_macro"] == 1
+
+
+def test_all_files_are_written_and_nothing_else(samples, tmp_path):
+    out = tmp_path / "new" / "out"
+
+    metrics = run(samples, out)
+
+    assert {path.name for path in out.iterdir()} == FILES
+    assert json.loads((out / "metrics.json").read_text()) == metrics
+    assert list(metrics) == [
+        "n",
+        "mask",
+        "class",
+        "split",
+        "subset",
+        "model",
+        "protocol",
+    ]
+    assert metrics["split"] == {"name": "folds.csv, fold 0", "digest": "12ab"}
+    for path in out.glob("*.png"):
+        with Image.open(path) as picture:
+            assert min(picture.size) > 300
+            assert len(picture.convert("RGB").resize((64, 64)).getcolors(4096)) > 3
+
+
+def test_table_holds_a_row_an_image_and_gives_the_metrics_again(samples, tmp_path):
+    metrics = run(samples, tmp_path)
+
+    with (tmp_path / "per_image.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert tuple(rows[0]) == COLUMNS
+    assert [row["stem"] for row in rows] == [sample.stem for sample in samples]
+    assert [row["predicted"] for row in rows] == [sample.label for sample in samples]
+    assert [row["hd95"] for row in rows] == ["", "", *["0.0"] * 4]
+    again = summarize(read_table(tmp_path / "per_image.csv"))
+    assert again == {key: metrics[key] for key in ("n", "mask", "class")}
+
+
+def test_network_gets_float32_images_of_its_size(samples, tmp_path):
+    labels = [sample.label for sample in samples] * 2
+    network = FakeNetwork(labels, size=(16, 24))
+
+    run(samples * 2, tmp_path, network=network)
+
+    assert sum(map(len, network.seen)) == 12
+    for images in network.seen:
+        assert images.dtype == np.float32
+        assert images.shape[1:] == (16, 24, 1)
+        assert images.max() == 255
+
+
+def test_protocol_b_scores_at_the_image_size_after_the_rules(samples, tmp_path):
+    # The lesions cover a twelfth of the image and P(class) is 0.87.
+    labels = [sample.label for sample in samples]
+    dropped = FakeNetwork(labels, Postprocess(minimum_lesion_fraction=0.1))
+    gated = FakeNetwork(["normal"] * 6, Postprocess(normal_gate=0.8))
+
+    rows = {}
+    for name, network in (("dropped", dropped), ("gated", gated)):
+        run(samples, tmp_path / name, network=network)
+        rows[name] = read_table(tmp_path / name / "per_image.csv")
+
+    for table in rows.values():
+        assert [row.predicted_px for row in table] == [0] * 6
+        assert [row.truth_px for row in table] == [0, 0, *[128] * 4]
+        assert [(row.height, row.width) for row in table] == [(32, 48)] * 6
+        assert table[2].hd95 == pytest.approx(np.hypot(32, 48))
+
+
+def test_protocol_a_scores_the_raw_cut_at_256(samples, tmp_path):
+    network = FakeNetwork(["normal"] * 6, Postprocess(0.5, normal_gate=0.1))
+
+    metrics = run(samples[2:], tmp_path, protocol="A", network=network)
+
+    assert metrics["protocol"] == "A"
+    rows = read_table(tmp_path / "per_image.csv")
+    for row in rows:
+        assert (row.height, row.width) == (256, 256)
+        assert row.truth_px == pytest.approx(256**2 / 12, rel=0.05)
+        assert row.predicted_px == pytest.approx(row.truth_px, rel=0.1)
+
+
+def test_a_lesion_found_in_a_normal_image_is_a_false_positive(samples, tmp_path):
+    bright = replace(samples[0], image=samples[2].image)
+
+    metrics = run([bright, *samples[1:]], tmp_path)
+
+    assert metrics["mask"]["normal_false_positive_rate"] == 0.5
+    assert metrics["mask"]["dice"] == pytest.approx(5 / 6)
+    assert metrics["mask"]["dice_tumour"] == pytest.approx(1)
+
+
+def test_progress_counts_the_images(samples, tmp_path):
+    calls = []
+
+    run(samples, tmp_path, progress=lambda done, total: calls.append((done, total)))
+
+    assert calls == [(done, 6) for done in range(1, 7)]
+
+
+def test_a_failed_evaluation_leaves_the_earlier_one(samples, tmp_path):
+    out = tmp_path / "out"
+    run(samples, out)
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    samples[-1].image.write_bytes(b"no image")
+
+    with pytest.raises(ValueError, match="not an image"):
+        run(samples, out)
+
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+
+
+def test_one_class_and_one_image_are_enough(samples, tmp_path):
+    metrics = run(samples[:1], tmp_path)
+
+    assert metrics["class"]["auroc_macro"] is None
+    assert "NaN" not in (tmp_path / "metrics.json").read_text()
+    assert {path.name for path in tmp_path.iterdir()} >= FILES
+
+
+def test_tumour_image_without_mask_is_refused(samples, tmp_path):
+    unmasked = replace(samples[3], masks=())
+
+    with pytest.raises(
+        ValueError, match=r"benign \(3\)\.png: .* mask for every tumour"
+    ):
+        run([*samples[:3], unmasked], tmp_path)
+
+
+def test_wrong_arguments_are_refused(samples, tmp_path):
+    with pytest.raises(ValueError, match="the test subset has no image"):
+        run([], tmp_path)
+    with pytest.raises(ValueError, match="protocol must be A or B, got C"):
+        run(samples, tmp_path, protocol="C")
+    with pytest.raises(ValueError, match="the model has 5 classes"):
+        labels = [sample.label for sample in samples]
+        run(samples, tmp_path, "A", FakeNetwork(labels, classes=5))

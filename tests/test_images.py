@@ -1,0 +1,166 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_efsnet.images import (
+    read_image,
+    read_mask,
+    resize_image,
+    resize_mask,
+    resize_probability,
+    to_grey,
+)
+
+COLOURS = np.uint8([[[255, 0, 0], [0, 255, 0], [0, 0, 255], [90, 90, 90]]])
+GREYS = np.uint8([[76, 150, 29, 90]])  # 0.299 R + 0.587 G + 0.114 B
+DEEP = np.uint16([[0, 255, 256, 65535], [257 * 128, 1000, 40000, 50000]])
+
+
+def _save(image: Image.Image, path: Path) -> Path:
+    image.save(path)
+    return path
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "P"])
+@pytest.mark.parametrize("ending", ["png", "bmp", "tif"])
+def test_colour_files_become_itu_601_grey(tmp_path, mode, ending):
+    image = Image.fromarray(COLOURS).convert(mode, palette=Image.Palette.ADAPTIVE)
+    path = _save(image, tmp_path / f"scan.{ending}")
+    np.testing.assert_array_equal(read_image(path), GREYS)
+
+
+@pytest.mark.parametrize(("mode", "white"), [("L", 200), ("LA", 200), ("1", 255)])
+def test_grey_files_keep_their_values(tmp_path, mode, white):
+    pixels = np.uint8([[0, 200], [200, 0]])
+    path = _save(Image.fromarray(pixels).convert(mode), tmp_path / "scan.png")
+    np.testing.assert_array_equal(read_image(path), pixels // 200 * white)
+
+
+def test_jpeg_is_read(tmp_path, scan):
+    path = _save(Image.fromarray(scan), tmp_path / "scan.jpg")
+    assert np.abs(read_image(path).astype(int) - scan).mean() < 3
+
+
+@pytest.mark.parametrize("name", ["scan.png", "scan.tif"])
+def test_sixteen_bits_keep_the_high_byte(tmp_path, name):
+    path = _save(Image.fromarray(DEEP), tmp_path / name)
+    np.testing.assert_array_equal(read_image(path), DEEP // 256)
+
+
+def test_sixteen_bits_of_a_big_endian_file(tmp_path):
+    path = _save(Image.fromarray(DEEP.astype(">u2")), tmp_path / "scan.tif")
+    np.testing.assert_array_equal(read_image(path), DEEP // 256)
+
+
+def test_min_max_stretches_a_twelve_bit_image(tmp_path):
+    path = _save(Image.fromarray(np.uint16([[1000, 2000, 3000]])), tmp_path / "a.png")
+    np.testing.assert_array_equal(read_image(path, "minmax"), [[0, 128, 255]])
+    np.testing.assert_array_equal(to_grey(np.full((2, 2), 9, np.uint16), "minmax"), 0)
+
+
+def test_image_is_turned_as_viewers_show_it(tmp_path):
+    image = Image.fromarray(np.uint8([[1, 2, 3]]))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # orientation: turn by 90 degrees
+    image.save(tmp_path / "scan.png", exif=exif)
+    np.testing.assert_array_equal(read_image(tmp_path / "scan.png"), [[1], [2], [3]])
+
+
+@pytest.mark.parametrize(
+    ("pixels", "expected"),
+    [
+        (GREYS[:, :, None], GREYS),
+        (COLOURS, GREYS),
+        (np.dstack([COLOURS, np.zeros((1, 4), np.uint8)]), GREYS),
+        (COLOURS.astype(np.uint16) * 257, GREYS),
+        (COLOURS[:, ::-1], GREYS[:, ::-1]),
+    ],
+)
+def test_arrays_follow_the_rule_of_files(pixels, expected):
+    np.testing.assert_array_equal(to_grey(pixels), expected)
+
+
+@pytest.mark.parametrize(
+    ("pixels", "rule"),
+    [
+        (np.zeros((4, 4), np.float32), "8 or 16 bits"),
+        (np.zeros((4, 4, 2), np.uint8), "1, 3 or 4 channels"),
+        (np.zeros((2, 4, 4, 1), np.uint8), r"got \(2, 4, 4, 1\)"),
+        (np.zeros((0, 4), np.uint8), r"got \(0, 4\)"),
+    ],
+)
+def test_other_arrays_are_refused(pixels, rule):
+    with pytest.raises(ValueError, match=rule):
+        to_grey(pixels)
+
+
+def test_text_named_png_is_refused(tmp_path):
+    path = tmp_path / "scan.png"
+    path.write_text("no image")
+    with pytest.raises(ValueError, match=r"scan\.png: not an image; give a PNG"):
+        read_image(path)
+
+
+def test_truncated_png_is_refused(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, (60, 80), np.uint8)
+    path = _save(Image.fromarray(noise), tmp_path / "scan.png")
+    path.write_bytes(path.read_bytes()[:2000])
+    with pytest.raises(ValueError, match=r"scan\.png: damaged image file"):
+        read_image(path)
+
+
+def test_several_pages_are_refused(tmp_path, scan):
+    page = Image.fromarray(scan)
+    page.save(tmp_path / "cine.tif", save_all=True, append_images=[page])
+    with pytest.raises(ValueError, match=r"cine\.tif: one image a file is read, got 2"):
+        read_image(tmp_path / "cine.tif")
+
+
+def test_thirty_two_bits_are_refused(tmp_path):
+    path = _save(Image.fromarray(np.zeros((4, 4), np.float32)), tmp_path / "scan.tif")
+    with pytest.raises(ValueError, match="32-bit"):
+        read_image(path)
+
+
+def test_missing_file_keeps_its_own_error(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        read_image(tmp_path / "none.png")
+
+
+@pytest.mark.parametrize(
+    "pixels",
+    [
+        np.uint8([[0, 1, 255]]),
+        np.uint16([[0, 1, 300]]),
+        np.uint8([[[0, 0, 0], [0, 0, 1], [9, 0, 0]]]),
+    ],
+)
+def test_mask_is_all_that_is_not_black(tmp_path, pixels):
+    path = _save(Image.fromarray(pixels), tmp_path / "mask.png")
+    np.testing.assert_array_equal(read_mask(path), [[False, True, True]])
+
+
+def test_opaque_black_is_no_mask(tmp_path):
+    path = _save(Image.new("RGBA", (3, 2), (0, 0, 0, 255)), tmp_path / "mask.png")
+    assert not read_mask(path).any()
+
+
+def test_image_is_antialiased_when_it_shrinks():
+    stripes = np.tile(np.uint8([0, 200]), (64, 32))
+    small = resize_image(stripes, (8, 16))
+    assert small.shape == (8, 16)
+    assert small.dtype == np.uint8
+    assert np.abs(small[:, 1:-1].astype(int) - 100).max() <= 1
+
+
+def test_probability_grows_bilinearly_between_pixel_centres():
+    grown = resize_probability(np.float32([[0, 1]]), (1, 4))
+    np.testing.assert_allclose(grown, [[0, 0.25, 0.75, 1]], atol=1e-6)
+
+
+def test_mask_takes_its_nearest_neighbours():
+    grown = resize_mask(np.array([[True, False], [False, True]]), (4, 6))
+    expected = np.kron([[1, 0], [0, 1]], np.ones((2, 3)))
+    np.testing.assert_array_equal(grown, expected.astype(bool))

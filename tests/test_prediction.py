@@ -1,0 +1,148 @@
+import json
+
+import numpy as np
+import pytest
+
+from keras_efsnet.prediction import (
+    CONTOUR_COLOUR,
+    LABELS,
+    Postprocess,
+    draw_overlay,
+    postprocess,
+)
+
+BENIGN = np.float32([0.2, 0.7, 0.1])
+NORMAL = np.float32([0.9, 0.06, 0.04])
+
+
+def _two_lesions() -> np.ndarray:
+    """float32 (50, 40): one lesion of 200 pixels, one of 4."""
+    probability = np.full((50, 40), 0.1, np.float32)
+    probability[10:30, 5:15] = 0.9
+    probability[40:42, 30:32] = 0.8
+    return probability
+
+
+def test_facts_are_those_of_the_mask():
+    found = postprocess(_two_lesions(), BENIGN, (50, 40), Postprocess())
+    assert found.label == "benign"
+    assert list(found.probabilities) == list(LABELS)
+    assert found.probabilities["malignant"] == pytest.approx(0.1)
+    assert found.lesion_area_px == found.mask.sum() == 204
+    assert found.lesion_fraction == pytest.approx(204 / 2000)
+    assert found.boxes == [(5, 10, 15, 30), (30, 40, 32, 42)]
+
+
+def test_probability_is_stretched_before_it_is_cut():
+    found = postprocess(np.float32([[0.0, 0.6]]), BENIGN, (2, 8), Postprocess())
+    assert found.probability.dtype == np.float32
+    # Bilinear: 0, 0, .075, .225, .375, .525, .6, .6. A stretched mask would begin at 4.
+    np.testing.assert_array_equal(found.mask[0], [0, 0, 0, 0, 0, 1, 1, 1])
+
+
+def test_a_half_is_not_lesion():
+    half = np.full((4, 4), 0.5, np.float32)
+    assert not postprocess(half, BENIGN, (4, 4), Postprocess()).mask.any()
+
+
+def test_small_components_are_dropped():
+    rules = Postprocess(minimum_lesion_fraction=0.01)  # 20 of 2000 pixels
+    found = postprocess(_two_lesions(), BENIGN, (50, 40), rules)
+    assert found.boxes == [(5, 10, 15, 30)]
+    assert found.lesion_area_px == 200
+
+
+def test_a_component_of_exactly_the_minimum_stays():
+    rules = Postprocess(minimum_lesion_fraction=0.1)
+    assert len(postprocess(_two_lesions(), BENIGN, (50, 40), rules).boxes) == 1
+
+
+@pytest.mark.parametrize(
+    ("gate", "area"), [(None, 204), (0.95, 204), (0.9, 0), (0.5, 0)]
+)
+def test_normal_gate_empties_the_mask(gate, area):
+    probabilities = np.float64([0.9, 0.06, 0.04])
+    rules = Postprocess(normal_gate=gate)
+    found = postprocess(_two_lesions(), probabilities, (50, 40), rules)
+    assert found.lesion_area_px == area
+    assert found.label == "normal"
+    assert found.probability.max() > 0.5
+
+
+def test_normal_gate_leaves_other_classes():
+    rules = Postprocess(normal_gate=0.5)
+    assert postprocess(_two_lesions(), BENIGN, (50, 40), rules).mask.any()
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        {"minimum_lesion_fraction": 1.0},
+        {"minimum_lesion_fraction": -0.1},
+        {"normal_gate": 0.0},
+        {"normal_gate": 1.01},
+    ],
+)
+def test_rules_outside_their_range_are_refused(numbers):
+    with pytest.raises(ValueError, match=f"{next(iter(numbers))} must be in"):
+        Postprocess(**numbers)
+
+
+def test_other_classes_are_refused():
+    with pytest.raises(ValueError, match="num_classes=3"):
+        postprocess(_two_lesions(), np.float32([0.5, 0.5]), (50, 40), Postprocess())
+
+
+def test_json_has_the_facts_and_no_maps():
+    found = postprocess(_two_lesions(), BENIGN, (50, 40), Postprocess())
+    facts = json.loads(json.dumps(found.to_json()))
+    assert facts == {
+        "class": "benign",
+        "probabilities": {"normal": 0.2, "benign": 0.7, "malignant": 0.1},
+        "lesion_area_px": 204,
+        "lesion_fraction": 0.102,
+        "boxes": [[5, 10, 15, 30], [30, 40, 32, 42]],
+        "milliseconds": 0.0,
+    }
+
+
+def test_overlay_draws_the_border_alone_and_hides_no_pixel():
+    grey = np.full((50, 40), 100, np.uint8)
+    found = postprocess(_two_lesions(), BENIGN, (50, 40), Postprocess())
+    overlay = np.asarray(draw_overlay(grey, found))
+    assert overlay.shape[0] > 50
+    assert overlay.shape[1] == 40
+    drawn = (overlay[:50] == CONTOUR_COLOUR).all(axis=-1)
+    assert drawn[10:30, 5].all()
+    assert not drawn[13:27, 8:12].any()
+    assert (overlay[:50][~drawn] == 100).all()
+    assert overlay[50:].any()
+
+
+def test_overlay_of_an_empty_mask_is_the_image():
+    grey = np.arange(2000, dtype=np.uint16).reshape(50, 40).astype(np.uint8)
+    found = postprocess(np.zeros((8, 8), np.float32), NORMAL, (50, 40), Postprocess())
+    overlay = np.asarray(draw_overlay(grey, found))
+    np.testing.assert_array_equal(overlay[:50], np.dstack([grey] * 3))
+
+
+def test_overlay_closes_the_border_of_a_mask_that_fills_the_image():
+    found = postprocess(np.ones((8, 8), np.float32), BENIGN, (50, 40), Postprocess())
+    overlay = np.asarray(draw_overlay(np.zeros((50, 40), np.uint8), found))
+    drawn = (overlay[:50] == CONTOUR_COLOUR).all(axis=-1)
+    assert drawn[0].all()
+    assert drawn[:, -1].all()
+    assert not drawn[5:-5, 5:-5].any()
+
+
+@pytest.mark.parametrize("size", [(190, 310), (60, 1000), (1000, 190)])
+def test_caption_fits_the_picture(size):
+    found = postprocess(
+        np.zeros((8, 8), np.float32), np.float32([0, 0, 1]), size, Postprocess()
+    )
+    caption = np.asarray(draw_overlay(np.zeros(size, np.uint8), found))[size[0] :]
+    columns = np.flatnonzero(caption.any(axis=(0, 2)))
+    assert columns.min() > 0
+    assert columns.max() < size[1] - 1
+    assert not caption[0].any()
+    assert not caption[-1].any()

@@ -1,0 +1,130 @@
+import json
+import shutil
+import zipfile
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import keras_efsnet
+from keras_efsnet import predictor as predictor_module
+from keras_efsnet.predictor import find_model, load_predictor, preset_names
+
+
+@pytest.fixture
+def presets(tmp_path, monkeypatch, tiny_model):
+    """A presets folder with one preset, `tiny`, that drops lesions below a half."""
+    folder = tmp_path / "presets" / "tiny"
+    folder.mkdir(parents=True)
+    shutil.copy(tiny_model, folder / "model.keras")
+    card = {"licence": "x", "postprocess": {"minimum_lesion_fraction": 0.5}}
+    (folder / "card.json").write_text(json.dumps(card))
+    monkeypatch.setattr(predictor_module, "PRESETS", folder.parent)
+    return folder
+
+
+def test_predict_finds_the_disc_at_the_images_own_size(scan, tmp_path, tiny_model):
+    Image.fromarray(scan).save(tmp_path / "scan.png")
+    images = [scan, str(tmp_path / "scan.png"), scan[:50].astype(np.uint16) * 257]
+    from_array, from_file, deep = keras_efsnet.predict(images, tiny_model)
+    assert from_array.mask.shape == (60, 80)
+    assert deep.mask.shape == (50, 80)
+    np.testing.assert_array_equal(from_array.mask, from_file.mask)
+    overlap = (from_array.mask & (scan < 100)).sum()
+    assert 2 * overlap / (from_array.mask.sum() + (scan < 100).sum()) > 0.95
+    assert sum(from_array.probabilities.values()) == pytest.approx(1, abs=1e-5)
+    assert from_array.milliseconds > 0
+
+
+def test_one_image_alone_counts_as_a_list(scan, tiny_model):
+    assert len(keras_efsnet.predict(scan, tiny_model)) == 1
+
+
+def test_a_batch_is_the_same_as_its_images(tiny_model):
+    network = load_predictor(tiny_model)
+    images = np.random.default_rng(0).uniform(0, 255, (3, 64, 64, 1))
+    images = images.astype(np.float32)
+    together = network(images)
+    for number in range(3):
+        alone = network(images[number : number + 1])
+        for name in ("mask", "class"):
+            np.testing.assert_allclose(
+                together[name][number], alone[name][0], atol=1e-6
+            )
+
+
+def test_preset_is_found_by_name_folder_and_file(presets):
+    assert preset_names() == ["tiny"]
+    for model in ("tiny", presets, str(presets / "model.keras")):
+        files = find_model(model)
+        assert files.keras_file == presets / "model.keras"
+        assert files.card["licence"] == "x"
+
+
+def test_card_beside_the_file_gives_the_rules(presets, scan):
+    assert load_predictor("tiny").rules.minimum_lesion_fraction == 0.5
+    assert keras_efsnet.predict(scan, "tiny")[0].lesion_area_px == 0
+
+
+def test_unknown_preset_lists_the_shipped_ones(presets):
+    with pytest.raises(ValueError, match=r"huge: no such model; .* preset \(tiny\)"):
+        find_model("huge")
+
+
+@pytest.mark.parametrize(
+    ("card", "rule"),
+    [
+        ("{", "card.json: not a JSON file"),
+        ('{"postprocess": {"gate": 1}}', "card.json: postprocess: .*gate"),
+        ('{"postprocess": {"normal_gate": 2}}', "normal_gate must be in"),
+    ],
+)
+def test_a_bad_card_is_named(presets, card, rule):
+    (presets / "card.json").write_text(card)
+    with pytest.raises(ValueError, match=rule):
+        load_predictor("tiny")
+
+
+def test_a_cut_file_is_named(tmp_path, tiny_model):
+    path = tmp_path / "cut.keras"
+    path.write_bytes(tiny_model.read_bytes()[:5000])
+    with pytest.raises(ValueError, match=r"cut\.keras: not a whole \.keras file"):
+        load_predictor(path)
+
+
+def test_an_archive_that_is_no_model_is_named(tmp_path):
+    path = tmp_path / "other.keras"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("config.json", "{}")
+    with pytest.raises(ValueError, match=r"other\.keras: cannot be loaded"):
+        load_predictor(path)
+
+
+def test_a_model_with_other_outputs_is_refused(tmp_path):
+    import keras
+
+    image = keras.Input((8, 8, 1))
+    keras.Model(image, keras.layers.Flatten()(image)).save(tmp_path / "flat.keras")
+    with pytest.raises(ValueError, match=r"flat\.keras: the outputs must be"):
+        load_predictor(tmp_path / "flat.keras")
+
+
+def test_a_model_with_colour_input_is_refused(tmp_path):
+    import keras
+
+    image = keras.Input((8, 8, 3))
+    keras.Model(image, keras.layers.ReLU()(image)).save(tmp_path / "rgb.keras")
+    with pytest.raises(ValueError, match=r"rgb\.keras: the input must be"):
+        load_predictor(tmp_path / "rgb.keras")
+
+
+def test_a_model_of_any_size_runs_at_the_default_one(tmp_path):
+    import keras
+
+    image = keras.Input((None, None, 1), name="image")
+    mask = keras.layers.Activation("sigmoid", name="mask")(image)
+    pooled = keras.layers.GlobalAveragePooling2D()(image)
+    label = keras.layers.Dense(3, activation="softmax", name="class")(pooled)
+    path = tmp_path / "any.keras"
+    keras.Model(image, {"mask": mask, "class": label}).save(path)
+    assert load_predictor(path).size == (256, 256)

@@ -1,0 +1,51 @@
+"""Callbacks of a training run."""
+
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from keras_efsnet.training.state import TrainingState, save_model
+
+MONITOR = "val_mask_dice"
+
+
+class Checkpoints(keras.callbacks.Callback):
+    """Validates the averaged weights, keeps the best ones and the run's last state.
+
+    At the end of every epoch, in this order: the best model by validation Dice (saved
+    with the averaged weights), then the state, with the raw weights in place. A run
+    killed between the two repeats the epoch and writes the same best model again.
+    """
+
+    def __init__(self, state: TrainingState, best_file: Path, best: float) -> None:
+        super().__init__()
+        self.state = state
+        self.best_file = best_file
+        self.best = best
+        self._raw: list[Any] | None = None
+
+    def on_test_begin(self, logs=None):
+        self._raw = self._average()
+
+    def on_test_end(self, logs=None):
+        self._put_back(self._raw)
+
+    def on_epoch_end(self, epoch, logs=None):
+        if logs[MONITOR] > self.best:
+            self.best = float(logs[MONITOR])
+            raw = self._average()
+            save_model(self.model, self.best_file)
+            self._put_back(raw)
+        self.state.save(epoch + 1, self.best)
+
+    def _average(self) -> list[Any]:
+        """Puts the averaged weights in place; gives the raw ones."""
+        variables = self.model.trainable_variables
+        raw = [keras.ops.copy(variable.value) for variable in variables]
+        self.model.optimizer.finalize_variable_values(variables)
+        return raw
+
+    def _put_back(self, raw: list[Any]) -> None:
+        for variable, value in zip(self.model.trainable_variables, raw, strict=True):
+            variable.assign(value)

@@ -1,0 +1,242 @@
+"""Judges a model on a subset: the per-image table, metrics.json and the plots.
+
+Protocol B compares masks at each image's own size, after the postprocessing that users
+get. Protocol A, for comparison with published tables, stretches image and truth to
+256 x 256 and cuts the raw probability at 0.5. `summary` defines the figures.
+"""
+
+import csv
+import json
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.ndimage import binary_erosion, distance_transform_edt
+
+from keras_efsnet.images import (
+    read_image,
+    resize_image,
+    resize_mask,
+    resize_probability,
+)
+from keras_efsnet.prediction import LABELS, postprocess
+from keras_efsnet.predictor import Predictor
+from keras_efsnet.training.busi import Sample, load_mask
+from keras_efsnet.training.plots import Case, write_plots
+from keras_efsnet.training.summary import BATCH, ImageScore, overlaps, summarize
+
+PROTOCOLS = ("A", "B")
+PUBLISHED_GRID = (256, 256)
+WORST_CASES = 8
+
+_PROBABILITIES = tuple(f"p_{label}" for label in LABELS)
+_PIXELS = ("height", "width", "truth_px", "predicted_px", "intersection_px")
+COLUMNS = (
+    *("stem", "label", "predicted", *_PROBABILITIES, *_PIXELS),
+    *("iou", "dice", "hd95"),
+)
+"""The columns of per_image.csv; `predicted`, `iou` and `dice` follow from the rest."""
+
+
+def evaluate(
+    predictor: Predictor,
+    samples: Sequence[Sample],
+    *,
+    split_digest: str,
+    split_name: str,
+    subset: str,
+    model_name: str,
+    protocol: str,
+    out: Path,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, Any]:
+    """Runs a model over labelled images and writes what it got right and wrong.
+
+    Args:
+        predictor: the model, from `keras_efsnet.predictor.load_predictor`.
+        samples: the subset's images, in file order.
+        split_digest: SHA-256 of the split; this and the next three are only recorded.
+        split_name: the split's name, such as its file's.
+        subset: "train", "validation" or "test".
+        model_name: the model's name or file.
+        protocol: "A" or "B", see above.
+        out: folder for metrics.json, per_image.csv and the plots; made where missing.
+            Files appear there when all are done.
+        progress: called with the numbers of finished and of all images.
+
+    Returns:
+        The content of metrics.json.
+
+    Raises:
+        OSError: a file cannot be read, or `out` not be written.
+        ValueError: no samples, an unknown protocol, a tumour image without mask, or a
+            file that is no image or mask.
+    """
+    _check(samples, subset, protocol)
+    out.mkdir(parents=True, exist_ok=True)
+    # Made first: a folder that cannot be written should not cost an evaluation.
+    with tempfile.TemporaryDirectory(prefix=".unfinished-", dir=out) as folder:
+        rows: list[ImageScore] = []
+        worst: list[Case] = []
+        for case in _cases(predictor, samples, protocol):
+            rows.append(case.score)
+            worst = sorted([*worst, case], key=_badness)[:WORST_CASES]
+            if progress:
+                progress(len(rows), len(samples))
+        metrics = {
+            **summarize(rows),
+            "split": {"name": split_name, "digest": split_digest},
+            "subset": subset,
+            "model": model_name,
+            "protocol": protocol,
+        }
+        unfinished = Path(folder)
+        write_plots(rows, worst, unfinished)
+        _write_table(rows, unfinished / "per_image.csv")
+        text = json.dumps(metrics, indent=2, allow_nan=False)
+        (unfinished / "metrics.json").write_text(text + "\n", encoding="utf-8")
+        for path in sorted(unfinished.iterdir()):
+            path.replace(out / path.name)
+    return metrics
+
+
+def read_table(path: Path) -> list[ImageScore]:
+    """Reads a per_image.csv, so that `summarize` gives its metrics.json again."""
+    with path.open(newline="", encoding="utf-8") as file:
+        return [
+            ImageScore(
+                stem=row["stem"],
+                label=row["label"],
+                probabilities=tuple(float(row[name]) for name in _PROBABILITIES),
+                hd95=float(row["hd95"]) if row["hd95"] else None,
+                **{name: int(row[name]) for name in _PIXELS},
+            )
+            for row in csv.DictReader(file)
+        ]
+
+
+def hd95(truth: np.ndarray, prediction: np.ndarray) -> float | None:
+    """Distance between two masks' outlines that 95 % of their points keep.
+
+    Outline pixels are lesion pixels with a neighbour (of 4) that is not, or at the
+    image's border. Each outline gives the 95th percentile of its pixels' Euclidean
+    distances to the other outline; the larger of the two counts.
+
+    Args:
+        truth: bool `(height, width)`.
+        prediction: the same shape.
+
+    Returns:
+        Pixels; the image's diagonal where only the prediction is empty; None where
+        the truth is empty.
+
+    Reference: Maier-Hein et al., Nature Methods 21, 2024 (Metrics reloaded), HD95.
+    """
+    if not truth.any():
+        return None
+    if not prediction.any():
+        return float(np.hypot(*truth.shape))
+    # Beyond the box around both masks there is neither lesion nor outline.
+    box = _bounding_box(truth | prediction)
+    one, other = _outline(truth[box]), _outline(prediction[box])
+    return max(_directed_95(one, other), _directed_95(other, one))
+
+
+def _check(samples: Sequence[Sample], subset: str, protocol: str) -> None:
+    if protocol not in PROTOCOLS:
+        raise ValueError(f"protocol must be A or B, got {protocol}.")
+    if not samples:
+        raise ValueError(f"the {subset} subset has no image; choose another one.")
+    for sample in samples:
+        if sample.label != "normal" and not sample.masks:
+            raise ValueError(
+                f"{sample.image}: evaluation needs a mask for every tumour image; add "
+                f"{sample.stem}_mask.png."
+            )
+
+
+def _cases(
+    predictor: Predictor, samples: Sequence[Sample], protocol: str
+) -> Iterator[Case]:
+    for start in range(0, len(samples), BATCH):
+        batch = samples[start : start + BATCH]
+        greys = [read_image(sample.image) for sample in batch]
+        inputs = np.stack([resize_image(grey, predictor.size) for grey in greys])
+        outputs = predictor(inputs.astype(np.float32)[..., np.newaxis])
+        masks, classes = np.asarray(outputs["mask"]), np.asarray(outputs["class"])
+        if classes.shape[1] != len(LABELS):
+            raise ValueError(
+                f"the model has {classes.shape[1]} classes; evaluation needs one with "
+                f"{', '.join(LABELS)}."
+            )
+        for sample, grey, mask, scores in zip(
+            batch, greys, masks[..., 0], classes, strict=True
+        ):
+            truth = load_mask(sample, grey.shape)
+            if protocol == "A":
+                grey = resize_image(grey, PUBLISHED_GRID)
+                truth = resize_mask(truth, PUBLISHED_GRID)
+                prediction = resize_probability(mask, PUBLISHED_GRID) > 0.5
+            else:
+                prediction = postprocess(mask, scores, grey.shape, predictor.rules).mask
+            yield _case(sample, grey, truth, prediction, scores)
+
+
+def _case(
+    sample: Sample,
+    grey: np.ndarray,
+    truth: np.ndarray,
+    prediction: np.ndarray,
+    probabilities: np.ndarray,
+) -> Case:
+    height, width = grey.shape
+    score = ImageScore(
+        stem=sample.stem,
+        label=sample.label,
+        probabilities=tuple(float(p) for p in probabilities),
+        height=height,
+        width=width,
+        truth_px=int(truth.sum()),
+        predicted_px=int(prediction.sum()),
+        intersection_px=int((truth & prediction).sum()),
+        hd95=hd95(truth, prediction),
+    )
+    _, (dice,) = overlaps([score])
+    return Case(score, float(dice), grey, truth, prediction)
+
+
+def _badness(case: Case) -> tuple[float, int]:
+    """Sorts the lowest Dice first, and among equals the most wrong pixels."""
+    score = case.score
+    wrong = score.truth_px + score.predicted_px - 2 * score.intersection_px
+    return case.dice, -wrong
+
+
+def _write_table(rows: Sequence[ImageScore], path: Path) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        for row, iou, dice in zip(rows, *overlaps(rows), strict=True):
+            predicted = LABELS[int(np.argmax(row.probabilities))]
+            pixels = [getattr(row, name) for name in _PIXELS]
+            scores = [f"{iou:.6f}", f"{dice:.6f}", row.hd95]
+            writer.writerow(
+                [row.stem, row.label, predicted, *row.probabilities, *pixels, *scores]
+            )
+
+
+def _bounding_box(mask: np.ndarray) -> tuple[slice, slice]:
+    rows = np.flatnonzero(mask.any(axis=1))
+    columns = np.flatnonzero(mask.any(axis=0))
+    return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+
+
+def _outline(mask: np.ndarray) -> np.ndarray:
+    return mask & ~binary_erosion(mask)
+
+
+def _directed_95(outline: np.ndarray, other: np.ndarray) -> float:
+    distances = distance_transform_edt(~other)[outline]
+    return float(np.percentile(distances, 95))

@@ -1,0 +1,276 @@
+"""From samples to the batches of `model.fit`: decode once, shuffle, augment, prefetch.
+
+Each batch is a function of (seed, epoch, batch number) alone and is the same on every
+backend, so training resumes exactly at any epoch. The TensorFlow backend reads a
+`tf.data.Dataset`, the others a `keras.utils.PyDataset`.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_efsnet.images import read_image, resize_image, resize_mask
+from keras_efsnet.prediction import LABELS
+from keras_efsnet.training.augment import Augmentation, augment_batch
+from keras_efsnet.training.busi import Sample, load_mask
+
+Batch = tuple[np.ndarray, dict[str, np.ndarray], dict[str, np.ndarray]]
+"""`(x, y, sample_weight)` for `model.fit`.
+
+x: float32 `(n, height, width, 1)` in [0, 255]. y: `mask`, float32 of x's shape, 1 =
+lesion, and `class`, int32 `(n,)`. sample_weight: `mask` and `class`, float32 `(n,)`.
+"""
+
+_WORKERS = 2
+_AHEAD = 4
+"""Batches made before they are asked for: enough to ride out an uneven step."""
+
+# First words of the seeds, so that shuffling and augmentation share no random numbers.
+_ORDER, _CHANGE = 0, 1
+
+
+@dataclass(frozen=True)
+class ImageCache:
+    """A data set decoded and resized, in the order of its samples.
+
+    Attributes:
+        images: uint8 `(n, height, width)`.
+        masks: uint8 `(n, height, width)`, 1 = lesion.
+        labels: int64 `(n,)`, positions in `LABELS`; 0 where the class is unknown.
+        mask_weight: float32 `(n,)`, 0 where the mask is unknown, else 1.
+        class_weight: float32 `(n,)`, 0 where the class is unknown, else 1.
+    """
+
+    images: np.ndarray
+    masks: np.ndarray
+    labels: np.ndarray
+    mask_weight: np.ndarray
+    class_weight: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+def load_cache(samples: Sequence[Sample], image_size: int) -> ImageCache:
+    """Decodes each file once and stretches it to the network's size.
+
+    A normal image without a mask file has an empty mask; any other image without one
+    has an unknown mask. A sample whose label is None has an unknown class.
+
+    Args:
+        samples: at least one.
+        image_size: height and width in pixels.
+
+    Raises:
+        OSError, ValueError: a file cannot be read, or there is no sample.
+    """
+    if not samples:
+        raise ValueError("samples is empty; give a subset with at least one image.")
+    load = partial(_load, size=(image_size, image_size))
+    with ThreadPoolExecutor() as pool:
+        images, masks = zip(*pool.map(load, samples), strict=True)
+    return ImageCache(
+        images=np.stack(images),
+        masks=np.stack(masks),
+        labels=np.array([_label(sample) for sample in samples], np.int64),
+        mask_weight=np.array([_has_mask(sample) for sample in samples], np.float32),
+        class_weight=np.array([s.label is not None for s in samples], np.float32),
+    )
+
+
+def steps_per_epoch(cache: ImageCache, batch_size: int) -> int:
+    """Counts an epoch's batches; images that do not fill the last one sit it out.
+
+    Raises:
+        ValueError: the images do not fill one batch.
+    """
+    if not 1 <= batch_size <= len(cache):
+        raise ValueError(
+            f"batch_size must lie between 1 and the number of training images, "
+            f"{len(cache)}, got {batch_size}."
+        )
+    return len(cache) // batch_size
+
+
+def training_batches(
+    cache: ImageCache,
+    *,
+    batch_size: int,
+    seed: int,
+    steps_per_epoch: int,
+    first_epoch: int,
+    epochs: int,
+    policy: Augmentation | None = None,
+    class_weight_at: Callable[[int], float] = lambda epoch: 1.0,
+) -> Any:
+    """Makes the shuffled, augmented batches of epochs `first_epoch` to `epochs - 1`.
+
+    For `model.fit(data, epochs=epochs, initial_epoch=first_epoch,
+    steps_per_epoch=steps_per_epoch, shuffle=False)`. In one epoch no image comes twice.
+
+    Args:
+        cache: the training images.
+        batch_size: images a batch; every batch is full.
+        seed: a non-negative integer.
+        steps_per_epoch: batches an epoch, at most `steps_per_epoch(cache, batch_size)`.
+        first_epoch: the first epoch to make, 0 unless training resumes.
+        epochs: the epoch to stop before.
+        policy: how images are changed; None takes the defaults.
+        class_weight_at: epoch to a factor on the sample weights of `class`.
+
+    Returns:
+        `tf.data.Dataset` on the TensorFlow backend, else `keras.utils.PyDataset`, of
+        `Batch`.
+
+    Raises:
+        ValueError: an epoch needs more images than there are.
+    """
+    if steps_per_epoch * batch_size > len(cache):
+        raise ValueError(
+            f"steps_per_epoch, {steps_per_epoch}, must be at most "
+            f"{len(cache) // batch_size}: {len(cache)} images in batches of "
+            f"{batch_size}."
+        )
+
+    def make(step: int) -> Batch:
+        epoch, number = divmod(step, steps_per_epoch)
+        order = np.random.default_rng([_ORDER, seed, epoch]).permutation(len(cache))
+        chosen = order[number * batch_size :][:batch_size]
+        images, masks = augment_batch(
+            cache.images[chosen],
+            cache.masks[chosen],
+            (_CHANGE, seed, epoch, number),
+            policy,
+        )
+        x, y, weight = _batch(cache, chosen, images, masks)
+        factor = np.float32(class_weight_at(epoch))
+        return x, y, {**weight, "class": factor * weight["class"]}
+
+    steps = range(first_epoch * steps_per_epoch, epochs * steps_per_epoch)
+    if keras.backend.backend() == "tensorflow":
+        return _tf_dataset(make, steps, (batch_size, *cache.images.shape[1:]))
+    return _OrderedBatches(make, steps)
+
+
+def evaluation_batches(cache: ImageCache, batch_size: int) -> Any:
+    """Makes batches of all images, unchanged and in order; the last may be smaller.
+
+    Returns:
+        As `training_batches`.
+    """
+
+    def make(step: int) -> Batch:
+        chosen = np.arange(len(cache))[step * batch_size :][:batch_size]
+        return _batch(cache, chosen, cache.images[chosen], cache.masks[chosen])
+
+    steps = range(math.ceil(len(cache) / batch_size))
+    if keras.backend.backend() == "tensorflow":
+        return _tf_dataset(make, steps, (None, *cache.images.shape[1:]))
+    return _Batches(make, steps)
+
+
+def _load(sample: Sample, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    grey = read_image(sample.image)
+    mask = load_mask(sample, grey.shape)
+    return resize_image(grey, size), resize_mask(mask, size).astype(np.uint8)
+
+
+def _label(sample: Sample) -> int:
+    return 0 if sample.label is None else LABELS.index(sample.label)
+
+
+def _has_mask(sample: Sample) -> bool:
+    return bool(sample.masks) or sample.label == "normal"
+
+
+def _batch(
+    cache: ImageCache, chosen: np.ndarray, images: np.ndarray, masks: np.ndarray
+) -> Batch:
+    target = {
+        "mask": masks[..., None].astype(np.float32),
+        "class": cache.labels[chosen].astype(np.int32),
+    }
+    weight = {"mask": cache.mask_weight[chosen], "class": cache.class_weight[chosen]}
+    return images[..., None].astype(np.float32), target, weight
+
+
+def _tf_dataset(
+    make: Callable[[int], Batch], steps: range, shape: tuple[int | None, ...]
+) -> Any:
+    import tensorflow as tf
+
+    pixels, rows = (*shape, 1), shape[:1]
+    parts = [
+        (tf.float32, pixels),
+        (tf.float32, pixels),
+        (tf.int32, rows),
+        (tf.float32, rows),
+        (tf.float32, rows),
+    ]
+
+    def flat(step: np.ndarray) -> tuple[np.ndarray, ...]:
+        x, y, weight = make(int(step))
+        return x, y["mask"], y["class"], weight["mask"], weight["class"]
+
+    def load(step: Any) -> Any:
+        tensors = tf.numpy_function(flat, [step], [kind for kind, _ in parts])
+        for tensor, (_, part_shape) in zip(tensors, parts, strict=True):
+            tensor.set_shape(part_shape)
+        x, mask, label, mask_weight, class_weight = tensors
+        return (
+            x,
+            {"mask": mask, "class": label},
+            {"mask": mask_weight, "class": class_weight},
+        )
+
+    data = tf.data.Dataset.range(steps.start, steps.stop)
+    data = data.map(load, num_parallel_calls=_WORKERS, deterministic=True)
+    return data.prefetch(_AHEAD)
+
+
+class _Batches(keras.utils.PyDataset):
+    """Batches by position, the next few made in threads while one is used.
+
+    Keras's own workers are not used: they hold on to batches made before `fit` looks
+    at the data's shapes, and deliver them later as well.
+    """
+
+    def __init__(self, make: Callable[[int], Batch], steps: range) -> None:
+        super().__init__(workers=1)
+        self._make = make
+        self._steps = steps
+        self._pool = ThreadPoolExecutor(_WORKERS)
+        self._pending: dict[int, Future[Batch]] = {}
+
+    @property
+    def num_batches(self) -> int | None:
+        return len(self._steps)
+
+    def __iter__(self) -> Iterator[Batch]:
+        return (self[index] for index in range(len(self._steps)))
+
+    def __getitem__(self, index: int) -> Batch:
+        ahead = range(index, min(index + _AHEAD, len(self._steps)))
+        self._pending = {
+            i: self._pending.get(i) or self._pool.submit(self._make, self._steps[i])
+            for i in ahead
+        }
+        return self._pending[index].result()
+
+
+class _OrderedBatches(_Batches):
+    """Batches that `fit` takes in order.
+
+    Without `shuffle=False`, `fit` mixes the batches of a `PyDataset` of known length,
+    across the epochs that it holds; one of unknown length it reads from 0 on.
+    """
+
+    @property
+    def num_batches(self) -> None:
+        return None

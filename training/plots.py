@@ -1,0 +1,251 @@
+"""Pictures of an evaluation, drawn with Matplotlib without a display."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from sklearn.metrics import auc, roc_curve
+
+from keras_efsnet.prediction import LABELS
+from keras_efsnet.training.summary import (
+    ECE_BINS,
+    ImageScore,
+    confidence_bins,
+    overlaps,
+)
+
+DPI = 150
+# Told apart in the common kinds of colour blindness (Okabe and Ito, 2008).
+LABEL_COLOURS = dict(zip(LABELS, ("#009E73", "#0072B2", "#D55E00"), strict=True))
+TRUTH_COLOUR, PREDICTION_COLOUR, GUIDE_COLOUR = "#56B4E9", "#FFD600", "#888888"
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """An evaluated image with its masks on the grid they were compared on.
+
+    Attributes:
+        score: what was measured on it.
+        dice: of its two masks.
+        image: uint8 `(height, width)`.
+        truth: bool `(height, width)`.
+        prediction: bool `(height, width)`.
+    """
+
+    score: ImageScore
+    dice: float
+    image: np.ndarray
+    truth: np.ndarray
+    prediction: np.ndarray
+
+
+def write_plots(
+    rows: Sequence[ImageScore], worst: Sequence[Case], folder: Path
+) -> None:
+    """Writes roc, confusion, dice_histogram, reliability and worst_cases as PNG.
+
+    Args:
+        rows: the per-image table.
+        worst: the cases to show, worst first.
+        folder: where to; files of these names are replaced.
+    """
+    figures = {
+        "roc": draw_roc(rows),
+        "confusion": draw_confusion(rows),
+        "dice_histogram": draw_dice_histogram(rows),
+        "reliability": draw_reliability(rows),
+        "worst_cases": draw_worst_cases(worst),
+    }
+    for name, figure in figures.items():
+        figure.savefig(folder / f"{name}.png", dpi=DPI)
+
+
+def draw_roc(rows: Sequence[ImageScore]) -> Figure:
+    """Draws each class's ROC curve against the rest, where both are present."""
+    figure = _figure(5.0, 5.0)
+    axes = figure.add_subplot()
+    labels = np.array([row.label for row in rows])
+    for index, label in enumerate(LABELS):
+        positive = labels == label
+        if positive.all() or not positive.any():
+            continue
+        scores = [row.probabilities[index] for row in rows]
+        false_rate, true_rate, _ = roc_curve(positive, scores)
+        area = auc(false_rate, true_rate)
+        axes.plot(
+            false_rate,
+            true_rate,
+            color=LABEL_COLOURS[label],
+            label=f"{label} against the rest, area {area:.3f}",
+        )
+    axes.plot([0, 1], [0, 1], color=GUIDE_COLOUR, linestyle=":", label="chance")
+    axes.set(
+        title=f"ROC curves, {len(rows)} images",
+        xlabel="false positive rate",
+        ylabel="true positive rate",
+        aspect="equal",
+    )
+    axes.legend(loc="lower right")
+    return figure
+
+
+def draw_confusion(rows: Sequence[ImageScore]) -> Figure:
+    """Draws the confusion matrix, coloured by the share of each true class."""
+    counts = np.zeros((len(LABELS), len(LABELS)), dtype=int)
+    for row in rows:
+        counts[LABELS.index(row.label), np.argmax(row.probabilities)] += 1
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    figure = _figure(5.0, 4.6)
+    axes = figure.add_subplot()
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    for (truth, predicted), count in np.ndenumerate(counts):
+        share = shares[truth, predicted]
+        axes.text(
+            predicted,
+            truth,
+            f"{count}\n{share:.0%}",
+            ha="center",
+            va="center",
+            color="white" if share > 0.5 else "black",
+        )
+    axes.set(
+        title="Confusion matrix: images, share of the true class",
+        xlabel="predicted class",
+        ylabel="true class",
+        xticks=range(len(LABELS)),
+        yticks=range(len(LABELS)),
+        xticklabels=LABELS,
+        yticklabels=LABELS,
+    )
+    return figure
+
+
+def draw_dice_histogram(rows: Sequence[ImageScore]) -> Figure:
+    """Draws how many images of each class reach which Dice."""
+    _, dice = overlaps(rows)
+    labels = np.array([row.label for row in rows])
+    figure = _figure(6.4, 4.0)
+    axes = figure.add_subplot()
+    axes.hist(
+        [dice[labels == label] for label in LABELS],
+        bins=np.linspace(0, 1, 21),
+        stacked=True,
+        color=[LABEL_COLOURS[label] for label in LABELS],
+        label=[f"{label}, {np.sum(labels == label)} images" for label in LABELS],
+    )
+    mean, median = dice.mean(), np.median(dice)
+    axes.axvline(mean, color="black", label=f"mean {mean:.3f}")
+    axes.axvline(median, color="black", linestyle=":", label=f"median {median:.3f}")
+    axes.set(
+        title="Dice per image (no lesion, and none predicted: 1)",
+        xlabel="Dice",
+        ylabel="images",
+        xlim=(0, 1),
+    )
+    axes.legend(loc="upper left")
+    return figure
+
+
+def draw_reliability(rows: Sequence[ImageScore]) -> Figure:
+    """Draws accuracy against confidence in the bins of the calibration error."""
+    edges, images, accuracy, confidence = _filled_bins(rows)
+    error = np.abs(accuracy - confidence) @ images / len(rows)
+    figure = _figure(5.0, 5.6)
+    upper, lower = figure.subplots(
+        2, 1, sharex=True, gridspec_kw={"height_ratios": (3, 1)}
+    )
+    bar: dict[str, Any] = {
+        "width": 1 / ECE_BINS,
+        "align": "edge",
+        "edgecolor": "white",
+    }
+    colour = LABEL_COLOURS["benign"]
+    upper.bar(edges, accuracy, color=colour, **bar, label="accuracy")
+    upper.plot(confidence, accuracy, "o", color="black", label="mean confidence")
+    upper.plot([0, 1], [0, 1], color=GUIDE_COLOUR, linestyle=":", label="calibrated")
+    upper.set(
+        title=f"Reliability, expected calibration error {error:.3f}",
+        ylabel="accuracy",
+        xlim=(0, 1),
+        ylim=(0, 1.05),
+    )
+    upper.legend(loc="upper left")
+    lower.bar(edges, images, color=GUIDE_COLOUR, **bar)
+    lower.set(xlabel="probability of the predicted class", ylabel="images")
+    return figure
+
+
+def draw_worst_cases(cases: Sequence[Case]) -> Figure:
+    """Draws images with the outlines of truth and prediction, four in a row."""
+    columns = min(len(cases), 4)
+    lines = -(-len(cases) // columns)
+    figure = _figure(3.0 * columns, 3.0 * lines + 0.4)
+    panels = figure.subplots(lines, columns, squeeze=False)
+    for axes in panels.flat:
+        axes.set_axis_off()
+    for axes, case in zip(panels.flat, cases, strict=False):
+        _draw_case(axes, case)
+    handles = [
+        Line2D([], [], color=TRUTH_COLOUR, label="truth"),
+        Line2D([], [], color=PREDICTION_COLOUR, linestyle="--", label="prediction"),
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=2)
+    return figure
+
+
+def _filled_bins(
+    rows: Sequence[ImageScore],
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Left edge, images, accuracy and mean confidence of the bins that hold images."""
+    probabilities = np.array([row.probabilities for row in rows])
+    confidence = probabilities.max(axis=1)
+    truth = np.array([LABELS.index(row.label) for row in rows])
+    bins, members = np.unique(confidence_bins(confidence), return_inverse=True)
+    images = np.bincount(members)
+    right = np.bincount(members, probabilities.argmax(axis=1) == truth)
+    return (
+        bins / ECE_BINS,
+        images,
+        right / images,
+        np.bincount(members, confidence) / images,
+    )
+
+
+def _draw_case(axes: Axes, case: Case) -> None:
+    axes.imshow(case.image, cmap="gray", vmin=0, vmax=255)
+    _draw_outline(axes, case.truth, TRUTH_COLOUR, "solid")
+    _draw_outline(axes, case.prediction, PREDICTION_COLOUR, "dashed")
+    predicted = LABELS[int(np.argmax(case.score.probabilities))]
+    title = f"{case.score.stem}: Dice {case.dice:.2f}\nclass predicted: {predicted}"
+    axes.set_title(title, fontsize=9)
+
+
+def _draw_outline(axes: Axes, mask: np.ndarray, colour: str, style: str) -> None:
+    # With an empty frame around it, a lesion cut by the image's edge is closed there;
+    # an empty mask has no outline, and Matplotlib would warn.
+    if not mask.any():
+        return
+    rows, columns = (np.arange(-1, length + 1) for length in mask.shape)
+    axes.contour(
+        columns,
+        rows,
+        np.pad(mask, 1),
+        levels=[0.5],
+        colors=[colour],
+        linestyles=[style],
+        linewidths=1.2,
+    )
+    axes.set(xlim=(-0.5, mask.shape[1] - 0.5), ylim=(mask.shape[0] - 0.5, -0.5))
+
+
+def _figure(width: float, height: float) -> Figure:
+    """Makes a figure of inches that needs no display and no global state."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure

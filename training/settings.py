@@ -1,0 +1,144 @@
+"""What a training run is made of, in one place that is saved beside its weights."""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from keras_efsnet.training.augment import Augmentation
+
+PHANTOM = "phantom"
+"""The `data` of a run on generated phantoms alone."""
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """Settings of a training run.
+
+    Attributes:
+        data: dataset folder in BUSI's layout, or "phantom" for generated phantoms.
+        split: one folds file, or a list of training and one of validation stems; empty
+            for phantoms, which are split 4 to 1.
+        fold: test fold of a folds file; the next one validates.
+        epochs: passes over the training images.
+        image_size: height and width the network is trained at, a multiple of 8.
+        batch_size: images in a step.
+        seed: of weights, order, augmentation, dropout and phantoms.
+        init: preset or `.keras` file to start from, or None for fresh weights.
+        width: EFSNet's `width`, for fresh weights.
+        dropout: EFSNet's `dropout`, for fresh weights.
+        class_dropout: EFSNet's `class_dropout`, for fresh weights.
+        phantoms: generated phantoms of each class added to the training images (alone,
+            the number of each class in all).
+        learning_rate: AdamW's highest, after the warm-up; it falls as a cosine.
+        warmup_epochs: epochs of linear warm-up.
+        weight_decay: AdamW's, on kernels alone.
+        clip_norm: limit of the gradient's global norm.
+        ema_momentum: of the averaged weights, a step; these are validated and saved.
+        class_loss_weight: weight of the class's cross-entropy beside the mask's loss.
+        class_loss_start: first epoch, as a fraction of all, with the full class weight;
+            before, it rises linearly, so that the class does not overfit before the
+            mask works.
+        dtype_policy: "float32", or "mixed_bfloat16" where the machine gains from it.
+        augmentation: strengths of the augmentation.
+    """
+
+    data: str
+    split: tuple[str, ...] = ()
+    fold: int = 0
+    epochs: int = 100
+    image_size: int = 256
+    batch_size: int = 8
+    seed: int = 0
+    init: str | None = None
+    width: float = 1.0
+    dropout: float = 0.1
+    class_dropout: float = 0.3
+    phantoms: int = 0
+    learning_rate: float = 2e-3
+    warmup_epochs: float = 3
+    weight_decay: float = 1e-2
+    clip_norm: float = 1.0
+    ema_momentum: float = 0.995
+    class_loss_weight: float = 0.3
+    class_loss_start: float = 0.1
+    dtype_policy: str = "float32"
+    augmentation: Augmentation = field(default_factory=Augmentation)
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "image_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(
+                    f"{name} must be at least 1, got {self.__dict__[name]}."
+                )
+        if self.image_size % 8:
+            valid = -(-self.image_size // 8) * 8
+            raise ValueError(
+                f"image_size must be a multiple of 8, got {self.image_size}; the next "
+                f"valid one is {valid}."
+            )
+        if self.data == PHANTOM and self.phantoms < 2:
+            raise ValueError(
+                f"phantoms must be at least 2 of each class with data={PHANTOM}, got "
+                f"{self.phantoms}."
+            )
+        if self.data != PHANTOM and not self.split:
+            raise ValueError(
+                "split is missing; give a folds file, or TRAIN.txt and VAL.txt."
+            )
+
+    def class_loss_weight_at(self, epoch: int) -> float:
+        """Weight of the class's loss in an epoch (from 0)."""
+        rising = self.class_loss_start * self.epochs
+        return self.class_loss_weight * min((epoch + 1) / max(rising, 1), 1.0)
+
+    def to_json(self) -> dict[str, Any]:
+        """The settings as JSON values; `from_json` reads them back."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> "TrainSettings":
+        """Settings from JSON values.
+
+        Raises:
+            ValueError: a name is unknown.
+        """
+        _check_names(values, cls)
+        augmentation = values.get("augmentation", {})
+        _check_names(augmentation, Augmentation)
+        settings = {
+            **values,
+            "split": tuple(values.get("split", ())),
+            "augmentation": Augmentation(**augmentation),
+        }
+        return cls(**settings)
+
+
+def read_settings(path: Path) -> dict[str, Any]:
+    """Reads the settings in a run's settings.json or a preset's card.json.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it holds no settings.
+    """
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        settings = values["settings"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"{path}: must be a JSON file with `settings`, as training writes it "
+            f"({type(error).__name__}); give a run's settings.json or a card.json."
+        ) from error
+    return settings
+
+
+def _check_names(values: Mapping[str, Any], kind: type) -> None:
+    known = {setting.name for setting in dataclasses.fields(kind)}
+    unknown = sorted(set(values) - known)
+    if unknown:
+        raise ValueError(
+            f"unknown setting {', '.join(unknown)}; {kind.__name__} has "
+            f"{', '.join(sorted(known))}."
+        )

@@ -1,0 +1,284 @@
+"""From the per-image table to the figures of metrics.json, with intervals.
+
+Every figure is computed for many draws of the images at once: for the table as it is,
+and for the bootstrap's resamples. NaN stands for "undefined" (no normal image, one
+class only) inside this module and becomes None outside.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from keras import ops
+from sklearn.metrics import roc_auc_score
+
+from keras_efsnet.metrics import overlap_from_counts
+from keras_efsnet.prediction import LABELS
+
+RESAMPLES = 1000
+SEED = 0
+BATCH = 8
+ECE_BINS = 15
+
+NORMAL, MALIGNANT = LABELS.index("normal"), LABELS.index("malignant")
+
+Scores = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class ImageScore:
+    """What the evaluation measured on one image.
+
+    Attributes:
+        stem: the image's name in the dataset.
+        label: the true class.
+        probabilities: of each class, in the order of `LABELS`.
+        height: of the grid the masks were compared on, in pixels.
+        width: likewise.
+        truth_px: lesion pixels in the truth.
+        predicted_px: lesion pixels in the prediction.
+        intersection_px: lesion pixels in both.
+        hd95: distance of the outlines in pixels; None where the truth is empty.
+    """
+
+    stem: str
+    label: str
+    probabilities: tuple[float, ...]
+    height: int
+    width: int
+    truth_px: int
+    predicted_px: int
+    intersection_px: int
+    hd95: float | None
+
+
+@dataclass(frozen=True)
+class _Columns:
+    """The table as arrays: float64 pixel counts `(n,)`, class indices `(n,)`."""
+
+    shared: np.ndarray
+    truth: np.ndarray
+    prediction: np.ndarray
+    hd95: np.ndarray
+    label: np.ndarray
+    predicted: np.ndarray
+    probabilities: np.ndarray
+
+
+def summarize(rows: Sequence[ImageScore]) -> dict[str, Any]:
+    """Computes the figures of metrics.json that follow from the per-image table.
+
+    - `iou`, `dice`: means over the images; `*_tumour`: over those with a lesion in the
+      truth. `iou_pooled`: of the pixels of all images together.
+    - `*_batch8`: of the pixels of 8 consecutive images with a lesion, averaged over
+      these batches with their sizes as weights (a resample's batches are in the order
+      drawn).
+    - `normal_false_positive_rate`: normal images with any lesion pixel predicted.
+    - `balanced_accuracy`: mean recall of the classes present; `auroc_macro`: mean of
+      the three classes' one against the rest; `*_malignant`: malignant against the
+      rest, by the most probable class.
+    - `ece`: gap between confidence and accuracy in 15 bins of equal width over the
+      most probable class's probability, weighted by the bins' images.
+    - `confusion`: numbers of images, rows = truth, columns = prediction.
+
+    `..._ci` is the 95 % percentile interval of a seeded bootstrap over the images;
+    resamples in which a figure is undefined are left out of it.
+
+    Args:
+        rows: one per image, in file order.
+
+    Returns:
+        `{"n", "mask": {...}, "class": {...}}` of Python numbers and lists; fractions
+        in [0, 1], `hd95_tumour` in pixels; None where a figure is undefined.
+
+    Raises:
+        ValueError: there is no row.
+    """
+    if not rows:
+        raise ValueError("rows: a summary needs at least one image; evaluate some.")
+    table, n = _columns(rows), len(rows)
+    as_is = np.arange(n)[np.newaxis]
+    resampled = np.random.default_rng(SEED).integers(n, size=(RESAMPLES, n))
+
+    class_scores = _class_scores(table, _weights(as_is)) | _exact_auroc(table)
+    mask = _report(_mask_scores(table, as_is), _mask_scores(table, resampled))
+    classes = _report(class_scores, _class_scores(table, _weights(resampled)))
+    classes["confusion"] = _confusion(table, _weights(as_is))[0].astype(int).tolist()
+    return {"n": n, "mask": mask, "class": classes}
+
+
+def overlaps(rows: Sequence[ImageScore]) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the images' IoU and Dice, float `(n,)` each."""
+    table = _columns(rows)
+    return _overlap(table.shared, table.truth, table.prediction)
+
+
+def _columns(rows: Sequence[ImageScore]) -> _Columns:
+    probabilities = np.array([row.probabilities for row in rows], dtype=np.float64)
+    distances = [np.nan if row.hd95 is None else row.hd95 for row in rows]
+    return _Columns(
+        shared=np.array([row.intersection_px for row in rows], dtype=np.float64),
+        truth=np.array([row.truth_px for row in rows], dtype=np.float64),
+        prediction=np.array([row.predicted_px for row in rows], dtype=np.float64),
+        hd95=np.array(distances),
+        label=np.array([LABELS.index(row.label) for row in rows]),
+        predicted=probabilities.argmax(axis=1),
+        probabilities=probabilities,
+    )
+
+
+def _overlap(
+    shared: np.ndarray, truth: np.ndarray, prediction: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    iou, dice = overlap_from_counts(shared, truth, prediction)
+    return (
+        ops.convert_to_numpy(iou).astype(np.float64),
+        ops.convert_to_numpy(dice).astype(np.float64),
+    )
+
+
+def _weights(draws: np.ndarray) -> np.ndarray:
+    """Counts how often each draw `(r, n)` holds each image: float64 `(r, n)`."""
+    r, n = draws.shape
+    flat = draws + n * np.arange(r)[:, np.newaxis]
+    counts = np.bincount(flat.ravel(), minlength=r * n)
+    return counts.reshape(r, n).astype(np.float64)
+
+
+def _mask_scores(table: _Columns, draws: np.ndarray) -> Scores:
+    weights = _weights(draws)
+    iou, dice = _overlap(table.shared, table.truth, table.prediction)
+    pooled, _ = _overlap(
+        weights @ table.shared, weights @ table.truth, weights @ table.prediction
+    )
+    batch_iou, batch_f1 = _batch_scores(table, draws)
+    tumour = weights * (table.truth > 0)
+    normal = weights * (table.label == NORMAL)
+    return {
+        "iou": _mean(iou, weights),
+        "dice": _mean(dice, weights),
+        "iou_tumour": _mean(iou, tumour),
+        "dice_tumour": _mean(dice, tumour),
+        "iou_pooled": pooled,
+        "iou_batch8": batch_iou,
+        "f1_batch8": batch_f1,
+        "hd95_tumour": _mean(np.nan_to_num(table.hd95), tumour),
+        "normal_false_positive_rate": _mean(table.prediction > 0, normal),
+    }
+
+
+def _mean(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    return _ratio(weights @ values, weights.sum(axis=1))
+
+
+def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """Divides, with NaN where the whole is 0."""
+    return np.where(whole > 0, part / np.maximum(whole, 1), np.nan)
+
+
+def _batch_scores(table: _Columns, draws: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Computes `iou_batch8` and `f1_batch8` of each draw."""
+    r, n = draws.shape
+    tumour = (table.truth > 0)[draws]
+    batches = -(-n // BATCH)
+    batch = (np.cumsum(tumour, axis=1) - 1) // BATCH
+    key = (batch + batches * np.arange(r)[:, np.newaxis])[tumour]
+    chosen = draws[tumour]
+
+    def total(column: np.ndarray) -> np.ndarray:
+        sums = np.bincount(key, weights=column[chosen], minlength=r * batches)
+        return sums.reshape(r, batches)
+
+    sizes = total(np.ones(n))
+    iou, f1 = _overlap(total(table.shared), total(table.truth), total(table.prediction))
+    images = sizes.sum(axis=1)
+    return (
+        _ratio((iou * sizes).sum(axis=1), images),
+        _ratio((f1 * sizes).sum(axis=1), images),
+    )
+
+
+def _class_scores(table: _Columns, weights: np.ndarray) -> Scores:
+    confusion = _confusion(table, weights)
+    truth, predicted = confusion.sum(axis=2), confusion.sum(axis=1)
+    images = weights.sum(axis=1)
+    hits = np.diagonal(confusion, axis1=1, axis2=2)
+    recall = _ratio(hits, truth)
+    others = images - truth[:, MALIGNANT]
+    false_alarms = predicted[:, MALIGNANT] - hits[:, MALIGNANT]
+    auroc = np.stack(
+        [
+            _auroc(table.probabilities[:, index], table.label == index, weights)
+            for index in range(len(LABELS))
+        ]
+    )
+    return {
+        "accuracy": _ratio(hits.sum(axis=1), images),
+        "balanced_accuracy": np.nanmean(recall, axis=1),
+        "auroc_macro": auroc.mean(axis=0),
+        "auroc_malignant": auroc[MALIGNANT],
+        "sensitivity_malignant": recall[:, MALIGNANT],
+        "specificity_malignant": _ratio(others - false_alarms, others),
+        "ece": _calibration_error(table, weights),
+    }
+
+
+def _confusion(table: _Columns, weights: np.ndarray) -> np.ndarray:
+    """Returns `(r, truth, predicted)` numbers of images."""
+    classes = len(LABELS)
+    cells = np.eye(classes**2)[table.label * classes + table.predicted]
+    return (weights @ cells).reshape(-1, classes, classes)
+
+
+def _exact_auroc(table: _Columns) -> Scores:
+    """The areas under the table's own ROC curves, from scikit-learn, `(1,)` each."""
+    areas = []
+    for index in range(len(LABELS)):
+        positive = table.label == index
+        undefined = positive.all() or not positive.any()
+        scores = table.probabilities[:, index]
+        areas.append(np.nan if undefined else roc_auc_score(positive, scores))
+    return {
+        "auroc_macro": np.array([np.mean(areas)]),
+        "auroc_malignant": np.array([areas[MALIGNANT]]),
+    }
+
+
+def _auroc(scores: np.ndarray, positive: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """The chance that a positive outranks a negative, ties half, for each draw."""
+    order = np.argsort(scores)
+    ranked = scores[order]
+    ties = np.flatnonzero(np.r_[True, ranked[1:] != ranked[:-1]])
+    ordered = weights[:, order]
+    positives = np.add.reduceat(ordered * positive[order], ties, axis=1)
+    negatives = np.add.reduceat(ordered * ~positive[order], ties, axis=1)
+    below = np.cumsum(negatives, axis=1) - negatives / 2
+    pairs = positives.sum(axis=1) * negatives.sum(axis=1)
+    return _ratio((positives * below).sum(axis=1), pairs)
+
+
+def _calibration_error(table: _Columns, weights: np.ndarray) -> np.ndarray:
+    confidence = table.probabilities.max(axis=1)
+    bins = confidence_bins(confidence)
+    gap = confidence - (table.predicted == table.label)
+    gaps = weights @ (np.eye(ECE_BINS)[bins] * gap[:, np.newaxis])
+    return np.abs(gaps).sum(axis=1) / weights.sum(axis=1)
+
+
+def confidence_bins(confidence: np.ndarray) -> np.ndarray:
+    """Returns the bin, 0 to 14, of each probability in [0, 1]; 1 is in the last."""
+    return np.clip((confidence * ECE_BINS).astype(int), 0, ECE_BINS - 1)
+
+
+def _report(values: Scores, resampled: Scores) -> dict[str, Any]:
+    report: dict[str, Any] = {}
+    for name, (value,) in values.items():
+        defined = np.isfinite(value)
+        report[name] = float(value) if defined else None
+        report[f"{name}_ci"] = _interval(resampled[name]) if defined else None
+    return report
+
+
+def _interval(values: np.ndarray) -> list[float]:
+    return np.nanpercentile(values, [2.5, 97.5]).tolist()

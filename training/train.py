@@ -1,0 +1,238 @@
+"""Training EFSNet: settings -> compile -> fit, with checkpoints and exact resume."""
+
+import csv
+import importlib.util
+import json
+import platform
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from keras_efsnet import __version__
+from keras_efsnet.losses import DiceBCE
+from keras_efsnet.metrics import Dice
+from keras_efsnet.model import EFSNet
+from keras_efsnet.phantom import write_phantoms
+from keras_efsnet.prediction import LABELS
+from keras_efsnet.training import pipeline
+from keras_efsnet.training.busi import (
+    Sample,
+    Split,
+    hold_out_fifth,
+    index_dataset,
+    read_split,
+)
+from keras_efsnet.training.callbacks import Checkpoints
+from keras_efsnet.training.settings import PHANTOM, TrainSettings
+from keras_efsnet.training.state import TrainingState, write_atomically
+
+UNDECAYED = ["gamma", "beta", "slope", "bias"]
+
+
+def train(
+    settings: TrainSettings,
+    out: Path,
+    *,
+    resume: bool = False,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+) -> Path:
+    """Trains EFSNet and writes the run's folder.
+
+    `out` holds settings.json (with versions and the split's hash), log.csv,
+    TensorBoard events (where TensorFlow is installed), best.keras (averaged weights of
+    the best epoch by validation Dice) and state.npz (the last epoch's state).
+
+    Args:
+        settings: what to train, on what, and how.
+        out: the run's folder.
+        resume: go on after the last complete epoch of the run in `out`; the result is
+            the same as without the interruption (same backend and versions).
+        callbacks: further Keras callbacks.
+
+    Returns:
+        The path of best.keras.
+
+    Raises:
+        ValueError: a setting, the split or the dataset is wrong; `out` holds a run and
+            `resume` is False, or the other way round, or that run had other settings.
+        OSError: a file cannot be read or written.
+    """
+    _check_run_folder(settings, out, resume)
+    out.mkdir(parents=True, exist_ok=True)
+    split = load_split(settings, out)
+    if not resume:
+        _write_json(out / "settings.json", describe_run(settings, split))
+
+    caches = [
+        pipeline.load_cache(samples, settings.image_size)
+        for samples in (_with_phantoms(split.train, settings, out), split.validation)
+    ]
+    steps = pipeline.steps_per_epoch(caches[0], settings.batch_size)
+    keras.utils.set_random_seed(settings.seed)
+    keras.config.set_dtype_policy(settings.dtype_policy)
+    model = build_model(settings)
+    compile_model(model, settings, steps)
+
+    state = TrainingState(model, out / "state.npz")
+    epochs_done, best = state.restore() if resume else (0, -1.0)
+    model.fit(
+        pipeline.training_batches(
+            caches[0],
+            batch_size=settings.batch_size,
+            seed=settings.seed,
+            steps_per_epoch=steps,
+            first_epoch=epochs_done,
+            epochs=settings.epochs,
+            policy=settings.augmentation,
+            class_weight_at=settings.class_loss_weight_at,
+        ),
+        validation_data=pipeline.evaluation_batches(caches[1], settings.batch_size),
+        epochs=settings.epochs,
+        initial_epoch=epochs_done,
+        steps_per_epoch=steps,
+        verbose=0,
+        callbacks=[
+            *_loggers(out, epochs_done),
+            Checkpoints(state, out / "best.keras", best),
+            *callbacks,
+        ],
+    )
+    return out / "best.keras"
+
+
+def load_split(settings: TrainSettings, out: Path) -> Split:
+    """The run's samples: its dataset's, or phantoms generated in `out`."""
+    if settings.data == PHANTOM:
+        return hold_out_fifth(index_dataset(_make_phantoms(settings, out)))
+    samples = index_dataset(settings.data)
+    return read_split(samples, [Path(f) for f in settings.split], settings.fold)
+
+
+def build_model(settings: TrainSettings) -> EFSNet:
+    """The network at the start of a run."""
+    input_shape = (settings.image_size, settings.image_size, 1)
+    if settings.init:
+        return EFSNet.from_preset(settings.init, len(LABELS), input_shape)
+    return EFSNet(
+        input_shape,
+        width=settings.width,
+        dropout=settings.dropout,
+        class_dropout=settings.class_dropout,
+    )
+
+
+def compile_model(model: EFSNet, settings: TrainSettings, steps: int) -> None:
+    """Compiles a network with the losses, metrics and optimizer of `settings`.
+
+    Args:
+        steps: batches in an epoch.
+    """
+    warmup = round(settings.warmup_epochs * steps)
+    rate = keras.optimizers.schedules.CosineDecay(
+        settings.learning_rate / 100,
+        decay_steps=max(settings.epochs * steps - warmup, 1),
+        alpha=0.01,
+        warmup_target=settings.learning_rate,
+        warmup_steps=warmup,
+    )
+    optimizer = keras.optimizers.AdamW(
+        rate,
+        weight_decay=settings.weight_decay,
+        global_clipnorm=settings.clip_norm,
+        use_ema=True,
+        ema_momentum=settings.ema_momentum,
+    )
+    optimizer.exclude_from_weight_decay(var_names=UNDECAYED)
+    optimizer.build(model.trainable_variables)
+    model.compile(
+        optimizer,
+        loss={"mask": DiceBCE(), "class": "sparse_categorical_crossentropy"},
+        weighted_metrics={"mask": [Dice()], "class": ["sparse_categorical_accuracy"]},
+        # XLA's convolutions are slower than TensorFlow's own on the CPU.
+        jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
+    )
+
+
+def describe_run(settings: TrainSettings, split: Split) -> dict[str, Any]:
+    """The JSON that makes a run repeatable: settings, split's hash, versions."""
+    backend = keras.backend.backend()
+    packages = ["keras", backend, "numpy", "pillow"]
+    return {
+        "settings": settings.to_json(),
+        "split_digest": split.digest,
+        "protocol": split.protocol,
+        "images": {
+            "train": len(split.train),
+            "validation": len(split.validation),
+            "test": len(split.test),
+        },
+        "versions": {
+            "keras_efsnet": __version__,
+            "python": platform.python_version(),
+            **{name: metadata.version(name) for name in packages},
+        },
+        "backend": backend,
+    }
+
+
+def _check_run_folder(settings: TrainSettings, out: Path, resume: bool) -> None:
+    state, saved = out / "state.npz", out / "settings.json"
+    if not resume:
+        if state.exists():
+            raise ValueError(
+                f"{out}: holds a run already; go on with --resume or choose another "
+                "folder."
+            )
+        return
+    if not state.exists():
+        raise ValueError(f"{out}: no run to resume here; leave --resume out.")
+    stored = json.loads(saved.read_text(encoding="utf-8"))["settings"]
+    if TrainSettings.from_json(stored) != settings:
+        raise ValueError(
+            f"{saved}: the run has other settings; resume it with --settings {saved}."
+        )
+
+
+def _with_phantoms(
+    samples: Sequence[Sample], settings: TrainSettings, out: Path
+) -> list[Sample]:
+    if settings.data == PHANTOM or not settings.phantoms:
+        return list(samples)
+    return [*samples, *index_dataset(_make_phantoms(settings, out))]
+
+
+def _make_phantoms(settings: TrainSettings, out: Path) -> Path:
+    return write_phantoms(out / "phantoms", settings.phantoms, settings.seed)
+
+
+def _loggers(out: Path, epochs_done: int) -> list[keras.callbacks.Callback]:
+    log = out / "log.csv"
+    if epochs_done:
+        _cut_log(log, epochs_done)
+    loggers = [keras.callbacks.CSVLogger(str(log), append=epochs_done > 0)]
+    if importlib.util.find_spec("tensorflow") and importlib.util.find_spec(
+        "tensorboard"
+    ):
+        loggers.append(keras.callbacks.TensorBoard(str(out / "tensorboard")))
+    return loggers
+
+
+def _cut_log(log: Path, epochs_done: int) -> None:
+    """Drops the lines of epochs that the saved state does not hold."""
+    with log.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.reader(file))
+    kept = [rows[0], *(row for row in rows[1:] if int(row[0]) < epochs_done)]
+
+    def write(part: Path) -> None:
+        with part.open("w", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows(kept)
+
+    write_atomically(log, write)
+
+
+def _write_json(path: Path, values: Any) -> None:
+    text = json.dumps(values, indent=2) + "\n"
+    write_atomically(path, lambda part: part.write_text(text, encoding="utf-8"))
