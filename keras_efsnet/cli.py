@@ -7,8 +7,9 @@ on stderr and exit code 2.
 
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,6 +22,15 @@ if TYPE_CHECKING:
 
 DONE, SOME_FAILED, NOTHING_DONE, INTERRUPTED = 0, 1, 2, 130
 NOTICE = "For research use only, not for diagnosis."
+
+
+class Subset(StrEnum):
+    """The parts of a split."""
+
+    TRAIN = "train"
+    VALIDATION = "validation"
+    TEST = "test"
+
 
 app = typer.Typer(
     add_completion=False,
@@ -137,6 +147,115 @@ def predict(
 
 
 @app.command()
+def train(
+    out: Annotated[Path, typer.Option(metavar="RUN", help="Folder of the run.")],
+    data: Annotated[
+        str | None,
+        typer.Option(metavar="DIR", help="Dataset in BUSI's layout, or 'phantom'."),
+    ] = None,
+    split: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="FOLDS.csv, or twice: TRAIN.txt, VAL.txt."),
+    ] = None,
+    fold: Annotated[int | None, typer.Option(help="Test fold of a folds file.")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1)] = None,
+    image_size: Annotated[int | None, typer.Option(min=8)] = None,
+    batch_size: Annotated[int | None, typer.Option(min=1)] = None,
+    seed: Annotated[int | None, typer.Option(min=0)] = None,
+    init: Annotated[
+        str | None,
+        typer.Option(metavar="PRESET_OR_FILE", help="Weights to start from."),
+    ] = None,
+    phantoms: Annotated[
+        int | None, typer.Option(min=0, help="Generated images a class to add.")
+    ] = None,
+    settings: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="settings.json or card.json to repeat."),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the run in RUN.")
+    ] = False,
+) -> None:
+    """Train EFSNet; the best model is RUN/best.keras."""
+    given = {
+        "data": data,
+        "split": [str(file) for file in split] if split else None,
+        "fold": fold,
+        "epochs": epochs,
+        "image_size": image_size,
+        "batch_size": batch_size,
+        "seed": seed,
+        "init": init,
+        "phantoms": phantoms,
+    }
+    with _quiet_start():
+        # The first operation starts the backend, with lines of its own.
+        import keras
+
+        from keras_efsnet.training.callbacks import EpochReport
+        from keras_efsnet.training.settings import TrainSettings, read_settings
+        from keras_efsnet.training.train import train as run
+
+        keras.ops.zeros(1)
+    if resume and settings is None:
+        settings = out / "settings.json"
+    stored = read_settings(settings) if settings else {}
+    changes = {name: value for name, value in given.items() if value is not None}
+    chosen = TrainSettings.from_json({**stored, **changes})
+    with _epoch_lines(chosen.epochs) as report:
+        best = run(chosen, out, resume=resume, callbacks=[EpochReport(report)])
+    typer.echo(f"Best model: {best}. {NOTICE}")
+
+
+@app.command()
+def evaluate(
+    data: Annotated[
+        Path, typer.Option(metavar="DIR", help="Dataset in BUSI's layout.")
+    ],
+    split: Annotated[
+        list[Path],
+        typer.Option(metavar="FILE", help="FOLDS.csv, or twice: TRAIN.txt, VAL.txt."),
+    ],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the results.")],
+    model: Annotated[
+        str, typer.Option(metavar="NAME_OR_FILE", help="Preset, or a model file.")
+    ] = DEFAULT_MODEL,
+    fold: Annotated[int, typer.Option(help="Test fold of a folds file.")] = 0,
+    subset: Annotated[
+        Subset, typer.Option(help="Which part of the split.")
+    ] = Subset.TEST,
+) -> None:
+    """Write metrics.json, per_image.csv and plots for a part of a dataset."""
+    with _quiet_start():
+        from keras_efsnet.predictor import load_predictor
+        from keras_efsnet.training import busi
+        from keras_efsnet.training import evaluate as evaluation
+
+        parts = busi.read_split(busi.index_dataset(data), split, fold)
+        predictor = load_predictor(model)
+    samples = {
+        Subset.TRAIN: parts.train,
+        Subset.VALIDATION: parts.validation,
+        Subset.TEST: parts.test,
+    }[subset]
+    with _progress_bar("Evaluating") as show:
+        metrics = evaluation.evaluate(
+            predictor,
+            samples,
+            split_digest=parts.digest,
+            split_name=" ".join(file.name for file in split),
+            subset=subset.value,
+            model_name=model,
+            protocol=parts.protocol,
+            out=out,
+            progress=show,
+        )
+    _print_metrics(metrics)
+    typer.echo(f"metrics.json, per_image.csv and plots: {out}. {NOTICE}")
+
+
+@app.command()
 def info(
     model: Annotated[
         str, typer.Argument(metavar="PRESET_OR_FILE", help="Preset, or a .keras file.")
@@ -195,12 +314,57 @@ def _print_record(record: dict[str, Any], number: int, total: int) -> None:
         typer.echo(f"[{number}/{total}] {_summary(record)}")
 
 
+@contextmanager
+def _progress_bar(description: str) -> Iterator[Callable[[int, int], None]]:
+    """Shows on a terminal how many of all are done."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    terminal = sys.stdout.isatty() and sys.stderr.isatty()
+    with Progress(console=Console(stderr=True), disable=not terminal) as progress:
+        bar = progress.add_task(description, total=None)
+        yield lambda done, total: progress.update(bar, completed=done, total=total)
+
+
+@contextmanager
+def _epoch_lines(epochs: int) -> Iterator[Callable[[int, dict[str, float]], None]]:
+    """Shows a line an epoch, and on a terminal a bar with the time left."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    terminal = sys.stdout.isatty() and sys.stderr.isatty()
+    with Progress(console=Console(stderr=True), disable=not terminal) as progress:
+        bar = progress.add_task("Training", total=epochs)
+
+        def report(epoch: int, logs: dict[str, float]) -> None:
+            progress.update(bar, completed=epoch)
+            facts = ", ".join(f"{name} {value:.4g}" for name, value in logs.items())
+            progress.console.print(f"epoch {epoch}/{epochs}: {facts}", highlight=False)
+
+        yield report
+
+
 def _summary(record: dict[str, Any]) -> str:
     label = record["class"]
     return (
         f"{record['path']}: {label} {record['probabilities'][label]:.0%}, "
         f"lesion {record['lesion_fraction']:.1%}, {record['milliseconds']:.0f} ms"
     )
+
+
+def _print_metrics(metrics: dict[str, Any]) -> None:
+    """Prints each figure with its 95 % interval."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("output", "metric", "value", "95 % interval")
+    for output in ("mask", "class"):
+        figures = metrics[output]
+        for name, value in figures.items():
+            if isinstance(value, float):
+                low, high = figures[f"{name}_ci"]
+                table.add_row(output, name, f"{value:.3f}", f"{low:.3f} to {high:.3f}")
+    Console().print(table)
 
 
 def _print_demo(results: "list[DemoResult]") -> None:

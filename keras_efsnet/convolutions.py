@@ -197,9 +197,6 @@ class BatchNorm(keras.layers.BatchNormalization):
     Input shape: `(batch, height, width, channels)`. Output shape: the input's.
     """
 
-    def __init__(self, momentum: float = 0.97, **kwargs: Any) -> None:
-        super().__init__(momentum=momentum, **kwargs)
-
     def call(self, inputs, training=None, mask=None):
         if not (training and self.trainable):
             return super().call(inputs, training=False)

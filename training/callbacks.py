@@ -1,5 +1,7 @@
 """Callbacks of a training run."""
 
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -49,3 +51,33 @@ class Checkpoints(keras.callbacks.Callback):
     def _put_back(self, raw: list[Any]) -> None:
         for variable, value in zip(self.model.trainable_variables, raw, strict=True):
             variable.assign(value)
+
+
+class EpochReport(keras.callbacks.Callback):
+    """Calls `report` at the end of every epoch.
+
+    Args:
+        report: takes the number of epochs done and the values to show, among them the
+            seconds that the rest will take.
+    """
+
+    SHOWN = ("loss", "val_loss", MONITOR, "val_class_sparse_categorical_accuracy")
+
+    def __init__(self, report: Callable[[int, dict[str, float]], None]) -> None:
+        super().__init__()
+        self.report = report
+
+    def on_train_begin(self, logs=None):
+        self._started = time.monotonic()
+        self._first: int | None = None
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if self._first is None:
+            self._first = epoch
+
+    def on_epoch_end(self, epoch, logs=None):
+        done = epoch + 1 - self._first
+        spent = time.monotonic() - self._started
+        left = spent / done * (self.params["epochs"] - epoch - 1)
+        shown = {name: logs[name] for name in self.SHOWN}
+        self.report(epoch + 1, {**shown, "seconds_left": left})

@@ -237,8 +237,8 @@ def _tf_dataset(
 class _Batches(keras.utils.PyDataset):
     """Batches by position, the next few made in threads while one is used.
 
-    Keras's own workers are not used: they hold on to batches made before `fit` looks
-    at the data's shapes, and deliver them later as well.
+    Keras's own workers are not used: what they made while `fit` looked at the shapes
+    of a first batch is delivered later, so that batches come out of order or never.
     """
 
     def __init__(self, make: Callable[[int], Batch], steps: range) -> None:
@@ -256,12 +256,13 @@ class _Batches(keras.utils.PyDataset):
         return (self[index] for index in range(len(self._steps)))
 
     def __getitem__(self, index: int) -> Batch:
-        ahead = range(index, min(index + _AHEAD, len(self._steps)))
+        # Not bounded by the end: `fit` looks at batch 0 even if no epoch is left.
+        first = self._steps.start + index
         self._pending = {
-            i: self._pending.get(i) or self._pool.submit(self._make, self._steps[i])
-            for i in ahead
+            step: self._pending.get(step) or self._pool.submit(self._make, step)
+            for step in range(first, first + _AHEAD)
         }
-        return self._pending[index].result()
+        return self._pending[first].result()
 
 
 class _OrderedBatches(_Batches):

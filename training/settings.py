@@ -37,6 +37,8 @@ class TrainSettings:
         weight_decay: AdamW's, on kernels alone.
         clip_norm: limit of the gradient's global norm.
         ema_momentum: of the averaged weights, a step; these are validated and saved.
+            The norms' statistics average as many steps; weights averaged over far
+            more would not fit them.
         class_loss_weight: weight of the class's cross-entropy beside the mask's loss.
         class_loss_start: first epoch, as a fraction of all, with the full class weight;
             before, it rises linearly, so that the class does not overfit before the
@@ -61,7 +63,7 @@ class TrainSettings:
     warmup_epochs: float = 3
     weight_decay: float = 1e-2
     clip_norm: float = 1.0
-    ema_momentum: float = 0.995
+    ema_momentum: float = 0.99
     class_loss_weight: float = 0.3
     class_loss_start: float = 0.1
     dtype_policy: str = "float32"
@@ -82,7 +84,7 @@ class TrainSettings:
         if self.data == PHANTOM and self.phantoms < 2:
             raise ValueError(
                 f"phantoms must be at least 2 of each class with data={PHANTOM}, got "
-                f"{self.phantoms}."
+                f"{self.phantoms}; 100 make a small dataset."
             )
         if self.data != PHANTOM and not self.split:
             raise ValueError(

@@ -93,6 +93,7 @@ def train(
         epochs=settings.epochs,
         initial_epoch=epochs_done,
         steps_per_epoch=steps,
+        shuffle=False,
         verbose=0,
         callbacks=[
             *_loggers(out, epochs_done),

@@ -1,0 +1,57 @@
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_efsnet.losses import DiceBCE
+
+
+def value(truth, prediction, **arguments):
+    truth, prediction = (
+        np.array(x, "float32").reshape(1, 2, 2, 1) for x in (truth, prediction)
+    )
+    return float(DiceBCE(**arguments)(truth, prediction))
+
+
+def test_against_a_hand_computed_value():
+    # Dice: 1 - (2 * 0.5 + 1) / (1 + 0.7 + 1), with 1 for the smoothing.
+    entropy = -(np.log(0.5) + np.log(0.8)) / 4
+    expected = entropy + 1 - 2 / 2.7
+    assert value([1, 0, 0, 0], [0.5, 0.2, 0, 0]) == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize("mask", [[0, 0, 0, 0], [1, 1, 0, 0], [1, 1, 1, 1]])
+def test_a_perfect_mask_costs_nothing(mask):
+    assert value(mask, mask) == pytest.approx(0, abs=1e-5)
+
+
+def test_false_pixels_on_an_empty_mask_cost():
+    one, two = value([0] * 4, [0.5, 0, 0, 0]), value([0] * 4, [0.5, 0.5, 0, 0])
+    assert 0.2 < one < two
+
+
+def test_certain_and_wrong_is_finite():
+    zeros = ops.convert_to_tensor(np.zeros((1, 2, 2, 1), "float32"))
+    loss = float(DiceBCE()(1 - zeros, zeros))
+    assert np.isfinite(loss) and loss > 10
+
+
+def test_weights_of_the_two_terms():
+    truth, prediction = [1, 1, 0, 0], [0.6, 0.4, 0.1, 0.3]
+    both = value(truth, prediction)
+    entropy = value(truth, prediction, dice_weight=0.0)
+    assert value(truth, prediction, dice_weight=3.0) == pytest.approx(
+        entropy + 3 * (both - entropy), abs=1e-5
+    )
+
+
+def test_an_image_of_weight_0_is_left_out():
+    truth = np.zeros((2, 4, 4, 1), "float32")
+    prediction = np.stack([truth[0], truth[1] + 0.9])
+    weight = np.array([1.0, 0.0])
+    assert float(DiceBCE()(truth, prediction, sample_weight=weight)) < 1e-5
+
+
+def test_config_round_trip():
+    loss = DiceBCE(smoothing=2.0, dice_weight=0.5)
+    copy = DiceBCE.from_config(loss.get_config())
+    assert (copy.smoothing, copy.dice_weight) == (2.0, 0.5)

@@ -1,0 +1,167 @@
+import csv
+import json
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import keras
+import numpy as np
+import pytest
+
+from keras_efsnet import EFSNet
+from keras_efsnet.training.settings import TrainSettings, read_settings
+from keras_efsnet.training.state import save_model, write_atomically
+from keras_efsnet.training.train import train
+
+SETTINGS = TrainSettings(
+    data="phantom",
+    phantoms=4,
+    epochs=3,
+    image_size=32,
+    batch_size=4,
+    width=0.5,
+    warmup_epochs=1,
+)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    out = tmp_path_factory.mktemp("finished") / "run"
+    train(SETTINGS, out)
+    return out
+
+
+def arrays(run):
+    with np.load(run / "state.npz") as state:
+        return {name: state[name] for name in state if name != "facts"}
+
+
+def log_rows(run):
+    with (run / "log.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_run_folder(finished):
+    names = {path.name for path in finished.iterdir()}
+    assert {"settings.json", "log.csv", "best.keras", "state.npz"} <= names
+    assert not any(".part" in name for name in names)
+    facts = json.loads((finished / "settings.json").read_text())
+    assert TrainSettings.from_json(facts["settings"]) == SETTINGS
+    assert len(facts["split_digest"]) == 64
+    assert facts["versions"]["keras"] == keras.__version__
+    assert [row["epoch"] for row in log_rows(finished)] == ["0", "1", "2"]
+
+
+def test_best_model_holds_the_averaged_weights_of_the_best_epoch(finished):
+    with np.load(finished / "state.npz") as state:
+        facts = json.loads(state["facts"].tobytes())
+    best = max(float(row["val_mask_dice"]) for row in log_rows(finished))
+    assert facts["best"] == pytest.approx(best)
+    assert isinstance(EFSNet.from_preset(finished / "best.keras"), EFSNet)
+
+
+def test_killed_process_resumes_to_the_same_weights(finished, tmp_path):
+    out = tmp_path / "run"
+    command = [sys.executable, "-m", "keras_efsnet", "train", "--out", out]
+    command += ["--settings", finished / "settings.json"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    deadline = time.monotonic() + 120
+    while not (out / "state.npz").exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.kill()
+    process.communicate()
+    assert (out / "state.npz").exists()
+    train(SETTINGS, out, resume=True)
+    expected, found = arrays(finished), arrays(out)
+    assert found.keys() == expected.keys()
+    for name, array in expected.items():
+        np.testing.assert_array_equal(found[name], array, err_msg=name)
+    assert log_rows(out) == log_rows(finished)
+    loaded = [EFSNet.from_preset(run / "best.keras") for run in (finished, out)]
+    for one, other in zip(*(model.get_weights() for model in loaded), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_model_trained_in_mixed_precision_is_saved_as_float32(tmp_path):
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        model = EFSNet((16, 16, 1), width=0.5)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    save_model(model, tmp_path / "m.keras")
+    saved = keras.saving.load_model(tmp_path / "m.keras")
+    assert {layer.compute_dtype for layer in saved.layers} == {"float32"}
+    for old, new in zip(model.get_weights(), saved.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+def test_settings_repeat_a_run(finished):
+    stored = read_settings(finished / "settings.json")
+    assert TrainSettings.from_json(stored) == SETTINGS
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"image_size": 30}, "multiple of 8, got 30; the next valid one is 32"),
+        ({"epochs": 0}, "epochs must be at least 1, got 0"),
+        ({"data": "somewhere", "split": ()}, "split is missing"),
+        ({"phantoms": 1}, "phantoms must be at least 2"),
+        ({"lerning_rate": 1}, "unknown setting lerning_rate"),
+        ({"augmentation": {"flip": 1}}, "unknown setting flip"),
+    ],
+)
+def test_wrong_settings(changes, message):
+    with pytest.raises(ValueError, match=message):
+        TrainSettings.from_json({**SETTINGS.to_json(), **changes})
+
+
+def test_a_run_is_not_overwritten(finished):
+    with pytest.raises(ValueError, match="holds a run already; go on with --resume"):
+        train(SETTINGS, finished)
+
+
+def test_nothing_to_resume(tmp_path):
+    with pytest.raises(ValueError, match="no run to resume"):
+        train(SETTINGS, tmp_path / "run", resume=True)
+    assert not (tmp_path / "run").exists()
+
+
+def test_resume_with_other_settings_is_refused(finished):
+    with pytest.raises(ValueError, match="the run has other settings"):
+        train(replace(SETTINGS, learning_rate=1.0), finished, resume=True)
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"epochs": 1}'])
+def test_file_without_settings(tmp_path, content):
+    (tmp_path / "s.json").write_text(content)
+    with pytest.raises(ValueError, match=r"s\.json: must be a JSON file with"):
+        read_settings(tmp_path / "s.json")
+
+
+def test_class_weight_rises_to_its_full_value():
+    settings = TrainSettings(
+        data="d",
+        split=("s.csv",),
+        epochs=10,
+        class_loss_weight=0.5,
+        class_loss_start=0.4,
+    )
+    weights = [settings.class_loss_weight_at(epoch) for epoch in range(10)]
+    assert weights[:4] == pytest.approx([0.125, 0.25, 0.375, 0.5])
+    assert weights[4:] == [0.5] * 6
+
+
+def test_failed_write_leaves_the_old_file(tmp_path):
+    file = tmp_path / "a.txt"
+    file.write_text("old")
+
+    def fail(part):
+        part.write_text("half")
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        write_atomically(file, fail)
+    assert file.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [file]
