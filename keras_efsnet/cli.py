@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 DONE, SOME_FAILED, NOTHING_DONE, INTERRUPTED = 0, 1, 2, 130
 NOTICE = "For research use only, not for diagnosis."
+KIND_HELP = "The preset's file: float32 (if not given), float16, dynamic or int8."
 
 
 class Subset(StrEnum):
@@ -94,6 +95,7 @@ def demo(
     out: Annotated[
         Path, typer.Option(metavar="DIR", help="Folder for the results.")
     ] = Path("demo"),
+    kind: Annotated[str | None, typer.Option(metavar="KIND", help=KIND_HELP)] = None,
 ) -> None:
     """Predict one synthetic image of each class with the shipped weights."""
     from keras_efsnet.batch import prepare_output
@@ -102,7 +104,7 @@ def demo(
 
     prepare_output(out)
     with _quiet_start():
-        predictor = load_predictor(DEFAULT_MODEL)
+        predictor = load_predictor(DEFAULT_MODEL, None, kind)
     _print_demo(run_demo(out, predictor))
     typer.echo(f"Images, masks, overlays and predictions.json: {out}. {NOTICE}")
 
@@ -115,8 +117,10 @@ def predict(
     ],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the results.")],
     model: Annotated[
-        str, typer.Option(metavar="NAME_OR_FILE", help="Preset, or a .keras file.")
+        str,
+        typer.Option(metavar="NAME_OR_FILE", help="Preset, .tflite or .keras file."),
     ] = DEFAULT_MODEL,
+    kind: Annotated[str | None, typer.Option(metavar="KIND", help=KIND_HELP)] = None,
     threads: Annotated[
         int | None, typer.Option(min=1, help="CPU threads of the network.")
     ] = None,
@@ -132,7 +136,7 @@ def predict(
         raise typer.Exit(NOTHING_DONE)
     batch.prepare_output(out)
     with _quiet_start():
-        predictor = load_predictor(model, threads)
+        predictor = load_predictor(model, threads, kind)
     records: list[dict[str, Any]] = []
     try:
         for record in _with_bar(batch.run_jobs(jobs, predictor, out), len(jobs)):
@@ -258,7 +262,10 @@ def evaluate(
 @app.command()
 def info(
     model: Annotated[
-        str, typer.Argument(metavar="PRESET_OR_FILE", help="Preset, or a .keras file.")
+        str,
+        typer.Argument(
+            metavar="PRESET_OR_FILE", help="Preset, .tflite or .keras file."
+        ),
     ],
 ) -> None:
     """Print a model's card, parameters, tensors and hash."""
@@ -295,16 +302,13 @@ def _is_terminal() -> bool:
 def _with_bar(
     records: Iterable[dict[str, Any]], total: int
 ) -> Iterable[dict[str, Any]]:
+    if not _is_terminal():  # without the time that Rich takes to start
+        return records
     from rich.console import Console
     from rich.progress import track
 
-    return track(
-        records,
-        description="Predicting",
-        total=total,
-        console=Console(stderr=True),
-        disable=not _is_terminal(),
-    )
+    console = Console(stderr=True)
+    return track(records, description="Predicting", total=total, console=console)
 
 
 def _print_record(record: dict[str, Any], number: int, total: int) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 Size = tuple[int, int]
 SixteenBit = Literal["full", "minmax"]
@@ -154,7 +154,7 @@ def _pixels(image: Image.Image) -> np.ndarray:
 
 
 def _reason(error: Exception) -> str:
-    if isinstance(error, Image.UnidentifiedImageError):
+    if isinstance(error, UnidentifiedImageError):
         return f"not an image; give a {', '.join(FORMATS[:-1])} or {FORMATS[-1]} file."
     if isinstance(error, ValueError):
         return str(error)

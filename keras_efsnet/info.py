@@ -6,32 +6,86 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from keras_efsnet.predictor import find_model, load_keras_model
+from keras_efsnet.keras_predictor import load_keras_model
+from keras_efsnet.prediction import LABELS
+from keras_efsnet.predictor import (
+    KINDS,
+    MissingPackage,
+    find_lite_file,
+    find_model,
+    read_card,
+)
+
+Facts = dict[str, str]
 
 
-def describe_model(model: str | Path) -> dict[str, str]:
-    """Collects the facts of a preset or `.keras` file, by name, in reading order.
+def describe_model(model: str | Path) -> Facts:
+    """Collects the facts of a preset, `.keras` or `.tflite` file, in reading order.
 
-    Nested facts of the card get dotted names.
+    A preset is its `model.keras`, followed by its `.tflite` files; where no Keras
+    backend is installed, its float32 file tells the tensors. Nested facts of the card
+    get dotted names.
 
     Raises:
-        ValueError: there is no such model, or it cannot be loaded.
+        OSError, ValueError: there is no such model, or it cannot be loaded.
     """
-    files = find_model(model)
-    network = load_keras_model(files.keras_file)
+    if Path(model).suffix == ".tflite":
+        path = Path(model)
+        return _file_facts(path) | _lite_tensors(path) | _card_facts(path)
+    path = find_model(model).keras_file
+    facts = _file_facts(path) | _tensors(path)
+    if path.name == "model.keras":
+        for lite in map(path.with_name, (f"model_{kind}.tflite" for kind in KINDS)):
+            if lite.is_file():
+                size, digest = _measure(lite)
+                facts[lite.name] = f"{size} bytes, sha256 {digest}"
+    return facts | _card_facts(path)
+
+
+def _file_facts(path: Path) -> Facts:
+    size, digest = _measure(path)
+    return {"file": str(path), "bytes": size, "sha256": digest}
+
+
+def _measure(path: Path) -> tuple[str, str]:
+    content = path.read_bytes()
+    return f"{len(content):,}", hashlib.sha256(content).hexdigest()
+
+
+def _tensors(path: Path) -> Facts:
+    try:
+        return _keras_tensors(path)
+    except MissingPackage:
+        if path.name != "model.keras":
+            raise
+        return _lite_tensors(find_lite_file(path.parent, "float32"))
+
+
+def _keras_tensors(path: Path) -> Facts:
+    network = load_keras_model(path)
     trainable = sum(prod(weight.shape) for weight in network.trainable_weights)
-    content = files.keras_file.read_bytes()
-    facts = {
-        "file": str(files.keras_file),
-        "bytes": f"{len(content):,}",
-        "sha256": hashlib.sha256(content).hexdigest(),
-        "parameters": f"{network.count_params():,} ({trainable:,} trainable)",
-    }
+    facts = {"parameters": f"{network.count_params():,} ({trainable:,} trainable)"}
     for tensor in network.inputs:
         facts[f"input {tensor.name}"] = f"{tensor.dtype} {tensor.shape}"
     for name, tensor in zip(network.output_names, network.outputs, strict=True):
         facts[f"output {name}"] = f"{tensor.dtype} {tensor.shape}"
-    return facts | dict(_flatten(files.card))
+    return facts
+
+
+def _lite_tensors(path: Path) -> Facts:
+    from keras_efsnet.tflite.runtime import LiteModel
+
+    model = LiteModel(path)
+    shape = (1, *model.size, 1)
+    return {
+        "input image": f"{model.input_type} {shape}",
+        "output mask": f"float32 {shape}",
+        "output class": f"float32 {(1, len(LABELS))}",
+    }
+
+
+def _card_facts(path: Path) -> Facts:
+    return dict(_flatten(read_card(path)))
 
 
 def _flatten(card: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:

@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 
-def overlap_scores(truth, prediction):
+def overlap_scores(truth: Any, prediction: Any) -> Any:
     """Intersection over union and Dice coefficient of each image's mask.
 
     Args:
@@ -25,7 +25,7 @@ def overlap_scores(truth, prediction):
     )
 
 
-def overlap_from_counts(intersection, truth, prediction):
+def overlap_from_counts(intersection: Any, truth: Any, prediction: Any) -> Any:
     """Intersection over union and Dice coefficient from numbers of pixels.
 
     Two empty masks agree fully: both scores are 1. With one empty mask both are 0.

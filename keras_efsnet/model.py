@@ -79,7 +79,11 @@ class EFSNet(keras.Model):
         mask = keras.layers.Activation("sigmoid", dtype="float32", name="mask")(x)
 
         x = keras.layers.GlobalAveragePooling2D(name="pool")(encoded)
-        x = keras.layers.Dropout(class_dropout, name="class_dropout")(x)
+        # With a noise shape, PyTorch draws from the layer's own seed as well, and
+        # training can be resumed exactly.
+        x = keras.layers.Dropout(
+            class_dropout, noise_shape=(None, large), name="class_dropout"
+        )(x)
         x = keras.layers.Dense(num_classes, name="class_logits")(x)
         label = keras.layers.Activation("softmax", dtype="float32", name="class")(x)
 
@@ -122,7 +126,8 @@ class EFSNet(keras.Model):
         Raises:
             ValueError: there is no such preset or file, or it holds no EFSNet.
         """
-        from keras_efsnet.predictor import find_model, load_keras_model
+        from keras_efsnet.keras_predictor import load_keras_model
+        from keras_efsnet.predictor import find_model
 
         trained = load_keras_model(find_model(preset).keras_file)
         if not isinstance(trained, cls):

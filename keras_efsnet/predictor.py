@@ -1,12 +1,15 @@
-"""Running a trained network on images: presets and model files, one image at a time."""
+"""Running a trained network on images: presets and model files, one image at a time.
+
+Presets and `.tflite` files run with LiteRT, `.keras` files with Keras; each runtime is
+imported when a model needs it.
+"""
 
 import json
 import time
-import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -14,13 +17,17 @@ from keras_efsnet import DEFAULT_MODEL
 from keras_efsnet.images import Size, read_image, resize_image, to_grey
 from keras_efsnet.prediction import LABELS, Postprocess, Prediction, postprocess
 
-if TYPE_CHECKING:
-    import keras
-
-DEFAULT_SIZE = (256, 256)
-"""The network's size where a model takes any."""
-
 PRESETS = Path(__file__).parent / "presets"
+
+KINDS = ("float32", "float16", "dynamic", "int8")
+"""The number types of a preset's `.tflite` files, `model_<kind>.tflite`."""
+
+Images = Iterable[str | Path | np.ndarray] | str | Path | np.ndarray
+"""Files and arrays, or one of them, as `predict` takes them."""
+
+
+class MissingPackage(ValueError):
+    """A model's runtime is not installed."""
 
 
 @dataclass(frozen=True)
@@ -41,10 +48,7 @@ class Predictor(Protocol):
     def __call__(self, images: np.ndarray) -> dict[str, np.ndarray]: ...
 
 
-def predict(
-    images: Iterable[str | Path | np.ndarray] | str | Path | np.ndarray,
-    model: str | Path = DEFAULT_MODEL,
-) -> list[Prediction]:
+def predict(images: Images, model: str | Path = DEFAULT_MODEL) -> list[Prediction]:
     """Finds the lesion and the class in breast ultrasound images.
 
     For research, not for diagnosis.
@@ -53,7 +57,8 @@ def predict(
         images: files (PNG, JPEG, BMP, TIFF) or arrays: uint8 or uint16 `(height,
             width)`, or with a last axis of 1, 3 or 4 channels. One alone counts as a
             list of one.
-        model: a preset's name, or a `.keras` file or a folder with `model.keras`.
+        model: a preset's name, a folder laid out like one, or a `.tflite` or `.keras`
+            file; see `load_predictor`.
 
     Returns:
         One prediction an image, in its own size and order.
@@ -68,11 +73,23 @@ def predict(
         prediction = predict("scan.png")[0]
         print(prediction.label, prediction.lesion_area_px)
     """
-    if isinstance(images, str | Path | np.ndarray):
-        images = [images]
-    greys = [_grey(image) for image in images]
+    greys = read_greys(images)
     predictor = load_predictor(model)
     return [predict_image(predictor, grey) for grey in greys]
+
+
+def read_greys(images: Images) -> list[np.ndarray]:
+    """Reads files and converts arrays to uint8 grey `(height, width)`.
+
+    Raises:
+        OSError, ValueError: an image cannot be read.
+    """
+    if isinstance(images, str | Path | np.ndarray):
+        images = [images]
+    return [
+        to_grey(image) if isinstance(image, np.ndarray) else read_image(image)
+        for image in images
+    ]
 
 
 def predict_image(predictor: Predictor, grey: np.ndarray) -> Prediction:
@@ -88,19 +105,59 @@ def predict_image(predictor: Predictor, grey: np.ndarray) -> Prediction:
 
 
 def load_predictor(
-    model: str | Path = DEFAULT_MODEL, threads: int | None = None
+    model: str | Path = DEFAULT_MODEL,
+    threads: int | None = None,
+    kind: str | None = None,
 ) -> Predictor:
     """Loads a model for prediction.
 
+    A preset, or a folder laid out like one, runs from its `model_<kind>.tflite` with
+    LiteRT, and Keras is not imported. Only where ai-edge-litert is not installed, and
+    Keras is with a backend, does kind float32 run from `model.keras` instead, for the
+    same answers within 1e-4; nothing else stands in for a missing file. A `.tflite`
+    file runs with LiteRT, a `.keras` file with Keras. The rules of a `card.json` beside
+    the file apply.
+
     Args:
-        model: as in `predict`. The rules of a `card.json` beside the file apply.
+        model: a preset's name, a folder, or a `.tflite` or `.keras` file.
         threads: CPU threads of the network; None leaves the choice to the runtime.
+        kind: one of `KINDS`, for a preset or folder; None is float32.
 
     Raises:
-        ValueError: there is no such model, or it has other inputs or outputs.
+        OSError: the file may not be read.
+        ValueError: there is no such model, it has other inputs or outputs, or its
+            runtime is not installed (`MissingPackage`).
     """
-    files = find_model(model)
-    return KerasPredictor(files.keras_file, _rules(files), threads)
+    folder = _find_folder(model)
+    if folder is None:
+        return _load_file(Path(model), threads, kind)
+    file = find_lite_file(folder, kind or "float32")
+    try:
+        return _load_file(file, threads)
+    except MissingPackage as no_litert:
+        if kind not in (None, "float32"):
+            raise
+        try:
+            return _load_file(find_model(folder).keras_file, threads)
+        except MissingPackage:
+            raise no_litert from None
+
+
+def find_lite_file(folder: Path, kind: str) -> Path:
+    """Finds `model_<kind>.tflite` in a preset's folder.
+
+    Raises:
+        ValueError: there is no such kind or file.
+    """
+    if kind not in KINDS:
+        raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {kind}.")
+    file = folder / f"model_{kind}.tflite"
+    if not file.is_file():
+        raise ValueError(
+            f"{file}: no such file; make it with `efsnet export`, or choose another "
+            "kind, or a .keras file as the model."
+        )
+    return file
 
 
 def find_model(model: str | Path) -> ModelFiles:
@@ -109,16 +166,11 @@ def find_model(model: str | Path) -> ModelFiles:
     Raises:
         ValueError: neither a preset nor a file has this name.
     """
-    path = PRESETS / model if str(model) in preset_names() else Path(model)
-    if path.is_dir():
-        path = path / "model.keras"
+    folder = _find_folder(model)
+    path = folder / "model.keras" if folder else Path(model)
     if not path.is_file() or path.suffix != ".keras":
-        shipped = ", ".join(preset_names()) or "none"
-        raise ValueError(
-            f"{model}: no such model; give a .keras file or a preset ({shipped})."
-        )
-    card = path.with_name("card.json")
-    return ModelFiles(path, _read_card(card) if card.is_file() else {})
+        raise _no_such_model(model, "a .keras file")
+    return ModelFiles(path, read_card(path))
 
 
 def preset_names() -> list[str]:
@@ -126,111 +178,83 @@ def preset_names() -> list[str]:
     return sorted(file.parent.name for file in PRESETS.glob("*/model.keras"))
 
 
-class KerasPredictor:
-    """A `.keras` file run by Keras on its current backend.
-
-    One image is run on loading, so that compiling is in no image's time.
-
-    Args:
-        file: the `.keras` file; input `(batch, height, width, 1)`, outputs `mask` and
-            `class`.
-        rules: the model's postprocess.
-        threads: CPU threads, None for the backend's choice.
+def read_card(file: Path) -> dict[str, Any]:
+    """Reads the `card.json` beside a model's file; empty where there is none.
 
     Raises:
-        ValueError: the file cannot be loaded or has other inputs or outputs.
+        ValueError: it is no JSON file.
     """
-
-    def __init__(
-        self, file: Path, rules: Postprocess, threads: int | None = None
-    ) -> None:
-        if threads is not None:
-            _limit_threads(threads)
-        self.rules = rules
-        self._model = load_keras_model(file)
-        shape = self._model.input_shape
-        if not isinstance(shape, tuple) or len(shape) != 4 or shape[-1] != 1:
-            raise ValueError(
-                f"{file}: the input must be (batch, height, width, 1), got {shape}."
-            )
-        self.size = (shape[1] or DEFAULT_SIZE[0], shape[2] or DEFAULT_SIZE[1])
-        _check_outputs(file, self(np.zeros((1, *self.size, 1), np.float32)), self.size)
-
-    def __call__(self, images: np.ndarray) -> dict[str, np.ndarray]:
-        return self._model.predict_on_batch(images)
-
-
-def load_keras_model(file: Path) -> "keras.Model":
-    """Loads a `.keras` file in safe mode, EFSNet's layers being known.
-
-    Raises:
-        ValueError: the file is no Keras model, or no Keras backend is installed.
-    """
+    path = file.with_name("card.json")
     try:
-        import keras
-
-        import keras_efsnet.model  # noqa: F401 (registers the layers)
-    except ImportError as error:
-        raise ValueError(
-            f"Keras cannot start ({error}); install a backend: "
-            'pip install "keras-efsnet[tensorflow]", or [jax] or [torch] and set '
-            "KERAS_BACKEND."
-        ) from error
-    if not zipfile.is_zipfile(file):
-        raise ValueError(f"{file}: not a whole .keras file; save or copy it again.")
-    try:
-        return keras.saving.load_model(file, compile=False, safe_mode=True)
-    # Keras lets through whatever a damaged archive or config raises.
-    except Exception as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ValueError(f"{file}: cannot be loaded as a model: {reason}") from error
-
-
-def _check_outputs(file: Path, outputs: Any, size: Size) -> None:
-    expected = {"mask": (1, *size, 1), "class": (1, len(LABELS))}
-    is_dict = isinstance(outputs, dict)
-    shapes = {name: out.shape for name, out in outputs.items()} if is_dict else {}
-    if shapes != expected:
-        raise ValueError(
-            f"{file}: the outputs must be a dict of the shapes {expected}, got "
-            f"{shapes or type(outputs).__name__}; give a model made by EFSNet with "
-            f"num_classes={len(LABELS)}."
-        )
-
-
-def _limit_threads(threads: int) -> None:
-    import keras
-
-    backend = keras.backend.backend()
-    if backend == "tensorflow":
-        import tensorflow as tf
-
-        tf.config.threading.set_intra_op_parallelism_threads(threads)
-    elif backend == "torch":
-        import torch
-
-        torch.set_num_threads(threads)
-    else:
-        raise ValueError(
-            f"the number of threads cannot be set on the {backend} backend; leave it "
-            "out, or set KERAS_BACKEND to tensorflow or torch."
-        )
-
-
-def _grey(image: str | Path | np.ndarray) -> np.ndarray:
-    return to_grey(image) if isinstance(image, np.ndarray) else read_image(image)
-
-
-def _read_card(path: Path) -> dict[str, Any]:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     except ValueError as error:
         raise ValueError(f"{path}: not a JSON file: {error}") from error
 
 
-def _rules(files: ModelFiles) -> Postprocess:
+def read_rules(file: Path) -> Postprocess:
+    """Reads a model's postprocess from the card beside its file.
+
+    Raises:
+        ValueError: the card is damaged or has other rules.
+    """
+    card = read_card(file)
     try:
-        return Postprocess(**files.card.get("postprocess", {}))
+        return Postprocess(**card.get("postprocess", {}))
     except (TypeError, ValueError) as error:
-        card = files.keras_file.with_name("card.json")
-        raise ValueError(f"{card}: postprocess: {error}") from error
+        path = file.with_name("card.json")
+        raise ValueError(f"{path}: postprocess: {error}") from error
+
+
+def check_threads(threads: int | None) -> None:
+    """Raises ValueError for a number of threads below 1."""
+    if threads is not None and threads < 1:
+        raise ValueError(
+            f"threads must be at least 1, got {threads}; leave it out for the "
+            "runtime's own choice."
+        )
+
+
+def check_outputs(
+    file: Path, shapes: Mapping[str, tuple[int, ...]], size: Size
+) -> None:
+    """Raises ValueError unless a model answers one image with `mask` and `class`.
+
+    Args:
+        file: the model's file.
+        shapes: the outputs' shapes by name; empty where they have no names.
+        size: the network's `(height, width)`.
+    """
+    expected = {"mask": (1, *size, 1), "class": (1, len(LABELS))}
+    if shapes != expected:
+        raise ValueError(
+            f"{file}: the outputs must have the names and shapes {expected}, got "
+            f"{dict(shapes) or 'no names'}; give a model made by EFSNet with "
+            f"num_classes={len(LABELS)}."
+        )
+
+
+def _find_folder(model: str | Path) -> Path | None:
+    """The folder of a preset, or `model` where it is one; None for anything else."""
+    folder = PRESETS / model if str(model) in preset_names() else Path(model)
+    return folder if folder.is_dir() else None
+
+
+def _load_file(path: Path, threads: int | None, kind: str | None = None) -> Predictor:
+    if not path.is_file() or path.suffix not in (".keras", ".tflite"):
+        raise _no_such_model(path, "a .tflite or .keras file")
+    if kind is not None:
+        raise ValueError(
+            f"{path}: kind {kind} is for presets; leave it out, a file is of one kind."
+        )
+    if path.suffix == ".tflite":
+        from keras_efsnet.tflite.runtime import LiteModel
+
+        return LiteModel(path, threads)
+    from keras_efsnet.keras_predictor import KerasPredictor
+
+    return KerasPredictor(path, threads)
+
+
+def _no_such_model(model: str | Path, files: str) -> ValueError:
+    shipped = ", ".join(preset_names()) or "none"
+    return ValueError(f"{model}: no such model; give {files} or a preset ({shipped}).")

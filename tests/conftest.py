@@ -1,6 +1,9 @@
 """Fixtures shared by the tests: a small scan, a fast network, a small model file."""
 
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -43,4 +46,59 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     label = keras.layers.Dense(3, activation="softmax", name="class")(pooled)
     path = tmp_path_factory.mktemp("model") / "tiny.keras"
     keras.Model(image, {"mask": mask, "class": label}).save(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def make_lite() -> Callable[..., bytes]:
+    """Converts a network like `tiny_model`'s to a .tflite file's content.
+
+    Keyword arguments: `kind` "float32" or "int8", the image's `shape`, the `names` of
+    input, mask and class output, and `full_scale`, the brightest grey value of the
+    int8 calibration.
+    """
+    tf = pytest.importorskip("tensorflow")
+    return cache(lambda **changes: _convert(tf, **changes))
+
+
+def _convert(
+    tf: Any,
+    kind: str = "float32",
+    shape: tuple[int | None, ...] = (1, 64, 64, 1),
+    names: tuple[str, str, str] = ("image", "mask", "class"),
+    full_scale: int = 255,
+) -> bytes:
+    image_name, mask_name, class_name = names
+    weights = tf.constant([[0.01, -0.02, 0.02]])
+
+    @tf.function(input_signature=[tf.TensorSpec(shape, tf.float32, name=image_name)])
+    def serve(image):
+        pooled = tf.reduce_mean(image, axis=(1, 2))[:, :1]
+        return {
+            mask_name: tf.sigmoid(8 - image / 16),
+            class_name: tf.nn.softmax(pooled @ weights),
+        }
+
+    network = tf.Module()
+    converter = tf.lite.TFLiteConverter.from_concrete_functions(
+        [serve.get_concrete_function()], network
+    )
+    if kind == "int8":
+        noise = np.random.default_rng(0).uniform(0, full_scale, (4, *shape))
+        black_and_white = np.float32([np.zeros(shape), np.full(shape, full_scale)])
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        converter.representative_dataset = lambda: (
+            [image.astype(np.float32)] for image in (*black_and_white, *noise)
+        )
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+        converter.inference_input_type = tf.uint8
+        converter.inference_output_type = tf.float32
+    return converter.convert()
+
+
+@pytest.fixture
+def lite_file(make_lite, tmp_path) -> Path:
+    """A float32 .tflite file with EFSNet's contract at 64 x 64: dark is lesion."""
+    path = tmp_path / "tiny.tflite"
+    path.write_bytes(make_lite())
     return path

@@ -1,5 +1,6 @@
 import json
 import shutil
+import sys
 import zipfile
 
 import numpy as np
@@ -8,15 +9,25 @@ from PIL import Image
 
 import keras_efsnet
 from keras_efsnet import predictor as predictor_module
-from keras_efsnet.predictor import find_model, load_predictor, preset_names
+from keras_efsnet.info import describe_model
+from keras_efsnet.keras_predictor import KerasPredictor
+from keras_efsnet.predictor import (
+    MissingPackage,
+    find_model,
+    load_predictor,
+    preset_names,
+)
+from keras_efsnet.tflite.runtime import LiteModel
 
 
 @pytest.fixture
-def presets(tmp_path, monkeypatch, tiny_model):
+def presets(tmp_path, monkeypatch, tiny_model, make_lite):
     """A presets folder with one preset, `tiny`, that drops lesions below a half."""
     folder = tmp_path / "presets" / "tiny"
     folder.mkdir(parents=True)
     shutil.copy(tiny_model, folder / "model.keras")
+    for kind in ("float32", "int8"):
+        (folder / f"model_{kind}.tflite").write_bytes(make_lite(kind=kind))
     card = {"licence": "x", "postprocess": {"minimum_lesion_fraction": 0.5}}
     (folder / "card.json").write_text(json.dumps(card))
     monkeypatch.setattr(predictor_module, "PRESETS", folder.parent)
@@ -66,6 +77,77 @@ def test_card_beside_the_file_gives_the_rules(presets, scan):
     assert keras_efsnet.predict(scan, "tiny")[0].lesion_area_px == 0
 
 
+@pytest.mark.parametrize(
+    ("kind", "input_type"),
+    [(None, "float32"), ("float32", "float32"), ("int8", "uint8")],
+)
+def test_preset_and_folder_run_with_litert(presets, kind, input_type):
+    for model in ("tiny", presets):
+        predictor = load_predictor(model, 2, kind)
+        assert isinstance(predictor, LiteModel)
+        assert predictor.input_type == input_type
+
+
+def test_files_run_with_their_own_runtime(presets):
+    from_keras = load_predictor(presets / "model.keras")
+    from_lite = load_predictor(str(presets / "model_float32.tflite"))
+    assert isinstance(from_keras, KerasPredictor)
+    assert isinstance(from_lite, LiteModel)
+    images = np.random.default_rng(0).uniform(0, 255, (2, 64, 64, 1))
+    images = images.astype(np.float32)
+    np.testing.assert_allclose(
+        from_lite(images)["mask"], from_keras(images)["mask"], atol=1e-5
+    )
+
+
+def test_a_missing_kind_is_named_and_nothing_stands_in(presets):
+    (presets / "model_float32.tflite").unlink()
+    with pytest.raises(ValueError, match=r"model_float32\.tflite: no such file"):
+        load_predictor("tiny")
+    with pytest.raises(ValueError, match=r"model_dynamic\.tflite: no such file"):
+        load_predictor("tiny", kind="dynamic")
+
+
+@pytest.mark.parametrize(
+    ("model", "kind", "rule"),
+    [
+        ("tiny", "int4", "kind must be one of float32, float16, dynamic, int8"),
+        ("model.keras", "int8", "kind int8 is for presets"),
+        ("model_int8.tflite", "int8", "kind int8 is for presets"),
+    ],
+)
+def test_a_wrong_kind_is_refused(presets, monkeypatch, model, kind, rule):
+    monkeypatch.chdir(presets)
+    with pytest.raises(ValueError, match=rule):
+        load_predictor(model, kind=kind)
+
+
+def test_without_litert_only_float32_falls_back_to_keras(presets, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ai_edge_litert.interpreter", None)
+    assert isinstance(load_predictor("tiny"), KerasPredictor)
+    with pytest.raises(MissingPackage, match=r"keras-efsnet\[lite\]"):
+        load_predictor("tiny", kind="int8")
+    monkeypatch.setitem(sys.modules, "keras_efsnet.model", None)
+    with pytest.raises(MissingPackage, match=r"keras-efsnet\[lite\]"):
+        load_predictor("tiny")
+
+
+@pytest.mark.parametrize("file", ["model.keras", "model_float32.tflite"])
+def test_threads_below_one_are_refused(presets, file):
+    with pytest.raises(ValueError, match="threads must be at least 1, got 0"):
+        load_predictor(presets / file, 0)
+
+
+def test_info_of_a_lite_file_and_of_a_preset(presets):
+    facts = describe_model(presets / "model_int8.tflite")
+    assert facts["input image"] == "uint8 (1, 64, 64, 1)"
+    assert facts["output mask"] == "float32 (1, 64, 64, 1)"
+    assert facts["postprocess.minimum_lesion_fraction"] == "0.5"
+    listed = describe_model("tiny")
+    assert facts["sha256"] in listed["model_int8.tflite"]
+    assert listed["parameters"] == "6 (6 trainable)"
+
+
 def test_unknown_preset_lists_the_shipped_ones(presets):
     with pytest.raises(ValueError, match=r"huge: no such model; .* preset \(tiny\)"):
         find_model("huge")
@@ -105,7 +187,7 @@ def test_a_model_with_other_outputs_is_refused(tmp_path):
 
     image = keras.Input((8, 8, 1))
     keras.Model(image, keras.layers.Flatten()(image)).save(tmp_path / "flat.keras")
-    with pytest.raises(ValueError, match=r"flat\.keras: the outputs must be"):
+    with pytest.raises(ValueError, match=r"flat\.keras: the outputs must have"):
         load_predictor(tmp_path / "flat.keras")
 
 

@@ -1,5 +1,6 @@
 import csv
 import json
+import os
 import subprocess
 import sys
 import time
@@ -25,10 +26,30 @@ SETTINGS = TrainSettings(
 )
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    out = tmp_path_factory.mktemp("finished") / "run"
-    train(SETTINGS, out)
+BACKENDS = ["torch", pytest.param("tensorflow", marks=pytest.mark.slow)]
+
+
+def start(backend, out, *options):
+    """Starts `efsnet train` as a process of its own."""
+    command = [sys.executable, "-m", "keras_efsnet", "train", "--out", str(out)]
+    environment = {**os.environ, "KERAS_BACKEND": backend}
+    return subprocess.Popen(
+        [*command, *options], env=environment, stderr=subprocess.PIPE, text=True
+    )
+
+
+def finish(process):
+    _, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
+
+
+@pytest.fixture(scope="module", params=BACKENDS)
+def finished(request, tmp_path_factory):
+    """The folder of an uninterrupted run, named after its backend."""
+    folder = tmp_path_factory.mktemp("runs")
+    (folder / "settings.json").write_text(json.dumps({"settings": SETTINGS.to_json()}))
+    out = folder / request.param
+    finish(start(request.param, out, "--settings", str(folder / "settings.json")))
     return out
 
 
@@ -58,21 +79,21 @@ def test_best_model_holds_the_averaged_weights_of_the_best_epoch(finished):
         facts = json.loads(state["facts"].tobytes())
     best = max(float(row["val_mask_dice"]) for row in log_rows(finished))
     assert facts["best"] == pytest.approx(best)
-    assert isinstance(EFSNet.from_preset(finished / "best.keras"), EFSNet)
+    assert EFSNet.from_preset(finished / "best.keras").width == SETTINGS.width
 
 
 def test_killed_process_resumes_to_the_same_weights(finished, tmp_path):
     out = tmp_path / "run"
-    command = [sys.executable, "-m", "keras_efsnet", "train", "--out", out]
-    command += ["--settings", finished / "settings.json"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    deadline = time.monotonic() + 120
+    settings = ("--settings", str(finished / "settings.json"))
+    process = start(finished.name, out, *settings)
+    deadline = time.monotonic() + 200
     while not (out / "state.npz").exists() and time.monotonic() < deadline:
         time.sleep(0.01)
     process.kill()
     process.communicate()
-    assert (out / "state.npz").exists()
-    train(SETTINGS, out, resume=True)
+    with np.load(out / "state.npz") as state:
+        assert json.loads(state["facts"].tobytes())["epochs_done"] < SETTINGS.epochs
+    finish(start(finished.name, out, "--resume"))
     expected, found = arrays(finished), arrays(out)
     assert found.keys() == expected.keys()
     for name, array in expected.items():

@@ -295,5 +295,5 @@ def _draw_caliper(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         pen.line((x - arm, y, x + arm, y), fill=grey)
         pen.line((x, y - arm, x, y + arm), fill=grey)
     dots = max(2, int(np.linalg.norm(ends[1] - ends[0]) / (3 * arm)))
-    pen.point(np.linspace(*ends, dots).ravel().tolist(), fill=grey)
+    pen.point(np.linspace(ends[0], ends[1], dots).ravel().tolist(), fill=grey)
     return np.asarray(picture)

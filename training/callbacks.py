@@ -25,7 +25,12 @@ class Checkpoints(keras.callbacks.Callback):
         self.state = state
         self.best_file = best_file
         self.best = best
-        self._raw: list[Any] | None = None
+        self._raw: list[Any] = []
+
+    def on_train_begin(self, logs=None):
+        # Again, since `fit` builds what is not built yet, which draws from the seeds.
+        if self.state.path.exists():
+            self.state.restore()
 
     def on_test_begin(self, logs=None):
         self._raw = self._average()

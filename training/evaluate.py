@@ -9,6 +9,7 @@ import csv
 import json
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from keras_efsnet.images import (
     resize_mask,
     resize_probability,
 )
-from keras_efsnet.prediction import LABELS, postprocess
+from keras_efsnet.prediction import LABELS, Postprocess, postprocess
 from keras_efsnet.predictor import Predictor
 from keras_efsnet.training.busi import Sample, load_mask
 from keras_efsnet.training.plots import Case, write_plots
@@ -80,7 +81,8 @@ def evaluate(
     with tempfile.TemporaryDirectory(prefix=".unfinished-", dir=out) as folder:
         rows: list[ImageScore] = []
         worst: list[Case] = []
-        for case in _cases(predictor, samples, protocol):
+        for output in run_network(predictor, samples):
+            case = score_output(output, predictor.rules, protocol)
             rows.append(case.score)
             worst = sorted([*worst, case], key=_badness)[:WORST_CASES]
             if progress:
@@ -144,22 +146,30 @@ def hd95(truth: np.ndarray, prediction: np.ndarray) -> float | None:
     return max(_directed_95(one, other), _directed_95(other, one))
 
 
-def _check(samples: Sequence[Sample], subset: str, protocol: str) -> None:
-    if protocol not in PROTOCOLS:
-        raise ValueError(f"protocol must be A or B, got {protocol}.")
-    if not samples:
-        raise ValueError(f"the {subset} subset has no image; choose another one.")
-    for sample in samples:
-        if sample.label != "normal" and not sample.masks:
-            raise ValueError(
-                f"{sample.image}: evaluation needs a mask for every tumour image; add "
-                f"{sample.stem}_mask.png."
-            )
+@dataclass(frozen=True, eq=False)
+class RawOutput:
+    """What a network says of one sample, before any threshold.
+
+    Attributes:
+        sample: the labelled image.
+        grey: its pixels, uint8 `(height, width)`.
+        mask: float32 `(h, w)` at the network's size, probability of lesion.
+        probabilities: float32 `(3,)`, of each class in the order of `LABELS`.
+    """
+
+    sample: Sample
+    grey: np.ndarray
+    mask: np.ndarray
+    probabilities: np.ndarray
 
 
-def _cases(
-    predictor: Predictor, samples: Sequence[Sample], protocol: str
-) -> Iterator[Case]:
+def run_network(predictor: Predictor, samples: Sequence[Sample]) -> Iterator[RawOutput]:
+    """Runs a network over samples, 8 at a time, in their order.
+
+    Raises:
+        OSError: a file cannot be read.
+        ValueError: a file is no image, or the network has other classes.
+    """
     for start in range(0, len(samples), BATCH):
         batch = samples[start : start + BATCH]
         greys = [read_image(sample.image) for sample in batch]
@@ -171,17 +181,44 @@ def _cases(
                 f"the model has {classes.shape[1]} classes; evaluation needs one with "
                 f"{', '.join(LABELS)}."
             )
-        for sample, grey, mask, scores in zip(
-            batch, greys, masks[..., 0], classes, strict=True
-        ):
-            truth = load_mask(sample, grey.shape)
-            if protocol == "A":
-                grey = resize_image(grey, PUBLISHED_GRID)
-                truth = resize_mask(truth, PUBLISHED_GRID)
-                prediction = resize_probability(mask, PUBLISHED_GRID) > 0.5
-            else:
-                prediction = postprocess(mask, scores, grey.shape, predictor.rules).mask
-            yield _case(sample, grey, truth, prediction, scores)
+        for row in zip(batch, greys, masks[..., 0], classes, strict=True):
+            yield RawOutput(*row)
+
+
+def score_output(output: RawOutput, rules: Postprocess, protocol: str) -> Case:
+    """Compares one output with the truth, by protocol A or B (see above).
+
+    Raises:
+        OSError, ValueError: a mask file cannot be read, or has another size.
+    """
+    grey, truth = output.grey, load_mask(output.sample, output.grey.shape)
+    if protocol == "A":
+        grey = resize_image(grey, PUBLISHED_GRID)
+        truth = resize_mask(truth, PUBLISHED_GRID)
+        prediction = resize_probability(output.mask, PUBLISHED_GRID) > 0.5
+    else:
+        prediction = postprocess(
+            output.mask, output.probabilities, grey.shape, rules
+        ).mask
+    return _case(output.sample, grey, truth, prediction, output.probabilities)
+
+
+def check_masks(samples: Sequence[Sample]) -> None:
+    """Raises ValueError for a tumour image without a mask."""
+    for sample in samples:
+        if sample.label != "normal" and not sample.masks:
+            raise ValueError(
+                f"{sample.image}: evaluation needs a mask for every tumour image; add "
+                f"{sample.stem}_mask.png."
+            )
+
+
+def _check(samples: Sequence[Sample], subset: str, protocol: str) -> None:
+    if protocol not in PROTOCOLS:
+        raise ValueError(f"protocol must be A or B, got {protocol}.")
+    if not samples:
+        raise ValueError(f"the {subset} subset has no image; choose another one.")
+    check_masks(samples)
 
 
 def _case(

@@ -134,7 +134,7 @@ def draw_dice_histogram(rows: Sequence[ImageScore]) -> Figure:
     axes = figure.add_subplot()
     axes.hist(
         [dice[labels == label] for label in LABELS],
-        bins=np.linspace(0, 1, 21),
+        bins=np.linspace(0, 1, 21).tolist(),
         stacked=True,
         color=[LABEL_COLOURS[label] for label in LABELS],
         label=[f"{label}, {np.sum(labels == label)} images" for label in LABELS],

@@ -105,9 +105,11 @@ class TrainSettings:
         """Settings from JSON values.
 
         Raises:
-            ValueError: a name is unknown.
+            ValueError: a name is unknown, or `data` is missing.
         """
         _check_names(values, cls)
+        if "data" not in values:
+            raise ValueError(f"data is missing; give a dataset folder, or {PHANTOM}.")
         augmentation = values.get("augmentation", {})
         _check_names(augmentation, Augmentation)
         settings = {

@@ -12,7 +12,7 @@ import numpy as np
 from keras_efsnet.model import EFSNet
 
 
-def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
+def write_atomically(path: Path, write: Callable[[Path], Any]) -> None:
     """Calls `write` with a temporary name beside `path`, then renames it to `path`.
 
     The temporary name keeps the suffix; it is removed when writing fails.
@@ -55,7 +55,9 @@ class TrainingState:
         arrays = {f"v{i:05}": np.asarray(v) for i, v in enumerate(self._variables())}
         facts = json.dumps({"epochs_done": epochs_done, "best": best})
         arrays["facts"] = np.frombuffer(facts.encode(), np.uint8)
-        write_atomically(self.path, lambda part: np.savez(part, **arrays))
+        write_atomically(
+            self.path, lambda part: np.savez(part, allow_pickle=False, **arrays)
+        )
 
     def restore(self) -> tuple[int, float]:
         """Sets the model and its optimizer; gives the epochs done and the best value.

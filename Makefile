@@ -1,0 +1,52 @@
+# `make demo` and `make test` make .venv, install what they need and do their job.
+# An older or second Python: make test PYTHON=python3.12
+
+PYTHON ?= python3
+PIP_INSTALL = .venv/bin/pip install --constraint constraints.txt --editable
+
+.PHONY: demo test test-all lint bench
+.DELETE_ON_ERROR:
+
+demo: .venv/.demo-stamp
+	.venv/bin/efsnet demo
+
+test: .venv/.test-stamp
+	.venv/bin/pytest
+
+test-all: .venv/.test-stamp
+	.venv/bin/pytest -m ""
+
+lint: .venv/.lint-stamp
+	.venv/bin/ruff check
+	.venv/bin/ruff format --check
+	.venv/bin/mypy
+
+bench: .venv/.test-stamp
+	.venv/bin/python benchmarks/train_step.py
+	.venv/bin/python benchmarks/input_pipeline.py
+
+# A stamp is newer than the files that say what is installed.
+STAMPS := .venv/.demo-stamp .venv/.lint-stamp .venv/.test-stamp
+$(STAMPS): setup.cfg pyproject.toml constraints.txt | .venv/bin/pip
+
+.venv/.demo-stamp:
+	$(PIP_INSTALL) ".[lite]"
+	@touch $@
+
+.venv/.lint-stamp:
+	$(PIP_INSTALL) ".[test]"
+	@touch $@
+
+.venv/.test-stamp:
+	@.venv/bin/python -c "import sys; sys.exit(sys.version_info >= (3, 14))" || { \
+	    echo "TensorFlow has no release for $$(.venv/bin/python -V) yet: delete" \
+	        ".venv and run: make $(MAKECMDGOALS) PYTHON=python3.13" >&2; exit 1; }
+	$(PIP_INSTALL) ".[all,test]"
+	@touch $(STAMPS)
+
+# pip is the last thing that venv makes: a venv without it is made again.
+.venv/bin/pip:
+	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11))" || { \
+	    echo "keras-efsnet needs Python 3.11 or newer, and $(PYTHON) is not:" \
+	        "make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
+	$(PYTHON) -m venv .venv

@@ -1,0 +1,176 @@
+"""Prediction with LiteRT alone: NumPy, Pillow and ai-edge-litert."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from keras_efsnet.images import Size
+from keras_efsnet.prediction import LABELS, Prediction
+from keras_efsnet.predictor import (
+    Images,
+    MissingPackage,
+    check_outputs,
+    check_threads,
+    predict_image,
+    read_greys,
+    read_rules,
+)
+
+SIGNATURE = "serving_default"
+SCALE_TOLERANCE = 1e-3
+"""How far a uint8 input's scale may be from 1: a quarter of a grey level at 255."""
+
+
+class LiteModel:
+    """A `.tflite` file of EFSNet, run by LiteRT on the CPU.
+
+    The file has one signature, `serving_default`, from `image` to `mask` and `class`,
+    for one image of a fixed size. `image` is float32 or, with scale 1 and zero point 0,
+    uint8. The rules of a `card.json` beside the file apply. One image is run on
+    loading, so that setting up is in no image's time.
+
+    Args:
+        path: the `.tflite` file.
+        threads: CPU threads; None is LiteRT's own choice, which is one.
+
+    Attributes:
+        size: the network's `(height, width)`.
+        rules: the model's postprocess.
+        input_type: the file's own, float32 or uint8.
+
+    Raises:
+        OSError: the file may not be read.
+        MissingPackage: ai-edge-litert is not installed.
+        ValueError: the file is damaged or has other inputs or outputs, `threads` is
+            below 1, or the card has other rules.
+
+    Example:
+
+        from keras_efsnet.tflite.runtime import LiteModel
+
+        model = LiteModel("model_int8.tflite", threads=2)
+        print(model.predict("scan.png")[0].label)
+    """
+
+    def __init__(self, path: str | Path, threads: int | None = None) -> None:
+        path = Path(path)
+        check_threads(threads)
+        self.rules = read_rules(path)
+        self._run = _open(path, threads)
+        self.size, self.input_type = _check_input(
+            path, self._run.get_input_details()["image"]
+        )
+        _check_outputs(path, self._run.get_output_details(), self.size)
+        try:
+            self(np.zeros((1, *self.size, 1), self.input_type))
+        except (RuntimeError, ValueError) as error:
+            raise _unusable(path, error) from error
+
+    def __call__(self, images: np.ndarray) -> dict[str, np.ndarray]:
+        """Runs the network on images of its size, one after another.
+
+        Args:
+            images: float32 or uint8 `(n, height, width, 1)`, grey in [0, 255]; where
+                the file takes uint8, rounded to it.
+
+        Returns:
+            `mask`, float32 `(n, height, width, 1)`, and `class`, float32 `(n, 3)`, both
+            in [0, 1].
+
+        Raises:
+            ValueError: another shape.
+        """
+        if images.shape[1:] != (*self.size, 1):
+            raise ValueError(
+                f"images must be (n, {self.size[0]}, {self.size[1]}, 1), got "
+                f"{images.shape}; `predict` takes images of any size."
+            )
+        masks = np.empty((len(images), *self.size, 1), np.float32)
+        classes = np.empty((len(images), len(LABELS)), np.float32)
+        pixels = _to_type(images, self.input_type)
+        for number in range(len(images)):
+            outputs = self._run(image=pixels[number : number + 1])
+            masks[number], classes[number] = outputs["mask"][0], outputs["class"][0]
+        return {"mask": masks, "class": classes}
+
+    def predict(self, images: Images) -> list[Prediction]:
+        """Finds lesion and class in images of any size, as `keras_efsnet.predict`.
+
+        Raises:
+            OSError, ValueError: an image cannot be read.
+        """
+        return [predict_image(self, grey) for grey in read_greys(images)]
+
+
+def _open(path: Path, threads: int | None) -> Any:
+    """Returns the runner of the file's signature."""
+    try:
+        from ai_edge_litert.interpreter import Interpreter
+    except ImportError as error:
+        raise MissingPackage(
+            f"LiteRT cannot start ({error}); install it: "
+            'pip install "keras-efsnet[lite]".'
+        ) from error
+    content = path.read_bytes()
+    try:
+        interpreter = Interpreter(model_content=content, num_threads=threads)
+    except (RuntimeError, ValueError) as error:
+        raise _unusable(path, error) from error
+    signatures = interpreter.get_signature_list()
+    if signatures.get(SIGNATURE, {}).get("inputs") != ["image"]:
+        raise ValueError(
+            f"{path}: it needs the signature {SIGNATURE} with the one input image, got "
+            f"{signatures or 'none'}; give a file made by `efsnet export`."
+        )
+    # As quick as raw access to the tensors, and it finds them by their names.
+    return interpreter.get_signature_runner(SIGNATURE)
+
+
+def _check_input(path: Path, tensor: Mapping[str, Any]) -> tuple[Size, np.dtype]:
+    shape, dtype = _shape(tensor), np.dtype(tensor["dtype"])
+    fixed = len(shape) == 4 and min(shape) > 0
+    if not fixed or (shape[0], shape[3]) != (1, 1):
+        raise ValueError(
+            f"{path}: the input must be one grey image of a fixed size, (1, height, "
+            f"width, 1), got {shape}; give a file made by `efsnet export`."
+        )
+    scale, zero_point = tensor["quantization"]
+    is_grey = abs(scale - 1) <= SCALE_TOLERANCE and zero_point == 0
+    if dtype != np.float32 and not (dtype == np.uint8 and is_grey):
+        raise ValueError(
+            f"{path}: the input must be float32, or uint8 with scale 1 and zero point "
+            f"0, got {dtype} with scale {scale} and zero point {zero_point}; give a "
+            "file made by `efsnet export`."
+        )
+    return (shape[1], shape[2]), dtype
+
+
+def _check_outputs(path: Path, tensors: Mapping[str, Any], size: Size) -> None:
+    check_outputs(path, {name: _shape(t) for name, t in tensors.items()}, size)
+    for name, tensor in tensors.items():
+        if tensor["dtype"] != np.float32:
+            raise ValueError(
+                f"{path}: the outputs must be float32, but {name} is "
+                f"{np.dtype(tensor['dtype'])}; give a file made by `efsnet export`."
+            )
+
+
+def _shape(tensor: Mapping[str, Any]) -> tuple[int, ...]:
+    """A tensor's shape, with -1 for sizes that are not fixed."""
+    return tuple(tensor["shape_signature"].tolist())
+
+
+def _to_type(images: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    if dtype == np.uint8 and images.dtype != np.uint8:
+        images = np.rint(images).clip(0, 255)
+    return images.astype(dtype, copy=False)
+
+
+def _unusable(path: Path, error: Exception) -> ValueError:
+    reason = " ".join(str(error).split())
+    return ValueError(
+        f"{path}: not a .tflite file that LiteRT can run ({reason}); export or copy it "
+        "again."
+    )

@@ -1,0 +1,230 @@
+"""Whether an exported network still says what its reference says.
+
+Two questions on labelled images: how far the raw outputs are apart, and whether the
+figures that users care about, those of `efsnet evaluate`, stay the same.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from keras import ops
+
+from keras_efsnet.metrics import overlap_from_counts
+from keras_efsnet.prediction import Postprocess
+from keras_efsnet.predictor import Predictor
+from keras_efsnet.training.busi import Sample
+from keras_efsnet.training.evaluate import (
+    RawOutput,
+    check_masks,
+    run_network,
+    score_output,
+)
+from keras_efsnet.training.summary import ImageScore, summarize
+
+PROTOCOL = "B"
+"""Masks are scored at each image's own size, as users get them."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much a candidate may differ from its reference.
+
+    Args:
+        dice_loss: how far the mean Dice of tumour images may fall; in [0, 1].
+        class_agreement: fraction of the images whose class must stay; in [0, 1].
+
+    Raises:
+        ValueError: a number is outside its range.
+    """
+
+    dice_loss: float = 0.01
+    class_agreement: float = 0.97
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if not 0 <= value <= 1:
+                raise ValueError(
+                    f"{name} must be a fraction in [0, 1], got {value}; the default is "
+                    f"{getattr(type(self), name)}."
+                )
+
+
+DEFAULT_LIMITS = Limits()
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What a candidate has kept of its reference.
+
+    Attributes:
+        images: how many images were compared.
+        mask_mean: mean absolute difference of the lesion probability, over the pixels
+            of all images at the network's size.
+        mask_worst: the largest one.
+        class_mean: mean absolute difference of the class probabilities.
+        class_worst: the largest one.
+        mask_dice: mean Dice of the two masks, cut at 0.5 at the network's size; two
+            empty masks count 1.
+        class_agreement: fraction of the images with the same most probable class.
+        dice_loss: the reference's mean Dice of tumour images less the candidate's.
+        reference: the reference's figures, see `training.summary.summarize`.
+        candidate: the candidate's.
+        failures: a sentence for each limit that it exceeds.
+    """
+
+    images: int
+    mask_mean: float
+    mask_worst: float
+    class_mean: float
+    class_worst: float
+    mask_dice: float
+    class_agreement: float
+    dice_loss: float
+    reference: dict[str, Any]
+    candidate: dict[str, Any]
+    failures: tuple[str, ...]
+
+    @property
+    def passed(self) -> bool:
+        return not self.failures
+
+
+@dataclass(frozen=True)
+class _Comparison:
+    """One image's differences; pixels are those of masks at the network's size."""
+
+    score: ImageScore
+    mask_mean: float
+    mask_worst: float
+    class_mean: float
+    class_worst: float
+    reference_px: int
+    candidate_px: int
+    shared_px: int
+    same_class: bool
+
+
+def verify(
+    reference: Predictor,
+    candidates: Mapping[str, Predictor],
+    samples: Sequence[Sample],
+    *,
+    limits: Limits = DEFAULT_LIMITS,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, Verification]:
+    """Compares networks with their reference, which runs once, on labelled images.
+
+    The reference's postprocess applies to all, so that networks alone are compared.
+
+    Args:
+        reference: usually the trained Keras model.
+        candidates: the networks to judge, by name.
+        samples: labelled images, a lesion in one of them at least.
+        limits: what counts as passed.
+        progress: called with the numbers of finished and of all images.
+
+    Returns:
+        A verification for each candidate, by its name.
+
+    Raises:
+        OSError: a file cannot be read.
+        ValueError: no lesion among the samples, a tumour image without mask, a file
+            that is no image or mask, or networks of different sizes.
+    """
+    _check(reference, candidates, samples)
+    expected_scores: list[ImageScore] = []
+    comparisons: dict[str, list[_Comparison]] = {name: [] for name in candidates}
+    networks = (reference, *candidates.values())
+    for outputs in zip(*(run_network(n, samples) for n in networks), strict=True):
+        expected, *found = outputs
+        expected_scores.append(_score(expected, reference.rules))
+        for rows, output in zip(comparisons.values(), found, strict=True):
+            rows.append(_compare(expected, output, reference.rules))
+        if progress:
+            progress(len(expected_scores), len(samples))
+    metrics = summarize(expected_scores)
+    if metrics["mask"]["dice_tumour"] is None:
+        raise ValueError("verification needs an image with a lesion; add tumours.")
+    return {name: _judge(metrics, rows, limits) for name, rows in comparisons.items()}
+
+
+def _check(
+    reference: Predictor, candidates: Mapping[str, Predictor], samples: Sequence[Sample]
+) -> None:
+    if not samples:
+        raise ValueError("verification needs labelled images, got none; add samples.")
+    check_masks(samples)
+    for name, candidate in candidates.items():
+        if candidate.size != reference.size:
+            raise ValueError(
+                f"{name}: its size is {candidate.size}, but the reference's is "
+                f"{reference.size}; verify it against a model of its own size."
+            )
+
+
+def _score(output: RawOutput, rules: Postprocess) -> ImageScore:
+    return score_output(output, rules, PROTOCOL).score
+
+
+def _compare(expected: RawOutput, output: RawOutput, rules: Postprocess) -> _Comparison:
+    mask = np.abs(output.mask - expected.mask)
+    classes = np.abs(output.probabilities - expected.probabilities)
+    cut, expected_cut = output.mask > 0.5, expected.mask > 0.5
+    return _Comparison(
+        score=_score(output, rules),
+        mask_mean=float(mask.mean(dtype=np.float64)),
+        mask_worst=float(mask.max()),
+        class_mean=float(classes.mean(dtype=np.float64)),
+        class_worst=float(classes.max()),
+        reference_px=int(expected_cut.sum()),
+        candidate_px=int(cut.sum()),
+        shared_px=int((cut & expected_cut).sum()),
+        same_class=bool(
+            output.probabilities.argmax() == expected.probabilities.argmax()
+        ),
+    )
+
+
+def _judge(
+    reference: dict[str, Any], rows: Sequence[_Comparison], limits: Limits
+) -> Verification:
+    candidate = summarize([row.score for row in rows])
+    loss = reference["mask"]["dice_tumour"] - candidate["mask"]["dice_tumour"]
+    agreement = float(np.mean([row.same_class for row in rows]))
+    return Verification(
+        images=len(rows),
+        mask_mean=float(np.mean([row.mask_mean for row in rows])),
+        mask_worst=max(row.mask_worst for row in rows),
+        class_mean=float(np.mean([row.class_mean for row in rows])),
+        class_worst=max(row.class_worst for row in rows),
+        mask_dice=_mean_dice(rows),
+        class_agreement=agreement,
+        dice_loss=loss,
+        reference=reference,
+        candidate=candidate,
+        failures=tuple(_failures(loss, agreement, limits)),
+    )
+
+
+def _mean_dice(rows: Sequence[_Comparison]) -> float:
+    shared = np.array([row.shared_px for row in rows])
+    reference = np.array([row.reference_px for row in rows])
+    candidate = np.array([row.candidate_px for row in rows])
+    _, dice = overlap_from_counts(shared, reference, candidate)
+    return float(ops.convert_to_numpy(dice).mean(dtype=np.float64))
+
+
+def _failures(loss: float, agreement: float, limits: Limits) -> list[str]:
+    failures = []
+    if loss > limits.dice_loss:
+        failures.append(
+            f"tumour Dice falls by {loss:.4f}, more than {limits.dice_loss:g}"
+        )
+    if agreement < limits.class_agreement:
+        failures.append(
+            f"{agreement:.2%} of the classes stay, fewer than "
+            f"{limits.class_agreement:.2%}"
+        )
+    return failures
