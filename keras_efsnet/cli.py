@@ -19,6 +19,7 @@ from keras_efsnet import DEFAULT_MODEL, __version__
 
 if TYPE_CHECKING:
     from keras_efsnet.demo import DemoResult
+    from keras_efsnet.tflite.verify import Verification
 
 DONE, SOME_FAILED, NOTHING_DONE, INTERRUPTED = 0, 1, 2, 130
 NOTICE = "For research use only, not for diagnosis."
@@ -260,6 +261,59 @@ def evaluate(
 
 
 @app.command()
+def export(
+    model: Annotated[
+        str, typer.Option(metavar="NAME_OR_FILE", help="Preset, or a .keras file.")
+    ],
+    data: Annotated[
+        Path, typer.Option(metavar="DIR", help="Dataset in BUSI's layout.")
+    ],
+    split: Annotated[
+        list[Path],
+        typer.Option(metavar="FILE", help="FOLDS.csv, or twice: TRAIN.txt, VAL.txt."),
+    ],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the files.")],
+    fold: Annotated[int, typer.Option(help="Test fold of a folds file.")] = 0,
+    kind: Annotated[
+        list[str] | None,
+        typer.Option(help="float32, float16, dynamic or int8; repeat it; default all."),
+    ] = None,
+    max_dice_loss: Annotated[
+        float, typer.Option(help="Tumour Dice a file may lose.")
+    ] = 0.01,
+    min_class_agreement: Annotated[
+        float, typer.Option(help="Fraction of classes that must stay.")
+    ] = 0.97,
+) -> None:
+    """Write .tflite files and compare each with the Keras model."""
+    with _quiet_start():
+        from keras_efsnet.predictor import KINDS, find_model
+        from keras_efsnet.tflite import verify
+        from keras_efsnet.tflite.export import export as run
+        from keras_efsnet.training import busi
+
+        limits = verify.Limits(max_dice_loss, min_class_agreement)
+        parts = busi.read_split(busi.index_dataset(data), split, fold)
+    with _quiet_start(), _progress_bar("Comparing") as show:
+        results = run(
+            find_model(model),
+            parts,
+            kind or list(KINDS),
+            out,
+            name=Path(model).stem,
+            limits=limits,
+            progress=show,
+        )
+    _print_verification(results)
+    for name, result in results.items():
+        for failure in result.failures:
+            _report_error(f"model_{name}.tflite: {failure}; moved to {out}/rejected.")
+    typer.echo(f"Files and export.json: {out}. {NOTICE}")
+    if not all(result.passed for result in results.values()):
+        raise typer.Exit(SOME_FAILED)
+
+
+@app.command()
 def info(
     model: Annotated[
         str,
@@ -368,6 +422,31 @@ def _print_metrics(metrics: dict[str, Any]) -> None:
             if isinstance(value, float):
                 low, high = figures[f"{name}_ci"]
                 table.add_row(output, name, f"{value:.3f}", f"{low:.3f} to {high:.3f}")
+    Console().print(table)
+
+
+def _print_verification(results: "dict[str, Verification]") -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(
+        "file", "mask off by", "mask Dice", "class", "tumour Dice", "acc.", "ECE"
+    )
+    rows = [("Keras", ("", "", ""), next(iter(results.values())).reference)]
+    for name, result in results.items():
+        differences = (
+            f"{result.mask_mean:.0e}, at most {result.mask_worst:.0e}",
+            f"{result.mask_dice:.4f}",
+            f"{result.class_agreement:.1%}",
+        )
+        rows.append((name, differences, result.candidate))
+    for name, differences, figures in rows:
+        mask, label = figures["mask"], figures["class"]
+        low, high = mask["dice_tumour_ci"]
+        dice = f"{mask['dice_tumour']:.4f} ({low:.2f} to {high:.2f})"
+        table.add_row(
+            name, *differences, dice, f"{label['accuracy']:.3f}", f"{label['ece']:.3f}"
+        )
     Console().print(table)
 
 
