@@ -3,7 +3,7 @@
 All feature maps are channels-last. `keras_efsnet.convolutions` holds what the blocks
 are made of.
 
-Reference: X. Hu and H. Wang, "Efficient Fast Semantic Segmentation Using Continuous
+Reference: Hu and Wang, "Efficient Fast Semantic Segmentation Using Continuous
 Shuffle Dilated Convolutions", IEEE Access 8, 2020; its ENet initial block (Paszke et
 al. 2016), FSSNet downsampling and factorized blocks (Zhang et al. 2018) and ShuffleNet
 units (Zhang et al. 2018).

@@ -40,7 +40,7 @@ class EFSNet(keras.Model):
     >>> tuple(outputs["mask"].shape), tuple(outputs["class"].shape)
     ((2, 64, 64, 1), (2, 3))
 
-    Reference: X. Hu and H. Wang, "Efficient Fast Semantic Segmentation Using Continuous
+    Reference: Hu and Wang, "Efficient Fast Semantic Segmentation Using Continuous
     Shuffle Dilated Convolutions", IEEE Access 8, 2020. Chosen: a mask of one channel
     and, for the class, a dense layer on the globally pooled encoder.
     """
