@@ -44,7 +44,7 @@ def assert_fit_changes_weights(layer, inputs, output_shape):
     model = keras.Model(
         symbols, layer(symbols if isinstance(inputs, list) else symbols[0])
     )
-    model.compile("adam", "mse", jit_compile=False)
+    model.compile("adam", "mse", run_eagerly=True)
     before = [weight.numpy().copy() for weight in layer.trainable_weights]
     target = np.random.default_rng(1).normal(size=output_shape).astype("float32")
     model.fit(as_list, target, verbose=0)

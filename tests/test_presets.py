@@ -1,0 +1,95 @@
+"""What is shipped: weights, cards, and that they say what the card says."""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from keras_efsnet.demo import run_demo
+from keras_efsnet.prediction import LABELS
+from keras_efsnet.predictor import KINDS, PRESETS, load_predictor, preset_names
+from keras_efsnet.training import busi
+from keras_efsnet.training.evaluate import evaluate
+from keras_efsnet.training.settings import TrainSettings, read_settings
+
+SPLIT = Path(busi.__file__).parent / "splits" / "busi_grouped_folds.csv"
+
+
+@pytest.fixture(params=preset_names())
+def preset(request):
+    return PRESETS / request.param
+
+
+@pytest.fixture
+def card(preset):
+    return json.loads((preset / "card.json").read_text())
+
+
+def test_there_is_a_preset():
+    assert "efsnet_base_busi" in preset_names()
+
+
+def test_hashes_in_the_card_are_those_of_the_files(preset, card):
+    files = {"model.keras", *(f"model_{kind}.tflite" for kind in KINDS)}
+    assert card["sha256"].keys() == files
+    for name, digest in card["sha256"].items():
+        assert hashlib.sha256((preset / name).read_bytes()).hexdigest() == digest
+
+
+def test_card_repeats_the_run(preset):
+    settings = TrainSettings.from_json(read_settings(preset / "card.json"))
+    assert settings.image_size == 256
+    assert not any("/" in file for file in (settings.data, *settings.split))
+
+
+def test_files_of_all_kinds_agree(preset):
+    from keras_efsnet.phantom import make_phantom
+
+    image = make_phantom("benign", seed=3, size=(256, 256)).image
+    frame = image[None, :, :, None].astype("float32")
+    reference = load_predictor(preset / "model.keras")(frame)
+    for kind in KINDS:
+        found = load_predictor(preset.name, kind=kind)(frame)
+        exact = kind == "float32"
+        for name in ("mask", "class"):
+            difference = np.abs(np.asarray(reference[name]) - found[name])
+            assert difference.max() < (1e-4 if exact else 0.5), (kind, name)
+        cuts = [outputs["mask"] > 0.5 for outputs in (reference, found)]
+        shared = (
+            2 * np.sum(cuts[0] & cuts[1]) / max(np.sum(cuts[0]) + np.sum(cuts[1]), 1)
+        )
+        assert shared > 0.95, kind
+
+
+def test_demo_phantoms_are_segmented_and_classified(tmp_path):
+    results = run_demo(tmp_path, load_predictor("efsnet_base_busi"))
+    assert [result.label for result in results] == list(LABELS)
+    assert [result.prediction.label for result in results] == list(LABELS)
+    assert all(result.dice > 0.8 for result in results)
+
+
+@pytest.mark.busi
+def test_evaluation_gives_the_figures_of_the_card(preset, card, tmp_path):
+    folder = os.environ.get("BUSI_DIR")
+    if not folder:
+        pytest.skip("BUSI_DIR is not set: the dataset is not part of the package")
+    split = busi.read_split(busi.index_dataset(folder), [SPLIT])
+    assert split.digest == card["split_digest"]
+    metrics = evaluate(
+        load_predictor(preset.name),
+        split.validation,
+        split_digest=split.digest,
+        split_name=SPLIT.name,
+        subset="validation",
+        model_name=preset.name,
+        protocol=split.protocol,
+        out=tmp_path,
+    )
+    expected = card["metrics"]["validation"]
+    for output in ("mask", "class"):
+        for name, value in expected[output].items():
+            if isinstance(value, float):
+                assert metrics[output][name] == pytest.approx(value, abs=2e-3), name
