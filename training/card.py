@@ -1,13 +1,14 @@
-"""The folder of a preset, made of a finished run: weights and card.json.
+"""The card of a preset: what its weights were made of and what they reached.
 
-    python -m keras_efsnet.training.card RUN --first FIRST_RUN --out PRESET \
+With a run's best.keras as PRESET/model.keras and the files of `efsnet export` beside it:
+
+    python -m keras_efsnet.training.card PRESET --runs RUN_1 RUN_2 RUN_3 \
         --metrics VALIDATION/metrics.json TEST/metrics.json
 """
 
 import argparse
 import hashlib
 import json
-import shutil
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
@@ -28,38 +29,36 @@ DATA = (
 )
 
 
-def make_preset(
-    run: Path, first_run: Path | None, metrics: Sequence[Path], out: Path
-) -> Path:
-    """Copies a run's best model to a preset folder and writes its card.
+def write_card(preset: Path, runs: Sequence[Path], metrics: Sequence[Path]) -> Path:
+    """Writes a preset's card.json.
 
     Args:
-        run: the run whose best.keras is shipped.
-        first_run: the run that its weights started from.
+        preset: the preset's folder with its weights; its name is the preset's.
+        runs: the runs that made the weights, first to last.
         metrics: metrics.json files of `efsnet evaluate`, one a subset.
-        out: the preset's folder; its name is the preset's.
 
     Returns:
         The path of card.json.
     """
-    out.mkdir(parents=True, exist_ok=True)
-    model = out / "model.keras"
-    write_atomically(model, lambda part: shutil.copyfile(run / "best.keras", part))
+    *earlier, last = map(_describe, runs)
+    weights = [*preset.glob("*.keras"), *sorted(preset.glob("*.tflite"))]
     card = {
-        "name": out.name,
+        "name": preset.name,
         "licence": LICENCE,
         "intended_use": USE,
         "data": DATA,
         "labels": list(LABELS),
         "postprocess": {},
-        **_describe(run),
-        "first_run": _describe(first_run) if first_run else None,
+        **last,
+        "earlier_runs": earlier,
         "metrics": {report["subset"]: report for report in map(_read, metrics)},
         "metrics_date": date.today().isoformat(),
-        "sha256": {model.name: hashlib.sha256(model.read_bytes()).hexdigest()},
+        "sha256": {
+            file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in weights
+        },
     }
     text = json.dumps(card, indent=2) + "\n"
-    path = out / "card.json"
+    path = preset / "card.json"
     write_atomically(path, lambda part: part.write_text(text, encoding="utf-8"))
     return path
 
@@ -70,7 +69,7 @@ def _describe(run: Path) -> dict[str, Any]:
     settings = facts["settings"]
     settings["data"] = Path(settings["data"]).name
     settings["split"] = [Path(file).name for file in settings["split"]]
-    settings["init"] = settings["init"] and "best.keras of first_run"
+    settings["init"] = settings["init"] and "best.keras of the run before"
     return facts
 
 
@@ -81,13 +80,11 @@ def _read(path: Path) -> dict[str, Any]:
 
 def main() -> None:
     """Reads the command line; see the module's docstring."""
-    parser = argparse.ArgumentParser(description="Make a preset of a finished run.")
-    parser.add_argument("run", type=Path)
-    parser.add_argument("--first", type=Path, help="the run it started from")
+    parser = argparse.ArgumentParser(description="Write the card of a preset.")
+    parser.add_argument("preset", type=Path)
+    parser.add_argument("--runs", type=Path, nargs="+", required=True)
     parser.add_argument("--metrics", type=Path, nargs="+", required=True)
-    parser.add_argument("--out", type=Path, required=True)
-    arguments = parser.parse_args()
-    make_preset(arguments.run, arguments.first, arguments.metrics, arguments.out)
+    write_card(**vars(parser.parse_args()))
 
 
 if __name__ == "__main__":
