@@ -1,6 +1,6 @@
 """The card of a preset: what its weights were made of and what they reached.
 
-With a run's best.keras as PRESET/model.keras and the files of `efsnet export` beside it:
+With a best.keras as PRESET/model.keras and its exported `.tflite` files beside it:
 
     python -m keras_efsnet.training.card PRESET --runs RUN_1 RUN_2 RUN_3 \
         --metrics VALIDATION/metrics.json TEST/metrics.json
