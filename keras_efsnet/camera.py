@@ -1,0 +1,103 @@
+"""A camera as a source of frames. Needs OpenCV, imported when one is opened."""
+
+import queue
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any, Self
+
+import numpy as np
+
+from keras_efsnet.frames import SAMPLES, Frame, grey_of, import_opencv, told_fps
+
+PATIENCE = 5.0
+"""Seconds without a frame after which a camera counts as gone."""
+
+
+class CameraFrames:
+    """A camera's newest frame, whenever one is asked for.
+
+    A thread reads frame after frame into a place for one; a frame that is not taken
+    before the next one comes is dropped.
+
+    Args:
+        capture: an open `cv2.VideoCapture`, or what reads like one.
+        name: the camera in messages.
+    """
+
+    def __init__(self, capture: Any, name: str) -> None:
+        self.name = name
+        self.fps = told_fps(capture)
+        self.dropped = 0
+        self.problems: list[str] = []
+        self._capture = capture
+        self._newest: queue.Queue[Frame | None] = queue.Queue(maxsize=1)
+        self._closing = threading.Event()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._reader.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._closing.set()
+        self._reader.join(PATIENCE)
+        self._capture.release()
+
+    def sample(self) -> list[np.ndarray]:
+        """Some of the first second's frames; none if it gives none."""
+        frames: list[np.ndarray] = []
+        start = None
+        for frame in self._take():
+            start = start or frame.arrival
+            age = frame.arrival - start
+            if age * SAMPLES >= len(frames):
+                frames.append(frame.grey)
+            if age >= 1:
+                break
+        return frames
+
+    def __iter__(self) -> Iterator[Frame]:
+        last = None
+        for frame in self._take():
+            if last is not None:
+                self.dropped += frame.number - last - 1
+            last = frame.number
+            yield frame
+        self.problems.append(f"{self.name}: it stopped giving frames.")
+
+    def _take(self) -> Iterator[Frame]:
+        with suppress(queue.Empty):
+            while (frame := self._newest.get(timeout=PATIENCE)) is not None:
+                yield Frame(grey_of(frame.grey), frame.number, frame.arrival)
+
+    def _read(self) -> None:
+        number = 0
+        found = True
+        while found and not self._closing.is_set():
+            found, pixels = self._capture.read()
+            arrival = time.perf_counter()
+            with suppress(queue.Empty):
+                self._newest.get_nowait()
+            self._newest.put(Frame(pixels, number, arrival) if found else None)
+            number += 1
+
+
+def open_camera(index: int, fps: float | None = None) -> CameraFrames:
+    """Opens the camera of that index and asks it for a pace.
+
+    Raises:
+        ValueError: it cannot be opened, or OpenCV is not installed (`MissingPackage`).
+    """
+    cv2 = import_opencv()
+    name = f"camera {index}"
+    capture = cv2.VideoCapture(index)
+    if not capture.isOpened():
+        raise ValueError(
+            f"{name}: cannot be opened; plug it in, close other programs that use it, "
+            "or try another index."
+        )
+    if fps:
+        capture.set(cv2.CAP_PROP_FPS, fps)
+    return CameraFrames(capture, name)

@@ -1,0 +1,238 @@
+"""Sources of frames: video files and folders of images (cameras: see `camera`).
+
+Frames are uint8 grey `(height, width)`. Videos and cameras need OpenCV, which is
+imported when one is opened.
+"""
+
+import math
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any, Protocol, Self
+
+import numpy as np
+
+from keras_efsnet.images import SUFFIXES, Size, read_image, to_grey
+from keras_efsnet.predictor import MissingPackage
+
+DEFAULT_FPS = 25.0
+"""Frames a second of folders, and of videos and cameras that do not tell theirs."""
+
+SAMPLES = 8
+"""How many of the first second's frames are looked at before the stream begins."""
+
+Load = Callable[[], np.ndarray]
+"""Decodes the frame at hand; to be called before the next one is asked for."""
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """One frame.
+
+    Attributes:
+        grey: uint8 `(height, width)`.
+        number: place in the source from 0; frames that are dropped count too.
+        arrival: when it was there, or due, in `time.perf_counter`'s seconds.
+    """
+
+    grey: np.ndarray
+    number: int
+    arrival: float
+
+
+class FrameSource(Protocol):
+    """An open source of frames, all of one size; a context manager that closes it.
+
+    Attributes:
+        name: the source in messages.
+        fps: frames a second at which it plays.
+        dropped: frames left out so far because they were late.
+        problems: a line for each frame so far that could not be read.
+    """
+
+    name: str
+    fps: float
+    dropped: int
+    problems: list[str]
+
+    def sample(self) -> list[np.ndarray]:
+        """Some of the first second's frames; none if it gives none."""
+
+    def __iter__(self) -> Iterator[Frame]: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *exception: object) -> None: ...
+
+
+def import_opencv() -> Any:
+    """Returns the module `cv2`.
+
+    Raises:
+        MissingPackage: it is not installed.
+    """
+    try:
+        import cv2
+    except ImportError as error:
+        raise MissingPackage(
+            f"OpenCV cannot start ({error}); videos and cameras need it: "
+            'pip install "keras-efsnet[stream]".'
+        ) from error
+    return cv2
+
+
+class FileFrames:
+    """The frames of a video file or a folder: each in turn, or at a pace.
+
+    Args:
+        name: the source in messages.
+        loads: starts at the first frame and goes from one to the next.
+        own_fps: frames a second as the file tells.
+        pace: frames a second to play at, dropping those that are late; None takes every
+            frame when the one before is done.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        loads: Callable[[], Iterator[Load]],
+        own_fps: float,
+        pace: float | None = None,
+    ) -> None:
+        self.name = name
+        self.fps = pace or own_fps
+        self.dropped = 0
+        self.problems: list[str] = []
+        self._loads = loads
+        self._own_fps = own_fps
+        self._pace = pace
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """Does nothing: files are open only while their frames are read."""
+
+    def sample(self) -> list[np.ndarray]:
+        """Some of the first second's frames; none if it gives none."""
+        count = math.ceil(self._own_fps)
+        frames = []
+        for load in islice(self._loads(), 0, count, math.ceil(count / SAMPLES)):
+            with suppress(OSError, ValueError):  # a problem when it plays
+                frames.append(load())
+        return [grey for grey in frames if grey.shape == frames[0].shape]
+
+    def __iter__(self) -> Iterator[Frame]:
+        size: Size | None = None
+        for number, load, due in self._play():
+            try:
+                grey = load()
+                size = size or grey.shape
+                _check_size(number, grey, size)
+            except (OSError, ValueError) as error:
+                self.problems.append(" ".join(str(error).split()))
+            else:
+                yield Frame(grey, number, due or time.perf_counter())
+
+    def _play(self) -> Iterator[tuple[int, Load, float | None]]:
+        """Each frame's number, how to load it and when it is due; late ones dropped."""
+        start = time.perf_counter()
+        for number, load in enumerate(self._loads()):
+            if self._pace is None:
+                yield number, load, None
+                continue
+            due = start + number / self._pace
+            early = due - time.perf_counter()
+            if early < -1 / self._pace:  # the next one is due already
+                self.dropped += 1
+                continue
+            time.sleep(max(early, 0))
+            yield number, load, due
+
+
+def open_folder(folder: Path, pace: float | None = None) -> FileFrames:
+    """The images of a folder as frames in natural order, `2.png` before `10.png`.
+
+    Raises:
+        ValueError: there are none.
+    """
+    files = [
+        file
+        for file in folder.iterdir()
+        if file.suffix.lower() in SUFFIXES and not file.name.startswith(".")
+    ]
+    if not files:
+        raise ValueError(f"{folder}: no image in this folder ({', '.join(SUFFIXES)}).")
+    files.sort(key=_natural_order)
+    return FileFrames(str(folder), partial(_folder_loads, files), DEFAULT_FPS, pace)
+
+
+def open_video(path: Path, pace: float | None = None) -> FileFrames:
+    """A video file's frames.
+
+    Raises:
+        ValueError: it cannot be read, or OpenCV is not installed (`MissingPackage`).
+    """
+    capture = _open_video(path)
+    own_fps = told_fps(capture)
+    capture.release()
+    return FileFrames(str(path), partial(_video_loads, path), own_fps, pace)
+
+
+def grey_of(pixels: np.ndarray) -> np.ndarray:
+    """A picture of OpenCV, blue, green and red, as uint8 grey `(height, width)`."""
+    cv2 = import_opencv()
+    return to_grey(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB))
+
+
+def told_fps(capture: Any) -> float:
+    """The frames a second that a capture tells, or `DEFAULT_FPS`."""
+    told = float(capture.get(import_opencv().CAP_PROP_FPS))
+    return told if 1 <= told <= 1000 else DEFAULT_FPS
+
+
+def _folder_loads(files: list[Path]) -> Iterator[Load]:
+    for file in files:
+        yield partial(read_image, file)
+
+
+def _natural_order(file: Path) -> list[tuple[str, int]]:
+    """Compares the numbers in names as numbers."""
+    parts = re.findall(r"([^0-9]*)([0-9]*)", file.name.casefold())
+    return [(text, int(digits or -1)) for text, digits in parts]
+
+
+def _video_loads(path: Path) -> Iterator[Load]:
+    capture = _open_video(path)
+    try:
+        while capture.grab():
+            yield lambda: _retrieve(path, capture)
+    finally:
+        capture.release()
+
+
+def _retrieve(path: Path, capture: Any) -> np.ndarray:
+    found, pixels = capture.retrieve()
+    if not found:
+        raise ValueError(f"{path}: a frame cannot be decoded; copy the file again.")
+    return grey_of(pixels)
+
+
+def _open_video(path: Path) -> Any:
+    capture = import_opencv().VideoCapture(str(path))
+    if not capture.isOpened():
+        raise ValueError(
+            f"{path}: not a video that OpenCV can read; convert it to MP4 (H.264)."
+        )
+    return capture
+
+
+def _check_size(number: int, grey: np.ndarray, size: Size) -> None:
+    if grey.shape != size:
+        raise ValueError(
+            f"frame {number}: it is {grey.shape[1]} x {grey.shape[0]} pixels, but the "
+            f"first one is {size[1]} x {size[0]}; give frames of one size."
+        )

@@ -1,0 +1,159 @@
+"""Writing a stream's pictures as a video file or as a folder of PNG files.
+
+A video file is there when it is complete, or not at all.
+"""
+
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+import numpy as np
+from PIL import Image
+
+from keras_efsnet.batch import prepare_output, write_image
+from keras_efsnet.frames import import_opencv
+
+CODECS = {".mp4": "mp4v", ".avi": "MJPG"}
+"""The video formats and their codecs: the ones that every build of OpenCV can write."""
+
+
+class Recording(Protocol):
+    """Takes pictures; a context manager that completes what it writes."""
+
+    def write(self, picture: Image.Image, number: int) -> None:
+        """Adds an RGB picture, the overlay of the source's frame `number`."""
+
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
+
+
+def open_recording(out: Path | None, fps: float, source: str) -> Recording:
+    """Chooses by the name: a video file (.mp4, .avi), else a folder; None for nothing.
+
+    Args:
+        out: the file or folder.
+        fps: frames a second of a video.
+        source: the stream's source, which is not to be written over.
+
+    Raises:
+        ValueError: another kind of file, in the source's folder or the source itself,
+            or OpenCV is not installed (`MissingPackage`).
+        OSError: the folder cannot be written to.
+    """
+    if out is None:
+        return NoRecording()
+    if out.resolve().is_relative_to(Path(source).resolve()):
+        raise ValueError(f"{out}: lies in the source {source}; choose another output.")
+    if out.is_dir() or not out.suffix:
+        prepare_output(out)
+        return PictureFolder(out)
+    if out.suffix.lower() not in CODECS or out.exists() and not out.is_file():
+        raise ValueError(
+            f"{out}: overlays are written as {' or '.join(CODECS)}, or into a folder; "
+            "give such a name."
+        )
+    prepare_output(out.parent)
+    return VideoFile(out, fps)
+
+
+class NoRecording:
+    """Writes nothing."""
+
+    def write(self, picture: Image.Image, number: int) -> None:
+        """Does nothing."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """Does nothing."""
+
+
+class PictureFolder:
+    """A folder of PNG files named by the frames' numbers."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def write(self, picture: Image.Image, number: int) -> None:
+        """Writes `frame_<number>.png`, whole or not at all."""
+        write_image(self._folder / f"frame_{number:06}.png", picture)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """Does nothing: each file is complete."""
+
+
+class VideoFile:
+    """A video that keeps the source's time: a dropped frame repeats the one before.
+
+    It is written under another name and gets its own at the end, on Ctrl-C too; after
+    an error it is removed. Odd sizes, which codecs do not take, get a black line more.
+
+    Args:
+        path: the file, .mp4 or .avi.
+        fps: frames a second.
+
+    Raises:
+        ValueError: OpenCV cannot write it.
+    """
+
+    def __init__(self, path: Path, fps: float) -> None:
+        self._cv2 = import_opencv()
+        self._path = path
+        self._part = path.with_name(f".{path.stem}.part{path.suffix}")
+        self._fps = fps
+        self._writer: Any = None
+        self._last: tuple[np.ndarray, int] | None = None
+
+    def write(self, picture: Image.Image, number: int) -> None:
+        """Adds an RGB picture; all must have the first one's size."""
+        pixels = self._cv2.cvtColor(np.asarray(picture), self._cv2.COLOR_RGB2BGR)
+        height, width = pixels.shape[:2]
+        pixels = np.pad(pixels, ((0, height % 2), (0, width % 2), (0, 0)))
+        if self._writer is None:
+            self._writer = self._open(pixels)
+        if self._last is not None:
+            before, last = self._last
+            for _ in range(number - last - 1):
+                self._writer.write(before)
+        self._writer.write(pixels)
+        self._last = pixels, number
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            if self._writer is not None:
+                self._writer.release()
+                if kind is None or issubclass(kind, KeyboardInterrupt):
+                    self._part.replace(self._path)
+        finally:
+            self._part.unlink(missing_ok=True)
+
+    def _open(self, pixels: np.ndarray) -> Any:
+        height, width = pixels.shape[:2]
+        codec = self._cv2.VideoWriter.fourcc(*CODECS[self._path.suffix.lower()])
+        writer = self._cv2.VideoWriter(
+            str(self._part), codec, self._fps, (width, height)
+        )
+        if not writer.isOpened():
+            formats = " or ".join(CODECS)
+            raise ValueError(
+                f"{self._path}: OpenCV cannot write this video of {width} x {height} "
+                f"pixels; try {formats}, or a folder."
+            )
+        return writer

@@ -1,0 +1,325 @@
+import sys
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_efsnet import stream
+from keras_efsnet.camera import CameraFrames
+from keras_efsnet.cli import main
+from keras_efsnet.frames import Frame, open_folder, open_video
+from keras_efsnet.predictor import predict_image
+from keras_efsnet.recording import open_recording
+from keras_efsnet.region import Region
+
+FRAMES = 10
+REGION = Region(60, 20, 80, 60)
+
+
+@pytest.fixture
+def screen(scan):
+    """uint8 (100, 160): black around the scan at `REGION`."""
+    frame = np.zeros((100, 160), np.uint8)
+    frame[REGION.slices] = scan
+    return frame
+
+
+@pytest.fixture
+def folder(tmp_path, screen):
+    """Ten frames named 1.png to 10.png."""
+    path = tmp_path / "frames"
+    path.mkdir()
+    for number in range(1, FRAMES + 1):
+        Image.fromarray(screen).save(path / f"{number}.png")
+    return path
+
+
+@pytest.fixture
+def video(tmp_path, screen):
+    """An .avi of ten frames, 20 a second."""
+    cv2 = pytest.importorskip("cv2")
+    path = tmp_path / "video.avi"
+    size = screen.shape[::-1]
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 20, size)
+    for _ in range(FRAMES):
+        writer.write(cv2.cvtColor(screen, cv2.COLOR_GRAY2BGR))
+    writer.release()
+    return path
+
+
+@pytest.fixture
+def network(monkeypatch, predictor):
+    """What the command loads as its model."""
+    monkeypatch.setattr(
+        "keras_efsnet.predictor.load_predictor", lambda *args: predictor
+    )
+    return predictor
+
+
+@pytest.fixture
+def slow(monkeypatch, network):
+    """Makes the network take 30 ms."""
+    run = type(network).__call__
+
+    def wait(self, images):
+        time.sleep(0.03)
+        return run(self, images)
+
+    monkeypatch.setattr(type(network), "__call__", wait)
+    return network
+
+
+def _run(*arguments):
+    return main(["stream", *map(str, arguments)])
+
+
+def _read(path):
+    """A video's frames a second and frames, uint8 RGB."""
+    cv2 = pytest.importorskip("cv2")
+    capture = cv2.VideoCapture(str(path))
+    fps, frames = capture.get(cv2.CAP_PROP_FPS), []
+    while (found := capture.read())[0]:
+        frames.append(found[1][..., ::-1])
+    capture.release()
+    return fps, frames
+
+
+def test_folder_plays_in_natural_order(tmp_path):
+    for number in (10, 9, 1, 2):
+        pixels = np.full((8, 8), number, np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"frame {number}.png")
+    frames = list(open_folder(tmp_path))
+    assert [int(frame.grey[0, 0]) for frame in frames] == [1, 2, 9, 10]
+    assert [frame.number for frame in frames] == [0, 1, 2, 3]
+
+
+def test_video_plays_every_frame_as_grey(video, screen):
+    source = open_video(video)
+    assert source.fps == 20
+    frames = [frame.grey for frame in source]
+    assert len(frames) == FRAMES
+    assert np.abs(frames[-1].astype(int) - screen).mean() < 3
+
+
+@pytest.mark.parametrize("name", ["out.mp4", "out.avi"])
+def test_overlay_video_keeps_frames_size_and_time(
+    name, network, video, tmp_path, capsys
+):
+    out = tmp_path / name
+    assert _run(video, "--out", out, "--roi", REGION) == 0
+    fps, frames = _read(out)
+    assert (fps, len(frames)) == (20, FRAMES)
+    assert frames[0].shape == (122, 160, 3)  # the caption's bar is 22 pixels high
+    yellow = (frames[5][..., 0] > 150) & (frames[5][..., 2] < 110)
+    assert yellow[REGION.slices].any()
+    assert not yellow[:100, :58].any()
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "Region of interest: 60,20,80,60 (given)"
+    assert lines[1].startswith("10 frames, 0 dropped, ")
+
+
+def test_overlay_folder_is_named_by_frame_number(network, folder, tmp_path):
+    out = tmp_path / "out"
+    assert _run(folder, "--out", out, "--frames", 3) == 0
+    assert sorted(file.name for file in out.iterdir()) == [
+        "frame_000000.png",
+        "frame_000001.png",
+        "frame_000002.png",
+    ]
+
+
+def test_a_folder_needs_no_opencv(network, folder, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    assert _run(folder, "--out", tmp_path / "out") == 0
+    assert len(list((tmp_path / "out").iterdir())) == FRAMES
+
+
+def test_prediction_is_in_the_frames_pixels_and_only_in_the_region(
+    predictor, scan, screen
+):
+    part = predict_image(predictor, scan)
+    full = stream.predict_region(predictor, screen, REGION)
+    assert full.mask.shape == full.probability.shape == screen.shape
+    assert np.array_equal(full.mask[REGION.slices], part.mask)
+    assert full.mask.sum() == part.mask.sum() == full.lesion_area_px > 0
+    assert full.lesion_fraction == pytest.approx(full.mask.mean())
+    left, top, right, bottom = full.boxes[0]
+    assert full.mask[top:bottom, left:right].sum() == full.lesion_area_px
+
+
+def test_narrow_frames_keep_one_size_whatever_the_caption(predictor):
+    grey = np.full((400, 60), 90, np.uint8)
+    region = Region.whole(grey.shape)
+    prediction = stream.predict_region(predictor, grey, region)
+    assert stream.draw_frame(grey, prediction, region).size == (60, 400 + 2 * 22)
+
+
+def test_pace_drops_late_frames_and_counts_them(slow, folder, capsys):
+    assert _run(folder, "--fps", 100) == 0
+    words = capsys.readouterr().out.splitlines()[1].split()
+    done, dropped = int(words[0]), int(words[2])
+    assert done + dropped == FRAMES
+    assert 1 <= done < FRAMES
+
+
+def test_video_repeats_the_frame_before_for_dropped_ones(tmp_path):
+    pytest.importorskip("cv2")
+    with open_recording(tmp_path / "out.avi", 20, "source") as recording:
+        for number, grey in ((0, 0), (4, 255)):
+            recording.write(Image.new("RGB", (33, 32), (grey,) * 3), number)
+    frames = _read(tmp_path / "out.avi")[1]
+    assert [int(frame[0, 0, 0]) > 128 for frame in frames] == [0, 0, 0, 0, 1]
+
+
+class FakeCapture:
+    """A camera that gives 60 frames, one every 5 ms."""
+
+    def __init__(self):
+        self.number = 0
+        self.released = False
+
+    def get(self, name):
+        return 0.0
+
+    def read(self):
+        time.sleep(0.005)
+        self.number += 1
+        return self.number <= 60, np.full((8, 8, 3), self.number, np.uint8)
+
+    def release(self):
+        self.released = True
+
+
+def test_camera_gives_the_newest_frame_and_counts_the_others():
+    pytest.importorskip("cv2")
+    capture = FakeCapture()
+    seen = []
+    with CameraFrames(capture, "camera 0") as camera:
+        for frame in camera:
+            assert time.perf_counter() - frame.arrival < 0.5
+            seen.append(frame.number)
+            assert frame.grey[0, 0] == frame.number + 1
+            time.sleep(0.03)
+    assert 1 < len(seen) < 40
+    assert camera.dropped == seen[-1] - seen[0] + 1 - len(seen) > 0
+    assert camera.problems == ["camera 0: it stopped giving frames."]
+    assert capture.released
+
+
+def test_smoothing_is_exponential(predictor):
+    images = [np.full((1, 64, 64, 1), 255 * white, np.float32) for white in (1, 0, 0)]
+    smoothed = stream.Smoothed(predictor, 0.75)
+    answers = [smoothed(image)["mask"].mean() for image in images]
+    assert answers == pytest.approx([0, 0.25, 0.4375])
+    plain = stream.Smoothed(predictor, 0)
+    assert [plain(image)["mask"].mean() for image in images] == [0, 1, 1]
+
+
+def test_figures_of_the_report(monkeypatch):
+    meter = stream.Meter()
+    assert meter.report(0).frames == 0
+    grey = np.zeros((1, 1), np.uint8)
+    for number, (arrival, done) in enumerate([(1, 1.01), (2, 2.01), (3, 3.03)]):
+        monkeypatch.setattr(stream.time, "perf_counter", lambda done=done: done)
+        meter.add(Frame(grey, number, arrival))
+    report = meter.report(7)
+    assert (report.frames, report.dropped) == (3, 7)
+    assert report.fps == pytest.approx(3 / 2.03)
+    assert report.latency_ms == pytest.approx(10)
+    assert report.latency_p95_ms == pytest.approx(28)
+
+
+def _fail_at_the_third(monkeypatch, network, error):
+    run = type(network).__call__
+    calls = iter([None, None, error])
+
+    def fail(self, images):
+        if failure := next(calls):
+            raise failure
+        return run(self, images)
+
+    monkeypatch.setattr(type(network), "__call__", fail)
+
+
+def test_ctrl_c_completes_the_video(network, video, tmp_path, capsys, monkeypatch):
+    _fail_at_the_third(monkeypatch, network, KeyboardInterrupt)
+    out = tmp_path / "out" / "overlay.mp4"
+    assert _run(video, "--out", out) == 130
+    captured = capsys.readouterr()
+    assert captured.err == "interrupted\n"
+    assert captured.out.splitlines()[1].startswith("2 frames, ")
+    assert len(_read(out)[1]) == 2
+    assert list(out.parent.iterdir()) == [out]
+
+
+def test_an_error_leaves_no_video(network, video, tmp_path, capsys, monkeypatch):
+    _fail_at_the_third(monkeypatch, network, ValueError("broken network"))
+    out = tmp_path / "out" / "overlay.mp4"
+    assert _run(video, "--out", out) == 2
+    assert capsys.readouterr().err == "error: broken network\n"
+    assert list(out.parent.iterdir()) == []
+
+
+def test_a_bad_frame_is_reported_and_the_rest_go_on(network, folder, tmp_path, capsys):
+    (folder / "4.png").write_text("no image")
+    Image.new("L", (30, 30)).save(folder / "5.png")
+    out = tmp_path / "out"
+    assert _run(folder, "--out", out) == 1
+    first, second = capsys.readouterr().err.splitlines()
+    assert first.startswith(f"error: {folder / '4.png'}: not an image")
+    assert second.startswith("error: frame 4: it is 30 x 30 pixels")
+    assert len(list(out.iterdir())) == FRAMES - 2
+
+
+def _fails(capsys, *arguments):
+    """The one line on stderr of a command that ends with exit code 2."""
+    assert _run(*arguments) == 2
+    captured = capsys.readouterr()
+    (line,) = captured.err.splitlines()
+    return line
+
+
+@pytest.mark.parametrize(
+    ("source", "what"),
+    [
+        ("missing.mp4", "no such file or folder"),
+        ("text.mp4", "not a video"),
+        ("scan.png", "one image"),
+        ("empty", "no image in this folder"),
+        ("98", "camera 98: cannot be opened"),
+    ],
+)
+def test_sources_that_cannot_be_read(source, what, network, tmp_path, capsys):
+    pytest.importorskip("cv2")
+    (tmp_path / "empty").mkdir()
+    for name in ("text.mp4", "scan.png"):
+        (tmp_path / name).write_text("text")
+    line = _fails(capsys, source if source.isdecimal() else tmp_path / source)
+    assert what in line
+
+
+@pytest.mark.parametrize(
+    ("options", "what"),
+    [
+        (["--roi", "1,2,3"], "left,top,width,height"),
+        (["--roi", "100,0,80,60"], "reaches out of the frame"),
+        (["--smooth", "1"], "less than 1"),
+        (["--fps", "0"], "--fps"),
+        (["--frames", "0"], "--frames"),
+        (["--out", "overlay.gif"], ".mp4"),
+    ],
+)
+def test_wrong_options(options, what, network, folder, capsys):
+    assert what in _fails(capsys, folder, *options)
+
+
+def test_source_is_not_written_over(network, folder, video, capsys):
+    assert "choose another output" in _fails(capsys, video, "--out", video)
+    assert "choose another output" in _fails(capsys, folder, "--out", folder / "out")
+
+
+def test_missing_opencv_says_what_to_install(network, video, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    for source in (video, "0"):
+        assert 'pip install "keras-efsnet[stream]"' in _fails(capsys, source)
