@@ -8,7 +8,7 @@ on stderr and exit code 2.
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,6 +19,7 @@ from keras_efsnet import DEFAULT_MODEL, __version__
 
 if TYPE_CHECKING:
     from keras_efsnet.demo import DemoResult
+    from keras_efsnet.tflite.benchmark import Measurement
     from keras_efsnet.tflite.verify import Verification
 
 DONE, SOME_FAILED, NOTHING_DONE, INTERRUPTED = 0, 1, 2, 130
@@ -314,6 +315,99 @@ def export(
 
 
 @app.command()
+def benchmark(
+    models: Annotated[
+        list[str],
+        typer.Argument(metavar="FILE", help=".tflite or .keras files, or presets."),
+    ],
+    threads: Annotated[
+        list[int] | None, typer.Option(metavar="N...", help="CPU threads: 1 2.")
+    ] = None,
+    json_file: Annotated[
+        Path | None,
+        typer.Option("--json", metavar="FILE", help="Write the figures here too."),
+    ] = None,
+) -> None:
+    """Measure speed, memory and size, all models in turns."""
+    from keras_efsnet.tflite import benchmark as measuring
+
+    # `--threads 1 2` leaves the 2 among the models, which never are plain numbers.
+    numbers = [int(model) for model in models if model.isdecimal()]
+    files = [model for model in models if not model.isdecimal()]
+    contenders = measuring.find_contenders(files, [*(threads or []), *numbers])
+    with _progress_bar("Measuring") as show:
+        rows = measuring.benchmark(contenders, progress=show)
+    _print_benchmark(rows)
+    if json_file:
+        measuring.write_report(json_file, [row.to_json() for row in rows])
+
+
+@app.command()
+def stream(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="SOURCE", help="Video file, folder of frames, or a camera's index."
+        ),
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="VIDEO_OR_FOLDER", help="Overlays: .mp4, .avi or a folder of PNGs."
+        ),
+    ] = None,
+    roi: Annotated[
+        str,
+        typer.Option(metavar="L,T,W,H", help="Where the image is on the screen."),
+    ] = "auto",
+    fps: Annotated[
+        float | None,
+        typer.Option(min=0.1, help="Pace: late frames of a file are dropped."),
+    ] = None,
+    smooth: Annotated[
+        float, typer.Option(help="Weight of the frames before, 0 to less than 1.")
+    ] = 0.0,
+    model: Annotated[
+        str,
+        typer.Option(metavar="NAME_OR_FILE", help="Preset, .tflite or .keras file."),
+    ] = DEFAULT_MODEL,
+    kind: Annotated[str | None, typer.Option(metavar="KIND", help=KIND_HELP)] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="CPU threads of the network.")
+    ] = None,
+    frames: Annotated[
+        int | None, typer.Option(min=1, help="Stop after so many.")
+    ] = None,
+) -> None:
+    """Predict a video or a camera live: overlays, frames a second, latency."""
+    from itertools import islice
+
+    from keras_efsnet import stream as live
+    from keras_efsnet.predictor import load_predictor
+    from keras_efsnet.recording import open_recording
+
+    meter = live.Meter()
+    with ExitStack() as stack:
+        with _quiet_start():
+            opened = stack.enter_context(live.open_source(source, fps))
+            recording = stack.enter_context(open_recording(out, opened.fps, source))
+            region, choice = live.choose_region(opened, roi)
+            predictor = live.Smoothed(load_predictor(model, threads, kind), smooth)
+        typer.echo(f"Region of interest: {choice}")
+        try:
+            with _live_line(lambda: str(meter.report(opened.dropped))):
+                chosen = islice(opened, frames)
+                live.run_stream(chosen, predictor, region, recording, meter)
+        finally:  # also on Ctrl-C
+            report = meter.report(opened.dropped)
+            typer.echo(f"{report}. {NOTICE}")
+    for problem in opened.problems:
+        _report_error(problem)
+    if opened.problems:
+        raise typer.Exit(SOME_FAILED if report.frames else NOTHING_DONE)
+
+
+@app.command()
 def info(
     model: Annotated[
         str,
@@ -385,6 +479,24 @@ def _progress_bar(description: str) -> Iterator[Callable[[int, int], None]]:
 
 
 @contextmanager
+def _live_line(text: Callable[[], str]) -> Iterator[None]:
+    """Shows on a terminal the line of the moment."""
+    if not _is_terminal():
+        yield
+        return
+    from rich.console import Console
+    from rich.live import Live
+    from rich.text import Text
+
+    with Live(
+        console=Console(stderr=True),
+        get_renderable=lambda: Text(text()),
+        transient=True,
+    ):
+        yield
+
+
+@contextmanager
 def _epoch_lines(epochs: int) -> Iterator[Callable[[int, dict[str, float]], None]]:
     """Shows a line an epoch, and on a terminal a bar with the time left."""
     from rich.console import Console
@@ -448,6 +560,18 @@ def _print_verification(results: "dict[str, Verification]") -> None:
             name, *differences, dice, f"{label['accuracy']:.3f}", f"{label['ece']:.3f}"
         )
     Console().print(table)
+
+
+def _print_benchmark(rows: "list[Measurement]") -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    cells = [row.to_cells() for row in rows]
+    table = Table(*cells[0])
+    for row in cells:
+        table.add_row(*row.values())
+    # A pipe has no width; Rich would fold to 80 columns.
+    Console(width=None if _is_terminal() else 500).print(table)
 
 
 def _print_demo(results: "list[DemoResult]") -> None:

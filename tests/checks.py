@@ -60,3 +60,21 @@ def count(weights):
 
 def noise(*shape, seed=0):
     return np.random.default_rng(seed).normal(size=shape).astype("float32")
+
+
+def randomize_weights(model, seed=0):
+    """Sets every slope, norm and bias to a value far from its start."""
+    rng = np.random.default_rng(seed)
+    draws = {
+        "slope": lambda shape: rng.uniform(0.02, 1, shape),
+        "gamma": lambda shape: rng.uniform(0.5, 1.5, shape),
+        "beta": lambda shape: rng.normal(0, 0.3, shape),
+        "bias": lambda shape: rng.normal(0, 0.3, shape),
+        "moving_mean": lambda shape: rng.normal(0, 0.3, shape),
+        "moving_variance": lambda shape: rng.uniform(0.5, 2, shape),
+    }
+    for variable in model.variables:
+        kind = variable.path.rsplit("/", 1)[-1]
+        if kind in draws:
+            variable.assign(draws[kind](variable.shape))
+    return model

@@ -1,0 +1,213 @@
+"""The four files: one contract, built-in operators, numbers close to the model's."""
+
+import hashlib
+import json
+
+import keras
+import numpy as np
+import pytest
+from ai_edge_litert import schema_py_generated as schema
+
+from checks import randomize_weights
+from keras_efsnet import EFSNet
+from keras_efsnet.images import resize_image
+from keras_efsnet.phantom import make_phantom, write_phantoms
+from keras_efsnet.prediction import LABELS, Postprocess
+from keras_efsnet.tflite import convert as convert_module
+from keras_efsnet.tflite.convert import (
+    KINDS,
+    convert,
+    description_path,
+    export_files,
+    representative_images,
+)
+from keras_efsnet.tflite.flatbuffer import check_operators, list_operators
+from keras_efsnet.tflite.runtime import LiteModel
+from keras_efsnet.training.busi import index_dataset
+
+if keras.backend.backend() != "tensorflow":
+    pytest.skip("TFLite files are made on TensorFlow", allow_module_level=True)
+
+SIZE = (48, 64)
+RULES = Postprocess(minimum_lesion_fraction=0.01)
+TOLERANCE = {"float32": 1e-4, "float16": 5e-3, "dynamic": 0.05, "int8": 0.15}
+
+
+@pytest.fixture(scope="module")
+def model():
+    return randomize_weights(EFSNet((*SIZE, 1)))
+
+
+@pytest.fixture(scope="module")
+def images():
+    """uint8 (6, 48, 64): two phantoms of each class."""
+    phantoms = [make_phantom(LABELS[i % 3], seed=i) for i in range(6)]
+    return np.stack([resize_image(phantom.image, SIZE) for phantom in phantoms])
+
+
+@pytest.fixture(scope="module")
+def representative(images):
+    frames = np.zeros((2, *SIZE), np.uint8)
+    frames[1] = 255
+    return np.concatenate([frames, images])
+
+
+@pytest.fixture(scope="module")
+def files(model, representative, tmp_path_factory):
+    out = tmp_path_factory.mktemp("files")
+    return export_files(
+        model,
+        [*KINDS, "int8"],
+        out / "made",
+        representative=representative,
+        name="tiny",
+        rules=RULES,
+    )
+
+
+def test_an_export_writes_each_file_and_its_description_only(files):
+    written = {path.name for path in files["int8"].parent.iterdir()}
+    names = [f"model_{kind}.tflite" for kind in KINDS]
+    assert written == {*names, *(f"{name}.json" for name in names)}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_outputs_are_those_of_the_model(kind, files, model, images):
+    expected = model.predict_on_batch(images[..., None].astype("float32"))
+    found = LiteModel(files[kind])(images[..., None])
+    for key in ("mask", "class"):
+        assert found[key].dtype == np.float32
+        error = np.abs(found[key] - expected[key])
+        assert error.max() < TOLERANCE[kind], key
+        assert error.mean() < TOLERANCE[kind] / 10, key
+    assert (found["class"].argmax(-1) == expected["class"].argmax(-1)).all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_description_tells_what_the_file_takes_and_gives(kind, files):
+    facts = json.loads(description_path(files[kind]).read_text(encoding="utf-8"))
+    content = files[kind].read_bytes()
+    assert facts["sha256"] == hashlib.sha256(content).hexdigest()
+    assert (facts["name"], facts["kind"]) == ("tiny", kind)
+    assert facts["image"]["shape"] == facts["mask"]["shape"] == [1, *SIZE, 1]
+    assert facts["class"]["shape"] == [1, 3]
+    assert facts["class"]["labels"] == list(LABELS)
+    assert facts["postprocess"] == vars(RULES)
+    if kind == "int8":
+        assert facts["image"]["type"] == "uint8"
+        assert facts["image"]["scale"] == pytest.approx(1, abs=1e-3)
+        assert facts["image"]["zero_point"] == 0
+    else:
+        assert facts["image"]["type"] == "float32"
+        assert "scale" not in facts["image"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_operators_are_built_in_and_fast(kind, files):
+    operators = list_operators(files[kind].read_bytes())
+    common = {
+        *("ADD", "CONCATENATION", "CONV_2D", "DEPTH_TO_SPACE", "FULLY_CONNECTED"),
+        *("LEAKY_RELU", "LOGISTIC", "MAX_POOL_2D", "MEAN", "MUL", "RESIZE_BILINEAR"),
+        "SOFTMAX",
+    }
+    own = {
+        "float32": {"DEPTHWISE_CONV_2D"},
+        "float16": {"DEPTHWISE_CONV_2D", "DEQUANTIZE"},
+        "dynamic": {"DEPTHWISE_CONV_2D"},
+        "int8": {"RESHAPE", "QUANTIZE", "DEQUANTIZE"},
+    }
+    assert set(operators) == common | own[kind]
+
+
+def test_int8_is_small_and_its_probabilities_are_not_rounded(files, images):
+    content = files["int8"].read_bytes()
+    assert len(content) < 360 * 1024
+    operators = list_operators(content)
+    for name in ("LOGISTIC", "SOFTMAX"):
+        assert "DEQUANTIZE" in operators[: operators.index(name)]
+    mask = LiteModel(files["int8"])(images[..., None])["mask"]
+    steps = mask[(mask > 0.3) & (mask < 0.7)] * 256
+    assert np.abs(steps - np.rint(steps)).max() > 0.1
+
+
+def test_weights_are_aligned_and_tensors_named_after_layers(files):
+    content = files["int8"].read_bytes()
+    start = np.frombuffer(content, np.uint8).ctypes.data
+    model = schema.Model.GetRootAs(content, 0)
+    buffers = [model.Buffers(i) for i in range(model.BuffersLength())]
+    arrays = [b.DataAsNumpy() for b in buffers if b.DataLength()]
+    assert len(arrays) > 50
+    assert {(array.ctypes.data - start) % 16 for array in arrays} == {0}
+    graph = model.Subgraphs(0)
+    names = {graph.Tensors(i).Name().decode() for i in range(graph.TensorsLength())}
+    assert {"image", "mask", "class"} < names
+    assert any(name.startswith("csdc_1_1_dilate") for name in names)
+
+
+def test_an_interrupted_export_leaves_the_folder_as_it_was(
+    files, model, tmp_path, monkeypatch
+):
+    def fail_at_float16(model, kind, representative):
+        if kind == "float16":
+            raise KeyboardInterrupt
+        return files[kind].read_bytes()
+
+    older = tmp_path / "model_float32.tflite"
+    older.write_bytes(b"older")
+    monkeypatch.setattr(convert_module, "convert", fail_at_float16)
+    with pytest.raises(KeyboardInterrupt):
+        export_files(model, ["float32", "float16"], tmp_path, name="tiny")
+    assert [path.name for path in tmp_path.iterdir()] == [older.name]
+    assert older.read_bytes() == b"older"
+
+
+@pytest.mark.parametrize(
+    ("frames", "reason"),
+    [
+        (None, "got none"),
+        (np.zeros((2, 48, 64), np.float32), "must be uint8"),
+        (np.zeros((2, 64, 64), np.uint8), r"\(n, 48, 64\)"),
+        (np.zeros((2, 48, 64), np.uint8), "black and a white"),
+    ],
+)
+def test_unfit_representative_images_are_refused(frames, reason, model):
+    with pytest.raises(ValueError, match=reason):
+        convert(model, "int8", frames)
+
+
+def test_unknown_kinds_are_refused_before_any_work(model, tmp_path):
+    with pytest.raises(ValueError, match="float32, float16, dynamic, int8, got int4"):
+        export_files(model, ["float32", "int4"], tmp_path / "out", name="tiny")
+    assert not (tmp_path / "out").exists()
+
+
+def test_slow_operators_are_refused():
+    import tensorflow as tf
+
+    image = keras.Input((16, 16, 1))
+    x = keras.layers.Conv2D(2, 3, padding="same", dilation_rate=2)(image)
+    model = keras.Model(image, keras.layers.Reshape((16, 32))(x))
+    function = tf.function(model).get_concrete_function(
+        tf.TensorSpec((None, 16, 16, 1))
+    )
+    module = tf.Module()
+    module.model = model
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([function], module)
+    with pytest.raises(ValueError, match="must not need .*SHAPE"):
+        check_operators(converter.convert())
+
+
+def test_representative_images_are_stratified_and_seeded(tmp_path):
+    counts = {"normal": 1, "benign": 3, "malignant": 2}
+    samples = index_dataset(write_phantoms(tmp_path, counts, seed=0))
+    frames = representative_images(samples, (32, 40), per_class=2, seed=1)
+    assert frames.shape == (2 + 1 + 2 + 2, 32, 40)
+    assert frames.dtype == np.uint8
+    assert (frames[0] == 0).all()
+    assert (frames[1] == 255).all()
+    again = representative_images(samples, (32, 40), per_class=2, seed=1)
+    np.testing.assert_array_equal(frames, again)
+    other = representative_images(samples, (32, 40), per_class=2, seed=2)
+    assert (frames[3:] != other[3:]).any()
+    with pytest.raises(ValueError, match="at least 1, got 0"):
+        representative_images(samples, (32, 40), per_class=0, seed=1)

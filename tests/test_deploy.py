@@ -1,0 +1,140 @@
+"""The deployment graph: equal to the model, made of layers that run fast."""
+
+import importlib
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from checks import noise, randomize_weights
+from keras_efsnet import EFSNet
+from keras_efsnet.tflite.deploy import deployment_graph
+from keras_efsnet.tflite.equalize import equalize
+from keras_efsnet.tflite.folding import Weights, fold_columns
+
+if keras.backend.backend() != "tensorflow":
+    pytest.skip("TFLite files are made on TensorFlow", allow_module_level=True)
+
+STYLES = ("lean", "dense")
+
+
+@pytest.fixture(scope="module")
+def model():
+    return randomize_weights(EFSNet((48, 64, 1)))
+
+
+@pytest.fixture(scope="module")
+def images():
+    return np.random.default_rng(1).integers(0, 256, (2, 48, 64, 1)).astype("float32")
+
+
+@pytest.fixture(scope="module")
+def graphs(model):
+    return {style: deployment_graph(model, style) for style in STYLES}
+
+
+def outputs_one_by_one(graph, images):
+    # Not `predict`, see `equalize`: a graph's fused leaky ReLU has a wrong slope.
+    rows = [graph(image[None], training=False) for image in images]
+    return {key: np.concatenate([row[key] for row in rows]) for key in rows[0]}
+
+
+def assert_equal(graph, model, images, tolerance=1e-4):
+    expected = model.predict_on_batch(images)
+    found = outputs_one_by_one(graph, images)
+    assert found.keys() == expected.keys() == {"mask", "class"}
+    assert expected["mask"].std() > 0.02
+    for key in expected:
+        np.testing.assert_allclose(found[key], expected[key], rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_equals_the_model(style, graphs, model, images):
+    assert_equal(graphs[style], model, images)
+
+
+# 8 to 24 channels at half size: other numbers of columns are folded; 6 are 3 x 2.
+@pytest.mark.parametrize(("width", "shape"), [(0.5, (16, 24, 1)), (1.5, (24, 16, 1))])
+def test_equals_models_of_other_widths(width, shape):
+    model = randomize_weights(EFSNet(shape, width=width), seed=3)
+    images = np.random.default_rng(2).integers(0, 256, (2, *shape)).astype("float32")
+    assert_equal(deployment_graph(model, "dense"), model, images)
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_is_made_of_layers_that_run_fast(style, graphs):
+    graph = graphs[style]
+    allowed = {
+        *("InputLayer", "Rescaling", "Conv2D", "MaxPooling2D", "LeakyReLU", "ReLU"),
+        *("Add", "Concatenate", "UpSampling2D", "DepthToSpace", "Activation"),
+        *("GlobalAveragePooling2D", "Dense"),
+        *(("DepthwiseConv2D",) if style == "lean" else ("Reshape",)),
+    }
+    assert {type(layer).__name__ for layer in graph.layers} == allowed
+    groups = {getattr(layer, "groups", 1) for layer in graph.layers}
+    assert groups == ({1, 2} if style == "lean" else {1})
+
+
+def test_a_model_of_any_size_becomes_one_of_256():
+    graph = deployment_graph(EFSNet((None, None, 1), width=0.5))
+    assert graph.input_shape == (1, 256, 256, 1)
+    assert graph.output["mask"].shape == (1, 256, 256, 1)
+
+
+def test_other_layers_are_copied():
+    image = keras.Input((8, 8, 1), name="image")
+    x = keras.layers.BatchNormalization()(keras.layers.Conv2D(2, 3)(image))
+    x = keras.layers.Dropout(0.5)(x)
+    weighted = x * keras.ops.sigmoid(x)
+    mask = keras.layers.Conv2DTranspose(1, 3, name="mask")(weighted)
+    label = keras.layers.GlobalMaxPooling2D(name="class")(x)
+    model = keras.Model(image, {"mask": mask, "class": label})
+    assert_equal(deployment_graph(model), model, noise(2, 8, 8, 1))
+
+
+def test_other_backends_are_refused(model, monkeypatch):
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    with pytest.raises(ValueError, match="KERAS_BACKEND=tensorflow"):
+        deployment_graph(model)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "stride"), [((3, 3), 1), ((1, 1), 1), ((3, 1), 1), ((3, 3), 2)]
+)
+def test_folded_columns_are_the_same_convolution(kernel, stride):
+    x, weights = noise(1, 8, 16, 3), Weights(noise(*kernel, 3, 2), noise(2))
+    expected = keras.ops.conv(x, weights.kernel, stride, "same") + weights.bias
+    folded = fold_columns(weights, columns=4, stride=stride)
+    y = keras.ops.conv(
+        x.reshape(1, 8, 16 // (4 * stride), -1),
+        folded.kernel.astype("float32"),
+        (stride, 1),
+        "same",
+    )
+    y = keras.ops.reshape(y + folded.bias.astype("float32"), expected.shape)
+    np.testing.assert_allclose(y, expected, atol=1e-5)
+
+
+def test_equalizing_changes_ranges_and_not_the_outputs(model, images):
+    expected = model.get_weights()
+    graph = deployment_graph(model, "dense")
+    equalize(graph, images)
+    for weight, old in zip(model.get_weights(), expected, strict=True):
+        np.testing.assert_array_equal(weight, old)
+    assert_equal(graph, model, images)
+    # Each has its channels to itself; those of residual sums share theirs with others.
+    for name in ("factorized_1_vertical", "csdc_1_1_dilate", "shuffle_2_1_reduce"):
+        inner = keras.Model(graph.input, graph.get_layer(name).output)
+        outputs = np.concatenate([inner(image[None]) for image in images])
+        largest = np.abs(outputs).max(axis=(0, 1, 2))
+        assert largest.max() == pytest.approx(1, abs=1e-3), name
+        assert largest.min() > 0.15, name
+
+
+@pytest.mark.parametrize("leaky", [True, False])
+def test_the_benchmarks_plain_graph_equals_the_model(leaky, model, images, monkeypatch):
+    folder = Path(__file__).parents[1] / "benchmarks"
+    monkeypatch.syspath_prepend(folder)
+    graph = importlib.import_module("plain_graph").plain_graph(model, leaky)
+    assert_equal(graph, model, images)

@@ -1,0 +1,251 @@
+"""Deployment graphs as `.tflite` files: four quantizations, one contract.
+
+Each file has one signature, `serving_default`, from `image` `(1, height, width, 1)` in
+[0, 255] to `mask` `(1, height, width, 1)` and `class` `(1, classes)`, both float32
+probabilities. `image` is float32, or uint8 with scale 1 and zero point 0 in int8 files.
+"""
+
+import hashlib
+import json
+import logging
+import tempfile
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from ai_edge_litert.interpreter import Interpreter
+
+from keras_efsnet import __version__
+from keras_efsnet.images import Size, read_image, resize_image
+from keras_efsnet.prediction import LABELS, Postprocess
+from keras_efsnet.tflite.deploy import Style, deployment_graph
+from keras_efsnet.tflite.equalize import equalize
+from keras_efsnet.tflite.flatbuffer import check_operators, tidy
+from keras_efsnet.training.busi import Sample
+
+KINDS = ("float32", "float16", "dynamic", "int8")
+"""Types of the weights; "dynamic" and "int8" both have int8 ones, "int8" computes with
+int8 as well."""
+
+STYLES: Mapping[str, Style] = {
+    "float32": "lean",
+    "float16": "lean",
+    "dynamic": "lean",
+    "int8": "dense",
+}
+"""The deployment graph that is fastest for each kind."""
+
+BLACK, WHITE = 0, 255
+
+_log = logging.getLogger(__name__)
+
+
+def convert(
+    model: keras.Model, kind: str, representative: np.ndarray | None = None
+) -> bytes:
+    """Converts a trained model to a `.tflite` file's content.
+
+    Args:
+        model: an EFSNet.
+        kind: one of `KINDS`.
+        representative: for "int8", images of the network's size to measure the value
+            ranges on, uint8 `(n, height, width)` with a black and a white one, see
+            `representative_images`.
+
+    Raises:
+        ValueError: an unknown kind, no or unfit images for "int8", or Keras does not
+            run on TensorFlow.
+    """
+    _check_kind(kind)
+    graph = deployment_graph(model, STYLES[kind])
+    if kind == "int8":
+        equalize(graph, _to_frames(representative, graph.input_shape[1:3]))
+    return convert_graph(graph, kind, representative)
+
+
+def convert_graph(
+    graph: keras.Model, kind: str, representative: np.ndarray | None = None
+) -> bytes:
+    """Converts a graph for one image of a fixed size as it is; see `convert`."""
+    _check_kind(kind)
+    function, module = _freeze(graph)
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([function], module)
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+    if kind != "float32":
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    if kind == "float16":
+        converter.target_spec.supported_types = [tf.float16]
+    if kind == "int8":
+        frames = _to_frames(representative, graph.input_shape[1:3])
+        converter.representative_dataset = lambda: ({"image": f[None]} for f in frames)
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+        converter.inference_input_type = tf.uint8
+    with warnings.catch_warnings():
+        # About the converter's own parts: an older interface, its interpreter.
+        warnings.filterwarnings("ignore", module=r"tensorflow\.lite\.")
+        content = tidy(converter.convert())
+    check_operators(content)
+    return content
+
+
+def representative_images(
+    samples: Sequence[Sample], size: Size, per_class: int, seed: int
+) -> np.ndarray:
+    """Draws training images to measure an int8 file's value ranges on.
+
+    Args:
+        samples: training samples; none of validation or test.
+        size: the network's `(height, width)`.
+        per_class: images of each class, or all where there are fewer.
+        seed: of the draw.
+
+    Returns:
+        uint8 `(n, height, width)`: a black and a white frame, so that the input keeps
+        all grey values, then the images by class.
+
+    Raises:
+        OSError, ValueError: an image cannot be read, or `per_class` is below 1.
+    """
+    if per_class < 1:
+        raise ValueError(f"per_class must be at least 1, got {per_class}.")
+    rng = np.random.default_rng(seed)
+    frames = [np.full(size, grey, np.uint8) for grey in (BLACK, WHITE)]
+    for label in LABELS:
+        members = [sample for sample in samples if sample.label == label]
+        for i in rng.permutation(len(members))[:per_class]:
+            frames.append(resize_image(read_image(members[i].image), size))
+    return np.stack(frames)
+
+
+def export_files(
+    model: keras.Model,
+    kinds: Iterable[str],
+    out: str | Path,
+    *,
+    representative: np.ndarray | None = None,
+    name: str,
+    rules: Postprocess | None = None,
+) -> dict[str, Path]:
+    """Writes `model_<kind>.tflite` and its description, `model_<kind>.tflite.json`.
+
+    All files are made before the first one takes its name, and replace older ones as a
+    whole: an interrupted export leaves `out` as it was.
+
+    Args:
+        model: an EFSNet.
+        kinds: those of `KINDS` to write.
+        out: folder, made where it is missing.
+        representative: as in `convert`.
+        name: the model's name (its preset) for the descriptions.
+        rules: the model's postprocess for the descriptions.
+
+    Returns:
+        The `.tflite` file of each kind.
+
+    Raises:
+        OSError: `out` cannot be written.
+        ValueError: as `convert`.
+    """
+    kinds = list(dict.fromkeys(kinds))
+    for kind in kinds:
+        _check_kind(kind)
+    out = Path(out)
+    out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out, prefix=".export-") as part:
+        for kind in kinds:
+            content = convert(model, kind, representative)
+            file = Path(part, f"model_{kind}.tflite")
+            file.write_bytes(content)
+            text = json.dumps(describe(content, kind, name, rules), indent=2)
+            description_path(file).write_text(text + "\n", encoding="utf-8")
+            _log.info("%s: %.0f KiB", file.name, len(content) / 1024)
+        for file in sorted(Path(part).iterdir()):
+            file.replace(out / file.name)
+    return {kind: out / f"model_{kind}.tflite" for kind in kinds}
+
+
+def description_path(file: Path) -> Path:
+    """Where the description of a `.tflite` file lies."""
+    return file.with_name(f"{file.name}.json")
+
+
+def describe(
+    content: bytes, kind: str, name: str, rules: Postprocess | None = None
+) -> dict[str, Any]:
+    """What a program needs to know to use a file, and which file it is about."""
+    runner = Interpreter(model_content=content).get_signature_runner("serving_default")
+    tensors = {**runner.get_input_details(), **runner.get_output_details()}
+    shapes = {key: tensor["shape"].tolist() for key, tensor in tensors.items()}
+    image = tensors["image"]
+    scale, zero_point = image["quantization"]
+    return {
+        "name": name,
+        "kind": kind,
+        "version": __version__,
+        "licence": "Apache-2.0",
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "signature": "serving_default",
+        "image": {
+            "type": np.dtype(image["dtype"]).name,
+            "shape": shapes["image"],
+            "range": [BLACK, WHITE],
+            "meaning": "grey values, black to white",
+            **({"scale": scale, "zero_point": zero_point} if kind == "int8" else {}),
+        },
+        "mask": {
+            "type": "float32",
+            "shape": shapes["mask"],
+            "range": [0, 1],
+            "meaning": "probability of lesion; cut above 0.5",
+        },
+        "class": {
+            "type": "float32",
+            "shape": shapes["class"],
+            "range": [0, 1],
+            "meaning": "probability of each label",
+            "labels": list(LABELS),
+        },
+        "postprocess": vars(rules or Postprocess()),
+    }
+
+
+def _check_kind(kind: str) -> None:
+    if kind not in KINDS:
+        raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {kind}.")
+
+
+def _freeze(graph: keras.Model) -> tuple[Any, tf.Module]:
+    """A concrete function that holds the graph's weights as constants."""
+    shape = graph.input_shape
+    values = [(variable, variable.numpy()) for variable in graph.variables]
+
+    def serve(image: Any) -> Any:
+        constants = [(variable, tf.constant(value)) for variable, value in values]
+        with keras.StatelessScope(state_mapping=constants):
+            return graph(image, training=False)
+
+    signature = [tf.TensorSpec(shape, tf.float32, name="image")]
+    module = tf.Module()
+    module.serve = tf.function(serve, input_signature=signature)
+    return module.serve.get_concrete_function(), module
+
+
+def _to_frames(frames: np.ndarray | None, size: Size) -> np.ndarray:
+    """Checks representative images; float32 `(n, height, width, 1)`."""
+    if frames is None or len(frames) == 0:
+        raise ValueError("an int8 file needs representative images, got none.")
+    if frames.dtype != np.uint8 or frames.shape[1:] != size:
+        raise ValueError(
+            f"representative images must be uint8 (n, {size[0]}, {size[1]}), got "
+            f"{frames.dtype} {frames.shape}; resize_image makes them so."
+        )
+    if frames.min() != BLACK or frames.max() != WHITE:
+        raise ValueError(
+            "representative images must hold a black and a white frame, so that the "
+            f"uint8 input keeps its values; got [{frames.min()}, {frames.max()}]."
+        )
+    return frames[..., None].astype(np.float32)

@@ -1,0 +1,163 @@
+"""Reading and editing a `.tflite` file's flatbuffer, without TensorFlow."""
+
+from typing import Any
+
+import flatbuffers
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+
+FORBIDDEN = (
+    "SHAPE",
+    "PACK",
+    "SPACE_TO_BATCH_ND",
+    "BATCH_TO_SPACE_ND",
+    "VAR_HANDLE",
+    "READ_VARIABLE",
+    "ASSIGN_VARIABLE",
+)
+"""Signs of a dynamic shape, an emulated dilation or an unfrozen variable. Each of them
+costs more than the convolutions it surrounds."""
+
+ALIGNMENT = 16
+"""Bytes that the schema aligns the weights to."""
+
+_MOVERS = ("DEPTH_TO_SPACE", "RESHAPE")
+"""Operators that only move values; the converter puts them behind activations."""
+
+_BUILTIN_NAMES = {
+    code: name
+    for name, code in vars(schema.BuiltinOperator).items()
+    if isinstance(code, int)
+}
+
+
+def list_operators(content: bytes) -> list[str]:
+    """Names a file's operators in the order they run, repeated as often as they do.
+
+    Returns:
+        Names of the schema, such as `CONV_2D`; `CUSTOM:` and its own name for one that
+        is not built in.
+    """
+    model = _unpack(content)
+    return [
+        _name(model.operatorCodes[operator.opcodeIndex])
+        for graph in model.subgraphs
+        for operator in graph.operators
+    ]
+
+
+def check_operators(content: bytes) -> None:
+    """Raises where a file would be slow or not run on a plain runtime.
+
+    Raises:
+        ValueError: it has an operator that is not built in (such as a Flex one) or one
+            of `FORBIDDEN`.
+    """
+    found = sorted(
+        {
+            name
+            for name in list_operators(content)
+            if name in FORBIDDEN or name.startswith("CUSTOM:")
+        }
+    )
+    if found:
+        raise ValueError(
+            f"a .tflite file must not need {', '.join(found)}; convert a frozen graph "
+            "of built-in operators with a fixed batch and size."
+        )
+
+
+def tidy(content: bytes) -> bytes:
+    """Makes a converter's file smaller and its output operators float.
+
+    The last sigmoid and softmax of an int8 file take the dequantized logits, so that
+    probabilities are not rounded to 1/256 and LiteRT's CPU delegate, which has no int8
+    softmax, runs all of the network at once. Tensors are named after their layers, and
+    equal vectors of quantization parameters are stored once.
+    """
+    model = _unpack(content)
+    graph = model.subgraphs[0]
+    codes = [_name(code) for code in model.operatorCodes]
+    _dequantize_logits(graph, [codes[op.opcodeIndex] for op in graph.operators])
+    for tensor in graph.tensors:
+        tensor.name = _short_name(tensor.name)
+    for signature in model.signatureDefs or ():
+        for named in (*signature.inputs, *signature.outputs):
+            graph.tensors[named.tensorIndex].name = named.name
+    builder = _SharingBuilder(len(content))
+    builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
+    return bytes(builder.Output())
+
+
+class _SharingBuilder(flatbuffers.Builder):
+    """Stores equal vectors once, and bytes (the weights) aligned as the schema asks."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__(size)
+        self._offsets: dict[tuple[str, bytes], int] = {}
+
+    def CreateNumpyVector(self, x: np.ndarray) -> int:
+        key = (x.dtype.str, x.tobytes())
+        if key not in self._offsets:
+            if x.dtype == np.uint8:
+                self.Prep(ALIGNMENT, x.nbytes)
+            self._offsets[key] = super().CreateNumpyVector(x)
+        return self._offsets[key]
+
+
+def _unpack(content: bytes) -> Any:
+    return schema.ModelT.InitFromObj(schema.Model.GetRootAs(content, 0))
+
+
+def _name(code: Any) -> str:
+    number = max(code.builtinCode, code.deprecatedBuiltinCode)
+    if number == schema.BuiltinOperator.CUSTOM:
+        return f"CUSTOM:{code.customCode.decode()}"
+    return _BUILTIN_NAMES[number]
+
+
+def _dequantize_logits(graph: Any, names: list[str]) -> None:
+    """Moves each last activation of an int8 graph behind the dequantization.
+
+    The converter ends such a graph with `activation, movers ..., DEQUANTIZE`; it
+    becomes `movers ..., DEQUANTIZE, activation`.
+    """
+    producers = {op.outputs[0]: i for i, op in enumerate(graph.operators)}
+    for last in [i for i, name in enumerate(names) if name == "DEQUANTIZE"]:
+        places = [last]
+        while True:
+            source = graph.operators[places[0]].inputs[0]
+            if source not in producers:
+                break
+            places.insert(0, producers[source])
+            if names[places[0]] not in _MOVERS:
+                break
+        if names[places[0]] in ("LOGISTIC", "SOFTMAX"):
+            _move_to_end(graph, places)
+
+
+def _move_to_end(graph: Any, places: list[int]) -> None:
+    """Moves the first operator of a chain, an int8 activation, to the end as a float.
+
+    Args:
+        places: of the chain's operators in the graph, the last one a `DEQUANTIZE`.
+    """
+    activation, *movers, dequantize = (graph.operators[i] for i in places)
+    logits, between = activation.inputs[0], activation.outputs[0]
+    source = logits
+    for mover in movers:
+        mover.inputs, source = [source, *mover.inputs[1:]], mover.outputs[0]
+        graph.tensors[source].quantization = graph.tensors[logits].quantization
+    tensor = graph.tensors[between]
+    tensor.type, tensor.quantization = schema.TensorType.FLOAT32, None
+    tensor.shape = graph.tensors[source].shape
+    activation.inputs, activation.outputs = [between], dequantize.outputs
+    dequantize.inputs, dequantize.outputs = [source], [between]
+    for i, operator in zip(places, (*movers, dequantize, activation), strict=True):
+        graph.operators[i] = operator
+
+
+def _short_name(name: bytes) -> bytes:
+    """`model/layer/op;model/layer/op2` -> `layer`."""
+    parts = name.split(b";")[0].split(b"/")
+    return parts[1] if len(parts) > 2 else parts[0]

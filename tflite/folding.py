@@ -1,0 +1,129 @@
+"""Kernels of one convolution that do the work of several layers.
+
+NumPy in float64, so that nothing is lost before the result is rounded once. Kernels
+are `(height, width, inputs, outputs)`, as in `keras.layers.Conv2D`.
+"""
+
+from dataclasses import dataclass
+from functools import singledispatch
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_efsnet.convolutions import BatchNorm, GroupedPointwiseConv2D, SeparableConv2D
+from keras_efsnet.layers import MaskHead, phase_kernel
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A convolution's kernel and its bias `(outputs,)`."""
+
+    kernel: np.ndarray
+    bias: np.ndarray
+
+
+def to_numpy(variable: Any) -> np.ndarray:
+    return keras.ops.convert_to_numpy(variable).astype(np.float64)
+
+
+def fold_norm(kernel: np.ndarray, norm: BatchNorm) -> Weights:
+    """Folds a norm into the convolution before it, which has no bias."""
+    scale = to_numpy(norm.gamma) / np.sqrt(
+        to_numpy(norm.moving_variance + norm.epsilon)
+    )
+    bias = to_numpy(norm.beta) - to_numpy(norm.moving_mean) * scale
+    return Weights(kernel * scale, bias)
+
+
+@singledispatch
+def dense_kernel(conv: keras.layers.Layer) -> np.ndarray:
+    """The kernel of the dense convolution that a layer of EFSNet stands for."""
+    return to_numpy(conv.kernel)
+
+
+@dense_kernel.register
+def _(conv: GroupedPointwiseConv2D) -> np.ndarray:
+    return np.tile(to_numpy(conv.kernel), (1, 1, conv.groups, 1)) * conv.blocks
+
+
+@dense_kernel.register
+def _(conv: SeparableConv2D) -> np.ndarray:
+    return to_numpy(conv.depthwise_kernel) * to_numpy(conv.pointwise_kernel)
+
+
+def take_unshuffled(kernel: np.ndarray, order: np.ndarray) -> np.ndarray:
+    """Permutes a kernel's inputs, so that it needs no shuffle before it.
+
+    Args:
+        order: the shuffle's; its output channel i is input channel `order[i]`.
+    """
+    return kernel[:, :, np.argsort(order)]
+
+
+def transposed_as_pointwise(weights: Weights) -> Weights:
+    """A 2x2 transposed convolution of stride 2 as a 1x1 one before depth-to-space.
+
+    Args:
+        weights: of the transposed convolution, the kernel `(2, 2, inputs, outputs)`.
+
+    Returns:
+        Weights of a 1x1 convolution to four times the outputs, ordered (row, column,
+        output).
+    """
+    inputs = weights.kernel.shape[2]
+    kernel = np.moveaxis(weights.kernel, 2, 0).reshape(1, 1, inputs, -1)
+    return Weights(kernel, np.tile(weights.bias, 4))
+
+
+def mask_head_as_strided(head: MaskHead) -> Weights:
+    """A mask head as a 3x3 convolution of stride 2 before depth-to-space by 4.
+
+    Each of its outputs is one pixel of a 4x4 block, which 3x3 inputs determine. The
+    2x2 convolution of `keras_efsnet.layers.phase_kernel` takes fewer products, but
+    leaves most lanes of a vector register empty with its four outputs.
+
+    Returns:
+        Weights of a `same` convolution to 16 times the head's filters, ordered (row,
+        column, filter).
+    """
+    phases = to_numpy(phase_kernel(head.kernel))
+    inputs = phases.shape[2]
+    phases = phases.reshape(2, 2, inputs, 2, 2, head.filters)
+    kernel = np.zeros((3, 3, inputs, 4, 4, head.filters))
+    for y, x in np.ndindex(2, 2):
+        rows, columns = slice(2 * y, 2 * y + 2), slice(2 * x, 2 * x + 2)
+        kernel[y : y + 2, x : x + 2, :, rows, columns] = phases
+    bias = np.tile(to_numpy(head.bias), 16)
+    return Weights(kernel.reshape(3, 3, inputs, -1), bias)
+
+
+def fold_columns(weights: Weights, columns: int, stride: int = 1) -> Weights:
+    """Rewrites a `same` convolution for maps whose columns are folded into channels.
+
+    A map `(height, width, channels)` reshaped to `(height, width / n, n * channels)`
+    is the same memory; a convolution on it does n columns at once and fills the vector
+    registers that few channels leave empty.
+
+    Args:
+        weights: of the convolution on unfolded maps.
+        columns: output columns in a channel group; the inputs have `stride * columns`.
+        stride: of the convolution, in both axes; the folded one has `(stride, 1)`.
+
+    Returns:
+        Weights of the folded convolution, `same` as well.
+    """
+    kernel = weights.kernel
+    height, width, inputs, outputs = kernel.shape
+    padding = max(width - stride, 0) // 2
+    taken = stride * np.arange(columns)[:, None] + np.arange(width) - padding
+    block, place = np.divmod(taken, stride * columns)
+    block -= block.min()
+    folded = np.zeros(
+        (height, block.max() + 1, stride * columns, inputs, columns, outputs)
+    )
+    for at in np.ndindex(taken.shape):
+        column, tap = at
+        folded[:, block[at], place[at], :, column] = kernel[:, tap]
+    shape = (height, -1, stride * columns * inputs, columns * outputs)
+    return Weights(folded.reshape(shape), np.tile(weights.bias, columns))
