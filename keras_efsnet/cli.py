@@ -6,21 +6,15 @@ on stderr and exit code 2.
 """
 
 import os
-import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from keras_efsnet import DEFAULT_MODEL, __version__
-
-if TYPE_CHECKING:
-    from keras_efsnet.demo import DemoResult
-    from keras_efsnet.tflite.benchmark import Measurement
-    from keras_efsnet.tflite.verify import Verification
+from keras_efsnet import DEFAULT_MODEL, __version__, console
 
 DONE, SOME_FAILED, NOTHING_DONE, INTERRUPTED = 0, 1, 2, 130
 NOTICE = "For research use only, not for diagnosis."
@@ -63,12 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _fail(message: str) -> int:
-    _report_error(" ".join(message.split()))
+    console.report_error(" ".join(message.split()))
     return NOTHING_DONE
-
-
-def _report_error(message: str) -> None:
-    typer.echo(f"error: {message}", err=True)
 
 
 def _print_version(asked: bool) -> None:
@@ -107,7 +97,7 @@ def demo(
     prepare_output(out)
     with _quiet_start():
         predictor = load_predictor(DEFAULT_MODEL, None, kind)
-    _print_demo(run_demo(out, predictor))
+    console.print_demo(run_demo(out, predictor))
     typer.echo(f"Images, masks, overlays and predictions.json: {out}. {NOTICE}")
 
 
@@ -134,16 +124,16 @@ def predict(
     jobs = batch.plan_jobs(paths, out)
     if all(job.problem for job in jobs):
         for job in jobs:
-            _report_error(job.problem)
+            console.report_error(job.problem)
         raise typer.Exit(NOTHING_DONE)
     batch.prepare_output(out)
     with _quiet_start():
         predictor = load_predictor(model, threads, kind)
     records: list[dict[str, Any]] = []
     try:
-        for record in _with_bar(batch.run_jobs(jobs, predictor, out), len(jobs)):
+        for record in console.with_bar(batch.run_jobs(jobs, predictor, out), len(jobs)):
             records.append(record)
-            _print_record(record, len(records), len(jobs))
+            console.print_record(record, len(records), len(jobs))
     finally:  # also on Ctrl-C
         batch.write_records(out, records)
     failed = sum("error" in record for record in records)
@@ -209,7 +199,7 @@ def train(
     stored = read_settings(settings) if settings else {}
     changes = {name: value for name, value in given.items() if value is not None}
     chosen = TrainSettings.from_json({**stored, **changes})
-    with _epoch_lines(chosen.epochs) as report:
+    with console.epoch_lines(chosen.epochs) as report:
         best = run(chosen, out, resume=resume, callbacks=[EpochReport(report)])
     typer.echo(f"Best model: {best}. {NOTICE}")
 
@@ -245,7 +235,7 @@ def evaluate(
         Subset.VALIDATION: parts.validation,
         Subset.TEST: parts.test,
     }[subset]
-    with _progress_bar("Evaluating") as show:
+    with console.progress_bar("Evaluating") as show:
         metrics = evaluation.evaluate(
             predictor,
             samples,
@@ -257,7 +247,7 @@ def evaluate(
             out=out,
             progress=show,
         )
-    _print_metrics(metrics)
+    console.print_metrics(metrics)
     typer.echo(f"metrics.json, per_image.csv and plots: {out}. {NOTICE}")
 
 
@@ -295,7 +285,8 @@ def export(
 
         limits = verify.Limits(max_dice_loss, min_class_agreement)
         parts = busi.read_split(busi.index_dataset(data), split, fold)
-    with _quiet_start(), _progress_bar("Comparing") as show:
+    typer.echo(f"Converting, then comparing {len(parts.validation)} images.", err=True)
+    with _quiet_start():  # the converter writes a lot
         results = run(
             find_model(model),
             parts,
@@ -303,12 +294,13 @@ def export(
             out,
             name=Path(model).stem,
             limits=limits,
-            progress=show,
         )
-    _print_verification(results)
+    console.print_verification(results)
     for name, result in results.items():
         for failure in result.failures:
-            _report_error(f"model_{name}.tflite: {failure}; moved to {out}/rejected.")
+            console.report_error(
+                f"model_{name}.tflite: {failure}; moved to {out}/rejected."
+            )
     typer.echo(f"Files and export.json: {out}. {NOTICE}")
     if not all(result.passed for result in results.values()):
         raise typer.Exit(SOME_FAILED)
@@ -335,9 +327,9 @@ def benchmark(
     numbers = [int(model) for model in models if model.isdecimal()]
     files = [model for model in models if not model.isdecimal()]
     contenders = measuring.find_contenders(files, [*(threads or []), *numbers])
-    with _progress_bar("Measuring") as show:
+    with console.progress_bar("Measuring") as show:
         rows = measuring.benchmark(contenders, progress=show)
-    _print_benchmark(rows)
+    console.print_benchmark(rows)
     if json_file:
         measuring.write_report(json_file, [row.to_json() for row in rows])
 
@@ -395,14 +387,14 @@ def stream(
             predictor = live.Smoothed(load_predictor(model, threads, kind), smooth)
         typer.echo(f"Region of interest: {choice}")
         try:
-            with _live_line(lambda: str(meter.report(opened.dropped))):
+            with console.live_line(lambda: str(meter.report(opened.dropped))):
                 chosen = islice(opened, frames)
                 live.run_stream(chosen, predictor, region, recording, meter)
         finally:  # also on Ctrl-C
             report = meter.report(opened.dropped)
             typer.echo(f"{report}. {NOTICE}")
     for problem in opened.problems:
-        _report_error(problem)
+        console.report_error(problem)
     if opened.problems:
         raise typer.Exit(SOME_FAILED if report.frames else NOTHING_DONE)
 
@@ -441,152 +433,3 @@ def _quiet_start() -> Iterator[None]:
     finally:
         os.dup2(stderr, 2)
         os.close(stderr)
-
-
-def _is_terminal() -> bool:
-    return sys.stdout.isatty() and sys.stderr.isatty()
-
-
-def _with_bar(
-    records: Iterable[dict[str, Any]], total: int
-) -> Iterable[dict[str, Any]]:
-    if not _is_terminal():  # without the time that Rich takes to start
-        return records
-    from rich.console import Console
-    from rich.progress import track
-
-    console = Console(stderr=True)
-    return track(records, description="Predicting", total=total, console=console)
-
-
-def _print_record(record: dict[str, Any], number: int, total: int) -> None:
-    if "error" in record:
-        _report_error(record["error"])
-    elif not _is_terminal():
-        typer.echo(f"[{number}/{total}] {_summary(record)}")
-
-
-@contextmanager
-def _progress_bar(description: str) -> Iterator[Callable[[int, int], None]]:
-    """Shows on a terminal how many of all are done."""
-    from rich.console import Console
-    from rich.progress import Progress
-
-    terminal = sys.stdout.isatty() and sys.stderr.isatty()
-    with Progress(console=Console(stderr=True), disable=not terminal) as progress:
-        bar = progress.add_task(description, total=None)
-        yield lambda done, total: progress.update(bar, completed=done, total=total)
-
-
-@contextmanager
-def _live_line(text: Callable[[], str]) -> Iterator[None]:
-    """Shows on a terminal the line of the moment."""
-    if not _is_terminal():
-        yield
-        return
-    from rich.console import Console
-    from rich.live import Live
-    from rich.text import Text
-
-    with Live(
-        console=Console(stderr=True),
-        get_renderable=lambda: Text(text()),
-        transient=True,
-    ):
-        yield
-
-
-@contextmanager
-def _epoch_lines(epochs: int) -> Iterator[Callable[[int, dict[str, float]], None]]:
-    """Shows a line an epoch, and on a terminal a bar with the time left."""
-    from rich.console import Console
-    from rich.progress import Progress
-
-    terminal = sys.stdout.isatty() and sys.stderr.isatty()
-    with Progress(console=Console(stderr=True), disable=not terminal) as progress:
-        bar = progress.add_task("Training", total=epochs)
-
-        def report(epoch: int, logs: dict[str, float]) -> None:
-            progress.update(bar, completed=epoch)
-            facts = ", ".join(f"{name} {value:.4g}" for name, value in logs.items())
-            progress.console.print(f"epoch {epoch}/{epochs}: {facts}", highlight=False)
-
-        yield report
-
-
-def _summary(record: dict[str, Any]) -> str:
-    label = record["class"]
-    return (
-        f"{record['path']}: {label} {record['probabilities'][label]:.0%}, "
-        f"lesion {record['lesion_fraction']:.1%}, {record['milliseconds']:.0f} ms"
-    )
-
-
-def _print_metrics(metrics: dict[str, Any]) -> None:
-    """Prints each figure with its 95 % interval."""
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("output", "metric", "value", "95 % interval")
-    for output in ("mask", "class"):
-        figures = metrics[output]
-        for name, value in figures.items():
-            if isinstance(value, float):
-                low, high = figures[f"{name}_ci"]
-                table.add_row(output, name, f"{value:.3f}", f"{low:.3f} to {high:.3f}")
-    Console().print(table)
-
-
-def _print_verification(results: "dict[str, Verification]") -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(
-        "file", "mask off by", "mask Dice", "class", "tumour Dice", "acc.", "ECE"
-    )
-    rows = [("Keras", ("", "", ""), next(iter(results.values())).reference)]
-    for name, result in results.items():
-        differences = (
-            f"{result.mask_mean:.0e}, at most {result.mask_worst:.0e}",
-            f"{result.mask_dice:.4f}",
-            f"{result.class_agreement:.1%}",
-        )
-        rows.append((name, differences, result.candidate))
-    for name, differences, figures in rows:
-        mask, label = figures["mask"], figures["class"]
-        low, high = mask["dice_tumour_ci"]
-        dice = f"{mask['dice_tumour']:.4f} ({low:.2f} to {high:.2f})"
-        table.add_row(
-            name, *differences, dice, f"{label['accuracy']:.3f}", f"{label['ece']:.3f}"
-        )
-    Console().print(table)
-
-
-def _print_benchmark(rows: "list[Measurement]") -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    cells = [row.to_cells() for row in rows]
-    table = Table(*cells[0])
-    for row in cells:
-        table.add_row(*row.values())
-    # A pipe has no width; Rich would fold to 80 columns.
-    Console(width=None if _is_terminal() else 500).print(table)
-
-
-def _print_demo(results: "list[DemoResult]") -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("image", "class", "predicted", "probability", "Dice", "ms")
-    for result in results:
-        found = result.prediction
-        table.add_row(
-            result.file.name,
-            result.label,
-            found.label,
-            f"{found.probabilities[found.label]:.2f}",
-            f"{result.dice:.2f}",
-            f"{found.milliseconds:.0f}",
-        )
-    Console().print(table)

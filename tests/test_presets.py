@@ -68,7 +68,7 @@ def test_demo_phantoms_are_segmented_and_classified(tmp_path):
     results = run_demo(tmp_path, load_predictor("efsnet_base_busi"))
     assert [result.label for result in results] == list(LABELS)
     assert [result.prediction.label for result in results] == list(LABELS)
-    assert all(result.dice > 0.8 for result in results)
+    assert all(result.dice > 0.7 for result in results)
 
 
 @pytest.mark.busi

@@ -2,7 +2,7 @@
 
 import json
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,6 @@ def export(
     *,
     name: str,
     limits: Limits = DEFAULT_LIMITS,
-    progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Verification]:
     """Converts a model, compares each file with Keras and writes export.json.
 
@@ -45,7 +44,6 @@ def export(
         out: folder, made where it is missing.
         name: the model's name for the descriptions.
         limits: how far a file may be from Keras.
-        progress: called with the numbers of compared and of all images.
 
     Returns:
         The comparison of each kind.
@@ -69,9 +67,7 @@ def export(
             rules=reference.rules,
         )
         candidates = {kind: LiteModel(file) for kind, file in files.items()}
-        results = verify(
-            reference, candidates, split.validation, limits=limits, progress=progress
-        )
+        results = verify(reference, candidates, split.validation, limits=limits)
         report = Path(part, "export.json")
         report.write_text(json.dumps(_report(name, split, results), indent=2) + "\n")
         for kind, file in files.items():

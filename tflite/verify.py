@@ -4,7 +4,7 @@ Two questions on labelled images: how far the raw outputs are apart, and whether
 figures that users care about, those of `efsnet evaluate`, stay the same.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -112,7 +112,6 @@ def verify(
     samples: Sequence[Sample],
     *,
     limits: Limits = DEFAULT_LIMITS,
-    progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Verification]:
     """Compares networks with their reference, which runs once, on labelled images.
 
@@ -123,7 +122,6 @@ def verify(
         candidates: the networks to judge, by name.
         samples: labelled images, a lesion in one of them at least.
         limits: what counts as passed.
-        progress: called with the numbers of finished and of all images.
 
     Returns:
         A verification for each candidate, by its name.
@@ -142,8 +140,6 @@ def verify(
         expected_scores.append(_score(expected, reference.rules))
         for rows, output in zip(comparisons.values(), found, strict=True):
             rows.append(_compare(expected, output, reference.rules))
-        if progress:
-            progress(len(expected_scores), len(samples))
     metrics = summarize(expected_scores)
     if metrics["mask"]["dice_tumour"] is None:
         raise ValueError("verification needs an image with a lesion; add tumours.")

@@ -1,0 +1,165 @@
+"""What the command line shows: errors, progress and tables.
+
+Rich is imported where it is used, so that a run without a terminal starts faster.
+"""
+
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from keras_efsnet.demo import DemoResult
+    from keras_efsnet.tflite.benchmark import Measurement
+    from keras_efsnet.tflite.verify import Verification
+
+
+def report_error(message: str) -> None:
+    typer.echo(f"error: {message}", err=True)
+
+
+def is_terminal() -> bool:
+    return sys.stdout.isatty() and sys.stderr.isatty()
+
+
+def with_bar(records: Iterable[dict[str, Any]], total: int) -> Iterable[dict[str, Any]]:
+    if not is_terminal():  # without the time that Rich takes to start
+        return records
+    from rich.console import Console
+    from rich.progress import track
+
+    console = Console(stderr=True)
+    return track(records, description="Predicting", total=total, console=console)
+
+
+def print_record(record: dict[str, Any], number: int, total: int) -> None:
+    if "error" in record:
+        report_error(record["error"])
+    elif not is_terminal():
+        typer.echo(f"[{number}/{total}] {_summary(record)}")
+
+
+@contextmanager
+def progress_bar(description: str) -> Iterator[Callable[[int, int], None]]:
+    """Shows on a terminal how many of all are done."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), disable=not is_terminal()) as progress:
+        bar = progress.add_task(description, total=None)
+        yield lambda done, total: progress.update(bar, completed=done, total=total)
+
+
+@contextmanager
+def live_line(text: Callable[[], str]) -> Iterator[None]:
+    """Shows on a terminal the line of the moment."""
+    if not is_terminal():
+        yield
+        return
+    from rich.console import Console
+    from rich.live import Live
+    from rich.text import Text
+
+    with Live(
+        console=Console(stderr=True),
+        get_renderable=lambda: Text(text()),
+        transient=True,
+    ):
+        yield
+
+
+@contextmanager
+def epoch_lines(epochs: int) -> Iterator[Callable[[int, dict[str, float]], None]]:
+    """Shows a line an epoch, and on a terminal a bar with the time left."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), disable=not is_terminal()) as progress:
+        bar = progress.add_task("Training", total=epochs)
+
+        def report(epoch: int, logs: dict[str, float]) -> None:
+            progress.update(bar, completed=epoch)
+            facts = ", ".join(f"{name} {value:.4g}" for name, value in logs.items())
+            progress.console.print(f"epoch {epoch}/{epochs}: {facts}", highlight=False)
+
+        yield report
+
+
+def _summary(record: dict[str, Any]) -> str:
+    label = record["class"]
+    return (
+        f"{record['path']}: {label} {record['probabilities'][label]:.0%}, "
+        f"lesion {record['lesion_fraction']:.1%}, {record['milliseconds']:.0f} ms"
+    )
+
+
+def print_metrics(metrics: dict[str, Any]) -> None:
+    """Prints each figure with its 95 % interval."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("output", "metric", "value", "95 % interval")
+    for output in ("mask", "class"):
+        figures = metrics[output]
+        for name, value in figures.items():
+            if isinstance(value, float):
+                low, high = figures[f"{name}_ci"]
+                table.add_row(output, name, f"{value:.3f}", f"{low:.3f} to {high:.3f}")
+    Console().print(table)
+
+
+def print_verification(results: "dict[str, Verification]") -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(
+        "file", "mask off by", "mask Dice", "class", "tumour Dice", "acc.", "ECE"
+    )
+    rows = [("Keras", ("", "", ""), next(iter(results.values())).reference)]
+    for name, result in results.items():
+        differences = (
+            f"{result.mask_mean:.0e}, at most {result.mask_worst:.0e}",
+            f"{result.mask_dice:.4f}",
+            f"{result.class_agreement:.1%}",
+        )
+        rows.append((name, differences, result.candidate))
+    for name, differences, figures in rows:
+        mask, label = figures["mask"], figures["class"]
+        low, high = mask["dice_tumour_ci"]
+        dice = f"{mask['dice_tumour']:.4f} ({low:.2f} to {high:.2f})"
+        table.add_row(
+            name, *differences, dice, f"{label['accuracy']:.3f}", f"{label['ece']:.3f}"
+        )
+    Console().print(table)
+
+
+def print_benchmark(rows: "list[Measurement]") -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    cells = [row.to_cells() for row in rows]
+    table = Table(*cells[0])
+    for row in cells:
+        table.add_row(*row.values())
+    # A pipe has no width; Rich would fold to 80 columns.
+    Console(width=None if is_terminal() else 500).print(table)
+
+
+def print_demo(results: "list[DemoResult]") -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("image", "class", "predicted", "probability", "Dice", "ms")
+    for result in results:
+        found = result.prediction
+        table.add_row(
+            result.file.name,
+            result.label,
+            found.label,
+            f"{found.probabilities[found.label]:.2f}",
+            f"{result.dice:.2f}",
+            f"{found.milliseconds:.0f}",
+        )
+    Console().print(table)
