@@ -2,10 +2,11 @@
 
     python benchmarks/train_step.py [--batch-size 8] [--reference FILE]
 
-Each backend runs in a process of its own, one after the other, with the optimizer and
-losses of `efsnet train`. Beside EFSNet's kernels stands the plain form (`keras.ops`
-norms and activations, native grouped and depthwise convolutions), the first candidate
-that was measured. `--reference` names a Python file with a function `step(batch)`
+Each backend runs in a process of its own, one after the other, with the losses of
+`efsnet train` and AdamW. "plain" has `keras.ops` norms and activations and native
+grouped and depthwise convolutions, the first candidate that was measured; "kernels" is
+EFSNet as it is; "averaged" adds the averaged weights and the clipped gradients of
+`efsnet train`, which cost more than they compute. `--reference` names a Python file with a function `step(batch)`
 that gives the images a second of another implementation, for a ratio from one run.
 """
 
@@ -19,6 +20,7 @@ import sys
 import time
 
 BACKENDS = ("tensorflow", "jax", "torch")
+FORMS = ("plain", "kernels", "averaged")
 STEPS = 8
 WARM_UP = 2
 
@@ -26,7 +28,7 @@ WARM_UP = 2
 def main() -> None:
     arguments = parse()
     if arguments.backend:
-        print(measure(arguments.batch_size, arguments.plain))
+        print(measure(arguments.batch_size, arguments.form))
         return
     print(f"fit step, batch {arguments.batch_size} at 256 x 256, {os.cpu_count()} CPUs")
     print(f"{'implementation':30} images/s (median of {STEPS})")
@@ -35,9 +37,8 @@ def main() -> None:
         print(f"{'reference':30} {rate:.1f}")
     for backend in BACKENDS:
         if importlib.util.find_spec(backend):
-            for plain in (True, False):
-                rate = measure_apart(backend, arguments.batch_size, plain)
-                form = "plain keras.ops" if plain else "EFSNet's kernels"
+            for form in FORMS:
+                rate = measure_apart(backend, arguments.batch_size, form)
                 print(f"{f'{backend}, {form}':30} {rate}", flush=True)
 
 
@@ -46,14 +47,14 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--reference", help="Python file with step(batch)")
     parser.add_argument("--backend", choices=BACKENDS, help=argparse.SUPPRESS)
-    parser.add_argument("--plain", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--form", choices=FORMS, help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
-def measure_apart(backend: str, batch_size: int, plain: bool) -> str:
+def measure_apart(backend: str, batch_size: int, form: str) -> str:
     """Runs this script for one backend; gives the figure it prints."""
     command = [sys.executable, __file__, "--backend", backend]
-    command += ["--batch-size", str(batch_size)] + ["--plain"] * plain
+    command += ["--batch-size", str(batch_size), "--form", form]
     environment = {
         **os.environ,
         "KERAS_BACKEND": backend,
@@ -65,11 +66,12 @@ def measure_apart(backend: str, batch_size: int, plain: bool) -> str:
     return done.stdout.strip().splitlines()[-1]
 
 
-def measure(batch_size: int, plain: bool) -> str:
+def measure(batch_size: int, form: str) -> str:
     """Images a second on the current backend."""
+    import keras
     import numpy as np
 
-    if plain:
+    if form == "plain":
         use_plain_operations()
     from keras_efsnet.training.settings import TrainSettings
     from keras_efsnet.training.train import build_model, compile_model
@@ -77,6 +79,12 @@ def measure(batch_size: int, plain: bool) -> str:
     settings = TrainSettings(data="phantom", phantoms=2)
     model = build_model(settings)
     compile_model(model, settings, steps=100)
+    if form != "averaged":
+        model.compile(
+            keras.optimizers.AdamW(),
+            loss=model.loss,
+            jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
+        )
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (batch_size, 256, 256, 1)).astype("float32")
     targets = {
