@@ -6,8 +6,8 @@ Each backend runs in a process of its own, one after the other, with the losses 
 `efsnet train` and AdamW. "plain" has `keras.ops` norms and activations and native
 grouped and depthwise convolutions, the first candidate that was measured; "kernels" is
 EFSNet as it is; "averaged" adds the averaged weights and the clipped gradients of
-`efsnet train`, which cost more than they compute. `--reference` names a Python file with a function `step(batch)`
-that gives the images a second of another implementation, for a ratio from one run.
+`efsnet train`. `--reference` names a Python file with a function `step(batch)` that
+gives the images a second of another implementation, for a ratio from one run.
 """
 
 import argparse

@@ -92,4 +92,4 @@ def test_an_interrupted_export_leaves_nothing(inputs, tmp_path, monkeypatch):
 def test_wrong_use(inputs, tmp_path, options, message, capsys):
     assert main(["export", *inputs, *options, "--out", str(tmp_path)]) == 2
     error = capsys.readouterr().err
-    assert message in error and error.count("\n") == 1
+    assert message in error and error.count("error:") == 1
