@@ -151,8 +151,6 @@ def test_wrong_arguments(arguments, message):
 LOADS = [
     "import keras, keras_efsnet",
     "from keras_efsnet import EFSNet; import keras",
-    "import keras; from keras_efsnet import EFSNet",
-    "import keras_efsnet; keras_efsnet.EFSNet; import keras",
 ]
 
 
