@@ -309,9 +309,8 @@ def make_activation(name: str | None, dtype: Any) -> keras.layers.Layer:
     return keras.layers.Activation(name, dtype=dtype)
 
 
-def build_chain(layers: list[keras.layers.Layer], input_shape: tuple) -> tuple:
+def build_chain(layers: list[keras.layers.Layer], input_shape: tuple) -> None:
     shape = input_shape
     for layer in layers:
         layer.build(shape)
         shape = layer.compute_output_shape(shape)
-    return shape
