@@ -2,7 +2,7 @@
 
     KERAS_BACKEND=tensorflow python benchmarks/stages.py
 
-"Plain" is the Keras graph as it is (`plain_graph.py`), "ours" the deployment graph. A
+"Plain" is the Keras graph as it is (`tflite/plain.py`), "ours" the deployment graph. A
 stage's time is the difference between a file that ends after it and one that ends
 before it. Weights are random. Times are CPU times of the one thread that runs, so other
 programs count little.
@@ -15,11 +15,11 @@ from collections.abc import Callable
 import keras
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
-from plain_graph import plain_graph
 
 from keras_efsnet import EFSNet
 from keras_efsnet.tflite.convert import STYLES, convert_graph
 from keras_efsnet.tflite.deploy import deployment_graph
+from keras_efsnet.tflite.plain import KINDS, plain_graph
 
 STAGES = {
     "initial": "initial",
@@ -32,8 +32,6 @@ STAGES = {
     "mask head": "mask",
 }
 """The last layer of each stage."""
-
-KINDS = ("float32", "int8")
 
 
 def make_files(model: keras.Model, kind: str) -> dict[tuple[str, str], bytes]:

@@ -6,6 +6,7 @@ on stderr and exit code 2.
 """
 
 import os
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from enum import StrEnum
@@ -319,6 +320,13 @@ def benchmark(
         Path | None,
         typer.Option("--json", metavar="FILE", help="Write the figures here too."),
     ] = None,
+    plain: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME_OR_FILE",
+            help="Also this Keras model converted as it is, for ratios to it.",
+        ),
+    ] = None,
 ) -> None:
     """Measure speed, memory and size, all models in turns."""
     from keras_efsnet.tflite import benchmark as measuring
@@ -326,12 +334,33 @@ def benchmark(
     # `--threads 1 2` leaves the 2 among the models, which never are plain numbers.
     numbers = [int(model) for model in models if model.isdecimal()]
     files = [model for model in models if not model.isdecimal()]
-    contenders = measuring.find_contenders(files, [*(threads or []), *numbers])
-    with console.progress_bar("Measuring") as show:
-        rows = measuring.benchmark(contenders, progress=show)
+    counts = [*(threads or []), *numbers]
+    contenders = measuring.find_contenders(files, counts)
+    with tempfile.TemporaryDirectory() as folder:
+        if plain:
+            contenders += _plain_contenders(plain, Path(folder), counts)
+        with console.progress_bar("Measuring") as show:
+            rows = measuring.benchmark(contenders, progress=show)
     console.print_benchmark(rows)
     if json_file:
-        measuring.write_report(json_file, [row.to_json() for row in rows])
+        measuring.write_report(json_file, rows)
+
+
+def _plain_contenders(model: str, folder: Path, threads: Sequence[int]) -> list[Any]:
+    with _quiet_start():
+        from keras_efsnet.keras_predictor import load_keras_model
+        from keras_efsnet.predictor import find_model
+        from keras_efsnet.tflite.benchmark_process import Contender
+        from keras_efsnet.tflite.plain import write_plain_files
+
+        files = write_plain_files(
+            load_keras_model(find_model(model).keras_file), folder
+        )
+    return [
+        Contender(name, file, number)
+        for name, file in files.items()
+        for number in dict.fromkeys(threads) or [1]
+    ]
 
 
 @app.command()

@@ -139,7 +139,9 @@ def print_benchmark(rows: "list[Measurement]") -> None:
     from rich.console import Console
     from rich.table import Table
 
-    cells = [row.to_cells() for row in rows]
+    from keras_efsnet.tflite.benchmark import table_cells
+
+    cells = table_cells(rows)
     table = Table(*cells[0])
     for row in cells:
         table.add_row(*row.values())

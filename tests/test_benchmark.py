@@ -6,6 +6,7 @@ from itertools import count
 import numpy as np
 import pytest
 
+from keras_efsnet import EFSNet
 from keras_efsnet.cli import main
 from keras_efsnet.tflite import benchmark as measuring
 from keras_efsnet.tflite.benchmark_process import Contender, Start, Worker
@@ -212,6 +213,32 @@ def test_command_prints_a_table_and_writes_json(lite_file, tmp_path, capsys):
     expected = 1000 / rows[0]["median_ms"]
     assert rows[0]["frames_per_second"] == pytest.approx(expected)
     assert {file.name for file in tmp_path.iterdir()} == {"report.json", "tiny.tflite"}
+
+
+def test_ratios_are_to_the_plain_file_with_as_many_threads():
+    def row(name, threads, median):
+        return measuring.Measurement(
+            name, threads, "LiteRT", 1, median, median, 1.0, None, 1, None
+        )
+
+    rows = [row("ours", 1, 3.0), row("ours", 2, 2.0), row("plain float32", 1, 6.0)]
+    assert measuring.ratios(rows) == [0.5, None, 1.0]
+    last_column = [list(cells.values())[-1] for cells in measuring.table_cells(rows)]
+    assert last_column == ["0.50", "-", "1.00"]
+    assert len(measuring.table_cells(rows)[0]) == 1 + len(
+        measuring.table_cells(rows[:2])[0]
+    )
+
+
+def test_command_measures_the_plain_conversion_too(lite_file, tmp_path, capsys):
+    pytest.importorskip("tensorflow")
+    model = tmp_path / "model.keras"
+    EFSNet((32, 32, 1), width=0.5).save(model)
+    assert run_command(lite_file, "--plain", model) == 0
+    lines = capsys.readouterr().out.splitlines()
+    plain = [line.split("│") for line in lines if "plain" in line and "│" in line]
+    assert [cells[1].strip() for cells in plain] == ["plain float32", "plain int8"]
+    assert plain[0][-2].strip() == "1.00"
 
 
 @pytest.mark.parametrize(

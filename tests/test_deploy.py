@@ -1,17 +1,18 @@
 """The deployment graph: equal to the model, made of layers that run fast."""
 
-import importlib
-from pathlib import Path
-
 import keras
 import numpy as np
 import pytest
 
 from checks import noise, randomize_weights
 from keras_efsnet import EFSNet
+from keras_efsnet.phantom import make_phantom
+from keras_efsnet.prediction import LABELS
+from keras_efsnet.predictor import preset_names
 from keras_efsnet.tflite.deploy import deployment_graph
 from keras_efsnet.tflite.equalize import equalize
 from keras_efsnet.tflite.folding import Weights, fold_columns
+from keras_efsnet.tflite.plain import plain_graph
 
 if keras.backend.backend() != "tensorflow":
     pytest.skip("TFLite files are made on TensorFlow", allow_module_level=True)
@@ -133,8 +134,15 @@ def test_equalizing_changes_ranges_and_not_the_outputs(model, images):
 
 
 @pytest.mark.parametrize("leaky", [True, False])
-def test_the_benchmarks_plain_graph_equals_the_model(leaky, model, images, monkeypatch):
-    folder = Path(__file__).parents[1] / "benchmarks"
-    monkeypatch.syspath_prepend(folder)
-    graph = importlib.import_module("plain_graph").plain_graph(model, leaky)
-    assert_equal(graph, model, images)
+def test_the_plain_graph_equals_the_model(leaky, model, images):
+    assert_equal(plain_graph(model, leaky), model, images)
+
+
+@pytest.mark.parametrize("style", STYLES)
+@pytest.mark.parametrize("preset", preset_names())
+def test_equals_the_shipped_model(preset, style):
+    model = EFSNet.from_preset(preset)
+    size = model.input_shape[1:3]
+    frames = [make_phantom(label, 5, size).image for label in LABELS[1:]]
+    images = np.stack(frames)[..., None].astype("float32")
+    assert_equal(deployment_graph(model, style), model, images)

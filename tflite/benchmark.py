@@ -7,7 +7,7 @@ whatever else the machine does slows down all of them alike.
 import json
 import os
 import platform
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from itertools import count
@@ -26,6 +26,9 @@ RUNS_A_TURN = 10
 COLD_STARTS = 3
 
 MEBIBYTE = 2**20
+
+BASELINE = "plain float32"
+"""The contender that ratios refer to, see `keras_efsnet.tflite.plain`."""
 
 
 @dataclass(frozen=True)
@@ -199,12 +202,30 @@ def summarize(
     )
 
 
-def write_report(path: Path, records: Sequence[Mapping[str, Any]]) -> None:
+def ratios(rows: Sequence[Measurement]) -> list[float | None]:
+    """Each row's median over the baseline's with as many threads, or None."""
+    baseline = {row.threads: row.median_ms for row in rows if row.name == BASELINE}
+    return [
+        row.median_ms / baseline[row.threads] if row.threads in baseline else None
+        for row in rows
+    ]
+
+
+def table_cells(rows: Sequence[Measurement]) -> list[dict[str, str]]:
+    """The rows for people, by column title, with ratios where there is a baseline."""
+    cells = [row.to_cells() for row in rows]
+    if any(row.name == BASELINE for row in rows):
+        for row, ratio in zip(cells, ratios(rows), strict=True):
+            row[f"of\n{BASELINE}"] = f"{ratio:.2f}" if ratio else "-"
+    return cells
+
+
+def write_report(path: Path, rows: Sequence[Measurement]) -> None:
     """Writes figures and the machine they hold for as JSON, whole or not at all.
 
     Args:
         path: the file.
-        records: measurements, see `Measurement.to_json`.
+        rows: the measurements.
 
     Raises:
         OSError: `path` cannot be written to.
@@ -214,7 +235,10 @@ def write_report(path: Path, records: Sequence[Mapping[str, Any]]) -> None:
         "python": platform.python_version(),
         "system": platform.platform(),
         "processors": os.cpu_count(),
-        "measurements": records,
+        "measurements": [
+            {**row.to_json(), "ratio": ratio}
+            for row, ratio in zip(rows, ratios(rows), strict=True)
+        ],
     }
     part = path.with_name(f"{path.name}.part")
     try:

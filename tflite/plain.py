@@ -5,12 +5,51 @@ depthwise convolutions; no rewrite but frozen variables and a fixed shape.
 """
 
 from functools import partial, singledispatch
+from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
 from keras_efsnet import convolutions, layers
+from keras_efsnet.images import Size
+from keras_efsnet.phantom import make_phantom
+from keras_efsnet.prediction import LABELS
+from keras_efsnet.tflite.convert import convert_graph
 from keras_efsnet.tflite.rebuild import copy_layer, rebuild
+
+KINDS = ("float32", "int8")
+CALIBRATION_PHANTOMS = 8
+"""Of each class; the ranges that they give change nothing about the speed."""
+
+
+def write_plain_files(model: keras.Model, folder: Path) -> dict[str, Path]:
+    """Converts an EFSNet as it is, in float32 and int8.
+
+    Args:
+        model: an EFSNet.
+        folder: where the files go.
+
+    Returns:
+        The files by name: "plain float32" and "plain int8".
+    """
+    files = {}
+    for kind in KINDS:
+        graph = plain_graph(model, leaky=kind == "int8")
+        frames = calibration_frames(graph.input_shape[1:3])
+        files[f"plain {kind}"] = file = folder / f"plain_{kind}.tflite"
+        file.write_bytes(convert_graph(graph, kind, frames))
+    return files
+
+
+def calibration_frames(size: Size) -> np.ndarray:
+    """A black and a white frame and phantoms, uint8 `(n, height, width)`."""
+    phantoms = [
+        make_phantom(label, seed, size).image
+        for label in LABELS
+        for seed in range(CALIBRATION_PHANTOMS)
+    ]
+    return np.stack([np.full(size, grey, np.uint8) for grey in (0, 255)] + phantoms)
 
 
 def plain_graph(model: keras.Model, leaky: bool) -> keras.Model:
