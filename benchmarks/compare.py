@@ -17,14 +17,12 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.progress import Progress
 
 from keras_efsnet import DEFAULT_MODEL
 from keras_efsnet.console import print_benchmark
-from keras_efsnet.images import Size
 from keras_efsnet.predictor import KINDS, find_model, preset_names
 from keras_efsnet.tflite.benchmark import benchmark, write_report
 from keras_efsnet.tflite.benchmark_process import Contender
@@ -79,6 +77,7 @@ def make_files(keras_file: Path, folder: Path) -> dict[str, Path]:
     """Our files and the plain ones, by name; what is missing is converted."""
     from keras_efsnet.keras_predictor import load_keras_model
     from keras_efsnet.tflite.convert import convert
+    from keras_efsnet.tflite.interchange import export_format
     from keras_efsnet.tflite.plain import calibration_frames, write_plain_files
 
     model = load_keras_model(keras_file)
@@ -93,16 +92,8 @@ def make_files(keras_file: Path, folder: Path) -> dict[str, Path]:
     files |= write_plain_files(model, folder)
     if all(map(importlib.util.find_spec, ("onnxruntime", "tf2onnx"))):
         files["ONNX Runtime"] = folder / "model.onnx"
-        export_onnx(model, files["ONNX Runtime"], size)
+        export_format(model, "onnx", files["ONNX Runtime"])
     return files
-
-
-def export_onnx(model: Any, file: Path, size: Size) -> None:
-    """Exports a Keras model for one image of a fixed size."""
-    import keras
-
-    image = keras.InputSpec("float32", shape=(1, *size, 1), name="image")
-    model.export(file, format="onnx", input_signature=[image], verbose=False)
 
 
 def list_contenders(

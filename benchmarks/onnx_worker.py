@@ -3,30 +3,21 @@
 python benchmarks/onnx_worker.py FILE [THREADS]
 """
 
+from pathlib import Path
+
 import numpy as np
 import onnxruntime
 
 from keras_efsnet.tflite.benchmark_worker import serve
+from keras_efsnet.tflite.interchange import ExportedModel
 
 
-class OnnxNetwork:
-    """An exported EFSNet on ONNX Runtime's CPU provider; it runs one image on loading.
-
-    Args:
-        file: the `.onnx` file, with the one input `image`.
-        threads: CPU threads; None is ONNX Runtime's own choice.
-    """
-
-    def __init__(self, file: str, threads: int | None) -> None:
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads or 0
-        self._session = onnxruntime.InferenceSession(file, options)
-        self.size = tuple(self._session.get_inputs()[0].shape[1:3])
-        self(np.zeros((1, *self.size, 1), np.float32))
-
-    def __call__(self, images: np.ndarray) -> list[np.ndarray]:
-        return self._session.run(None, {"image": images})
+def load(file: str, threads: int | None) -> ExportedModel:
+    """Opens an exported EFSNet on ONNX Runtime and runs one image."""
+    model = ExportedModel(Path(file), threads)
+    model(np.zeros((1, *model.size, 1), np.float32))
+    return model
 
 
 if __name__ == "__main__":
-    serve(OnnxNetwork, lambda file: f"ONNX Runtime {onnxruntime.__version__}")
+    serve(load, lambda file: f"ONNX Runtime {onnxruntime.__version__}")

@@ -268,7 +268,10 @@ def export(
     fold: Annotated[int, typer.Option(help="Test fold of a folds file.")] = 0,
     kind: Annotated[
         list[str] | None,
-        typer.Option(help="float32, float16, dynamic or int8; repeat it; default all."),
+        typer.Option(
+            help="float32, float16, dynamic, int8 (all four if not given), onnx or "
+            "saved_model; repeat it."
+        ),
     ] = None,
     max_dice_loss: Annotated[
         float, typer.Option(help="Tumour Dice a file may lose.")
@@ -277,7 +280,7 @@ def export(
         float, typer.Option(help="Fraction of classes that must stay.")
     ] = 0.97,
 ) -> None:
-    """Write .tflite files and compare each with the Keras model."""
+    """Write files for deployment and compare each with the Keras model."""
     with _quiet_start():
         from keras_efsnet.predictor import KINDS, find_model
         from keras_efsnet.tflite import verify
@@ -300,7 +303,7 @@ def export(
     for name, result in results.items():
         for failure in result.failures:
             console.report_error(
-                f"model_{name}.tflite: {failure}; moved to {out}/rejected."
+                f"the {name} file: {failure}; moved to {out}/rejected."
             )
     typer.echo(f"Files and export.json: {out}. {NOTICE}")
     if not all(result.passed for result in results.values()):

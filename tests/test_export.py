@@ -11,6 +11,7 @@ from keras_efsnet.cli import main
 from keras_efsnet.phantom import write_phantoms
 from keras_efsnet.predictor import load_predictor
 from keras_efsnet.tflite import export as exporting
+from keras_efsnet.tflite.interchange import OUTPUTS
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +57,20 @@ def test_files_and_report(inputs, tmp_path, capsys):
     assert "Keras" in table and "int8" in table
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", list(OUTPUTS))
+def test_other_formats_say_the_same(kind, inputs, tmp_path):
+    if kind == "onnx":
+        pytest.importorskip("tf2onnx")
+        pytest.importorskip("onnxruntime")
+    for _ in range(2):  # the second replaces the first
+        assert main(["export", *inputs, "--out", str(tmp_path), "--kind", kind]) == 0
+    assert names(tmp_path) == sorted(["export.json", OUTPUTS[kind]])
+    report = json.loads((tmp_path / "export.json").read_text())
+    assert report["files"][kind]["mask_worst"] < 1e-4
+    assert report["files"][kind]["class_worst"] < 1e-4
+
+
 def test_a_file_beyond_the_limits_is_rejected(inputs, tmp_path, monkeypatch, capsys):
     def judge(*arguments, **options):
         results = verify(*arguments, **options)
@@ -68,7 +83,7 @@ def test_a_file_beyond_the_limits_is_rejected(inputs, tmp_path, monkeypatch, cap
     assert names(tmp_path) == ["export.json", "rejected"]
     assert names(tmp_path / "rejected")[0] == "model_float32.tflite"
     error = capsys.readouterr().err
-    assert "\nerror: model_float32.tflite: too far; moved to" in error
+    assert "\nerror: the float32 file: too far; moved to" in error
 
 
 def test_an_interrupted_export_leaves_nothing(inputs, tmp_path, monkeypatch):

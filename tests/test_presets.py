@@ -5,12 +5,13 @@ import json
 import os
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from keras_efsnet.demo import run_demo
+from keras_efsnet.phantom import write_phantoms
 from keras_efsnet.prediction import LABELS
 from keras_efsnet.predictor import KINDS, PRESETS, load_predictor, preset_names
+from keras_efsnet.tflite.verify import verify
 from keras_efsnet.training import busi
 from keras_efsnet.training.evaluate import evaluate
 from keras_efsnet.training.settings import TrainSettings, read_settings
@@ -26,6 +27,14 @@ def preset(request):
 @pytest.fixture
 def card(preset):
     return json.loads((preset / "card.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def split():
+    folder = os.environ.get("BUSI_DIR")
+    if not folder:
+        pytest.skip("BUSI_DIR is not set: the dataset is not part of the package")
+    return busi.read_split(busi.index_dataset(folder), [SPLIT])
 
 
 def test_there_is_a_preset():
@@ -45,23 +54,28 @@ def test_card_repeats_the_run(preset):
     assert not any("/" in file for file in (settings.data, *settings.split))
 
 
-def test_files_of_all_kinds_agree(preset):
-    from keras_efsnet.phantom import make_phantom
+def assert_verified(preset, samples):
+    """Every shipped file keeps what the Keras model says, within export's limits."""
+    reference = load_predictor(preset / "model.keras")
+    files = {kind: load_predictor(preset.name, kind=kind) for kind in KINDS}
+    results = verify(reference, files, samples)
+    assert {kind: result.failures for kind, result in results.items()} == {
+        kind: () for kind in KINDS
+    }
+    exact = results["float32"]
+    assert max(exact.mask_worst, exact.class_worst) < 1e-4
+    return results
 
-    image = make_phantom("benign", seed=3, size=(256, 256)).image
-    frame = image[None, :, :, None].astype("float32")
-    reference = load_predictor(preset / "model.keras")(frame)
-    for kind in KINDS:
-        found = load_predictor(preset.name, kind=kind)(frame)
-        exact = kind == "float32"
-        for name in ("mask", "class"):
-            difference = np.abs(np.asarray(reference[name]) - found[name])
-            assert difference.max() < (1e-4 if exact else 0.5), (kind, name)
-        cuts = [outputs["mask"] > 0.5 for outputs in (reference, found)]
-        shared = (
-            2 * np.sum(cuts[0] & cuts[1]) / max(np.sum(cuts[0]) + np.sum(cuts[1]), 1)
-        )
-        assert shared > 0.95, kind
+
+def test_files_pass_verification_on_phantoms(preset, tmp_path):
+    samples = busi.index_dataset(write_phantoms(tmp_path / "phantoms", 8, seed=2026))
+    results = assert_verified(preset, samples)
+    assert results["int8"].reference["mask"]["dice_tumour"] > 0.8
+
+
+@pytest.mark.busi
+def test_files_pass_verification_on_validation_images(preset, split):
+    assert_verified(preset, split.validation)
 
 
 def test_demo_phantoms_are_segmented_and_classified(tmp_path):
@@ -72,11 +86,7 @@ def test_demo_phantoms_are_segmented_and_classified(tmp_path):
 
 
 @pytest.mark.busi
-def test_evaluation_gives_the_figures_of_the_card(preset, card, tmp_path):
-    folder = os.environ.get("BUSI_DIR")
-    if not folder:
-        pytest.skip("BUSI_DIR is not set: the dataset is not part of the package")
-    split = busi.read_split(busi.index_dataset(folder), [SPLIT])
+def test_evaluation_gives_the_figures_of_the_card(preset, card, split, tmp_path):
     assert split.digest == card["split_digest"]
     metrics = evaluate(
         load_predictor(preset.name),

@@ -7,9 +7,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import keras
+
 from keras_efsnet.keras_predictor import KerasPredictor, load_keras_model
-from keras_efsnet.predictor import ModelFiles
+from keras_efsnet.predictor import ModelFiles, Predictor
+from keras_efsnet.tflite import interchange
 from keras_efsnet.tflite.convert import (
+    KINDS,
     description_path,
     export_files,
     representative_images,
@@ -40,7 +44,7 @@ def export(
     Args:
         model: the trained model, from `predictor.find_model`.
         split: images to calibrate and compare on.
-        kinds: those of `convert.KINDS` to make.
+        kinds: those of `convert.KINDS` and `interchange.OUTPUTS` to make.
         out: folder, made where it is missing.
         name: the model's name for the descriptions.
         limits: how far a file may be from Keras.
@@ -52,21 +56,13 @@ def export(
         OSError: a file cannot be read or written.
         ValueError: the model is no EFSNet, or Keras does not run on TensorFlow.
     """
+    _check_kinds(kinds)
     out.mkdir(parents=True, exist_ok=True)
     reference = KerasPredictor(model.keras_file)
-    images = representative_images(
-        split.train, reference.size, REPRESENTATIVE_PER_CLASS, seed=0
-    )
     with tempfile.TemporaryDirectory(dir=out, prefix=".unverified-") as part:
-        files = export_files(
-            load_keras_model(model.keras_file),
-            kinds,
-            part,
-            representative=images,
-            name=name,
-            rules=reference.rules,
-        )
-        candidates = {kind: LiteModel(file) for kind, file in files.items()}
+        network = load_keras_model(model.keras_file)
+        files = _make(network, reference, split, kinds, Path(part), name)
+        candidates = {kind: _open(file) for kind, file in files.items()}
         results = verify(reference, candidates, split.validation, limits=limits)
         report = Path(part, "export.json")
         report.write_text(json.dumps(_report(name, split, results), indent=2) + "\n")
@@ -74,9 +70,60 @@ def export(
             folder = out if results[kind].passed else out / REJECTED
             folder.mkdir(exist_ok=True)
             for path in (file, description_path(file)):
-                path.replace(folder / path.name)
+                if path.exists():
+                    _replace(path, folder / path.name)
         report.replace(out / report.name)
     return results
+
+
+def _check_kinds(kinds: Sequence[str]) -> None:
+    known = [*KINDS, *interchange.OUTPUTS]
+    for kind in kinds:
+        if kind not in known:
+            raise ValueError(f"kind must be one of {', '.join(known)}, got {kind}.")
+
+
+def _make(
+    model: keras.Model,
+    reference: KerasPredictor,
+    split: Split,
+    kinds: Sequence[str],
+    out: Path,
+    name: str,
+) -> dict[str, Path]:
+    """Writes each kind's file to `out`."""
+    files = {}
+    lite_kinds = [kind for kind in kinds if kind in KINDS]
+    if lite_kinds:
+        images = representative_images(
+            split.train, reference.size, REPRESENTATIVE_PER_CLASS, seed=0
+        )
+        files = export_files(
+            model,
+            lite_kinds,
+            out,
+            representative=images,
+            name=name,
+            rules=reference.rules,
+        )
+    for kind in kinds:
+        if kind in interchange.OUTPUTS:
+            files[kind] = out / interchange.OUTPUTS[kind]
+            interchange.export_format(model, kind, files[kind])
+    return files
+
+
+def _open(file: Path) -> Predictor:
+    if file.suffix == ".tflite":
+        return LiteModel(file)
+    return interchange.ExportedModel(file)
+
+
+def _replace(path: Path, target: Path) -> None:
+    """Moves a file or a folder, over an older one of its name."""
+    if target.is_dir():  # rename replaces no folder that holds something
+        target.rename(path.with_name(f"{path.name}.old"))
+    path.rename(target)
 
 
 def _report(

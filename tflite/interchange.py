@@ -1,0 +1,136 @@
+"""A trained model as ONNX or SavedModel, through Keras's own exporters.
+
+For programs that do not run `.tflite` files. The model goes out as it is, for one image
+of a fixed size: `image`, float32 `(1, height, width, 1)` in [0, 255], to `mask` and
+`class`, as in `keras_efsnet.tflite.convert`.
+"""
+
+import importlib.util
+import logging
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from keras_efsnet.images import Size
+from keras_efsnet.prediction import Postprocess
+from keras_efsnet.predictor import MissingPackage
+
+OUTPUTS = {"onnx": "model.onnx", "saved_model": "saved_model"}
+"""Names of the file or folder that each format is written as."""
+
+_KERAS_FORMATS = {"onnx": "onnx", "saved_model": "tf_saved_model"}
+
+
+def export_format(model: Any, format_: str, path: Path) -> None:
+    """Writes a model in another format.
+
+    Args:
+        model: an EFSNet, on the TensorFlow backend.
+        format_: a key of `OUTPUTS`.
+        path: the file, or for "saved_model" the folder, to write.
+
+    Raises:
+        MissingPackage: "onnx" needs the extra of this name.
+    """
+    import keras  # not needed to run what is exported
+
+    from keras_efsnet.keras_predictor import DEFAULT_SIZE
+
+    if format_ == "onnx":
+        _require_onnx("tf2onnx")
+    _, height, width, _ = model.input_shape
+    shape = (1, height or DEFAULT_SIZE[0], width or DEFAULT_SIZE[1], 1)
+    image = keras.InputSpec("float32", shape=shape, name="image")
+    with _quiet_exporters():
+        model.export(
+            path,
+            format=_KERAS_FORMATS[format_],
+            input_signature=[image],
+            verbose=False,
+        )
+
+
+class ExportedModel:
+    """An ONNX file or a SavedModel as a predictor, to compare it with the others.
+
+    Args:
+        path: what `export_format` wrote.
+        threads: CPU threads of ONNX Runtime; None is its own choice.
+
+    Attributes:
+        size: the network's `(height, width)`.
+        rules: the default postprocess.
+    """
+
+    rules = Postprocess()
+
+    def __init__(self, path: Path, threads: int | None = None) -> None:
+        if path.suffix == ".onnx":
+            self.size, self._run = _open_onnx(path, threads)
+        else:
+            self.size, self._run = _open_saved_model(path)
+
+    def __call__(self, images: np.ndarray) -> dict[str, np.ndarray]:
+        """Runs the network on float32 or uint8 images `(n, height, width, 1)`."""
+        rows = [self._run(image[None].astype(np.float32)) for image in images]
+        return {
+            name: np.concatenate([row[name] for row in rows])
+            for name in ("mask", "class")
+        }
+
+
+def _open_onnx(path: Path, threads: int | None) -> tuple[Size, Callable[..., Any]]:
+    _require_onnx("onnxruntime")
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads or 0
+    session = onnxruntime.InferenceSession(
+        path, options, providers=["CPUExecutionProvider"]
+    )
+    names = [output.name for output in session.get_outputs()]
+
+    def run(image: np.ndarray) -> dict[str, np.ndarray]:
+        return dict(zip(names, session.run(None, {"image": image}), strict=True))
+
+    height, width = session.get_inputs()[0].shape[1:3]
+    return (height, width), run
+
+
+def _open_saved_model(path: Path) -> tuple[Size, Callable[..., Any]]:
+    import tensorflow as tf
+
+    serve = tf.saved_model.load(path).signatures["serving_default"]
+    (image,) = serve.structured_input_signature[1].values()
+
+    def run(image_: np.ndarray) -> dict[str, np.ndarray]:
+        outputs = serve(**{image.name: tf.constant(image_)})
+        return {name: value.numpy() for name, value in outputs.items()}
+
+    _, height, width, _ = image.shape
+    return (height, width), run
+
+
+def _require_onnx(package: str) -> None:
+    if not importlib.util.find_spec(package):
+        raise MissingPackage(
+            f'ONNX needs {package}; install it: pip install "keras-efsnet[onnx]".'
+        )
+
+
+@contextmanager
+def _quiet_exporters() -> Iterator[None]:
+    """Hides what exporters say of their own parts: older interfaces, their progress."""
+    logger = logging.getLogger("tf2onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
