@@ -220,7 +220,7 @@ def _class_scores(table: _Columns, weights: np.ndarray) -> Scores:
         "auroc_malignant": auroc[MALIGNANT],
         "sensitivity_malignant": recall[:, MALIGNANT],
         "specificity_malignant": _ratio(others - false_alarms, others),
-        "ece": _calibration_error(table, weights),
+        "ece": _calibration_error(table.probabilities, table.label, weights),
     }
 
 
@@ -258,10 +258,23 @@ def _auroc(scores: np.ndarray, positive: np.ndarray, weights: np.ndarray) -> np.
     return _ratio((positives * below).sum(axis=1), pairs)
 
 
-def _calibration_error(table: _Columns, weights: np.ndarray) -> np.ndarray:
-    confidence = table.probabilities.max(axis=1)
+def expected_calibration_error(probabilities: np.ndarray, labels: np.ndarray) -> float:
+    """The `ece` of `summarize`.
+
+    Args:
+        probabilities: `(n, classes)`.
+        labels: the true classes' positions, `(n,)`.
+    """
+    weights = np.ones((1, len(labels)))
+    return float(_calibration_error(probabilities, labels, weights)[0])
+
+
+def _calibration_error(
+    probabilities: np.ndarray, labels: np.ndarray, weights: np.ndarray
+) -> np.ndarray:
+    confidence = probabilities.max(axis=1)
     bins = confidence_bins(confidence)
-    gap = confidence - (table.predicted == table.label)
+    gap = confidence - (probabilities.argmax(axis=1) == labels)
     gaps = weights @ (np.eye(ECE_BINS)[bins] * gap[:, np.newaxis])
     return np.abs(gaps).sum(axis=1) / weights.sum(axis=1)
 

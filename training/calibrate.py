@@ -1,0 +1,201 @@
+"""Fits a trained model's last numbers on validation images, and folds them in.
+
+    python -m keras_efsnet.training.calibrate --model RUN/best.keras --data DIR \
+        --split FOLDS.csv --out PRESET
+
+Two go into the network's last layers, so that every file made of it cuts masks at 0.5
+and gives calibrated probabilities: the temperature of the classes, and the threshold of
+the mask as a shift of its logits. Two are rules of the card, applied by `prediction`:
+the smallest lesion, and the probability of normal that empties the mask.
+
+Reference: Guo et al., "On Calibration of Modern Neural Networks", ICML 2017
+(temperature).
+"""
+
+import argparse
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from scipy.optimize import minimize_scalar
+
+from keras_efsnet.keras_predictor import KerasPredictor
+from keras_efsnet.metrics import overlap_from_counts
+from keras_efsnet.model import EFSNet
+from keras_efsnet.prediction import LABELS, Postprocess, postprocess
+from keras_efsnet.training.busi import Sample, index_dataset, load_mask, read_split
+from keras_efsnet.training.evaluate import RawOutput, check_masks, run_network
+from keras_efsnet.training.state import save_model, write_atomically
+from keras_efsnet.training.summary import expected_calibration_error
+
+THRESHOLDS = tuple(np.arange(0.25, 0.8, 0.05).round(2).tolist())
+LESION_FRACTIONS = (0.0, 0.001, 0.002, 0.004, 0.008)
+NORMAL_GATES = (None, 0.95, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4)
+"""What is tried; the first is the neutral one and wins ties."""
+
+NORMAL = LABELS.index("normal")
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What was fitted, and what it changed on the images it was fitted on.
+
+    Attributes:
+        temperature: the class logits are divided by it.
+        mask_threshold: probability of lesion that becomes 0.5.
+        rules: the smallest lesion and the normal gate.
+        ece: expected calibration error of the classes, (before, after).
+        dice: mean Dice over all images at their own size, (before, after).
+    """
+
+    temperature: float
+    mask_threshold: float
+    rules: Postprocess
+    ece: tuple[float, float]
+    dice: tuple[float, float]
+
+
+def calibrate(model_file: Path, samples: Sequence[Sample]) -> Calibration:
+    """Fits temperature, threshold and rules.
+
+    The temperature makes the true classes most likely; the others maximize the mean
+    Dice over all images, normal ones included, at the images' own sizes.
+
+    Args:
+        model_file: a `.keras` file saved from an EFSNet.
+        samples: validation images of every class; none of training or test.
+
+    Raises:
+        OSError: a file cannot be read.
+        ValueError: a tumour image has no mask, or a file is no image or mask.
+    """
+    check_masks(samples)
+    outputs = list(run_network(KerasPredictor(model_file), samples))
+    classes = np.stack([output.probabilities for output in outputs])
+    labels = np.array([LABELS.index(sample.label) for sample in samples])
+    temperature = _fit_temperature(classes, labels)
+    calibrated = _sharpen(classes, temperature)
+    neutral = (0.5, 0.0, None)
+    dice = dict(_score(outputs, calibrated))
+    best = max(dice, key=lambda choice: (round(dice[choice], 4), choice == neutral))
+    threshold, fraction, gate = best
+    return Calibration(
+        temperature=temperature,
+        mask_threshold=threshold,
+        rules=Postprocess(fraction, gate),
+        ece=(
+            expected_calibration_error(classes, labels),
+            expected_calibration_error(calibrated, labels),
+        ),
+        dice=(dice[neutral], dice[best]),
+    )
+
+
+def fold(model: EFSNet, calibration: Calibration) -> EFSNet:
+    """Puts temperature and threshold into the last layers of a model, in place."""
+    head = model.get_layer("class_logits")
+    head.set_weights([w / calibration.temperature for w in head.get_weights()])
+    mask = model.get_layer("mask_logits")
+    kernel, bias = mask.get_weights()
+    mask.set_weights([kernel, bias - _logit(calibration.mask_threshold)])
+    return model
+
+
+def write_preset(model_file: Path, calibration: Calibration, preset: Path) -> None:
+    """Writes the calibrated model.keras and a card.json with its rules.
+
+    `keras_efsnet.training.card` makes the whole card when the metrics are known.
+    """
+    preset.mkdir(parents=True, exist_ok=True)
+    save_model(
+        fold(EFSNet.from_preset(model_file), calibration), preset / "model.keras"
+    )
+    facts = asdict(calibration)
+    card = {"postprocess": facts.pop("rules"), "calibration": facts}
+    text = json.dumps(card, indent=2) + "\n"
+    write_atomically(
+        preset / "card.json", lambda part: part.write_text(text, encoding="utf-8")
+    )
+
+
+def _fit_temperature(classes: np.ndarray, labels: np.ndarray) -> float:
+    def negative_log_likelihood(log_temperature: float) -> float:
+        sharpened = _sharpen(classes, np.exp(log_temperature))
+        return -float(np.mean(_log(sharpened[np.arange(len(labels)), labels])))
+
+    found = minimize_scalar(negative_log_likelihood, bounds=(-2, 2), method="bounded")
+    return float(np.exp(found.x))
+
+
+def _sharpen(classes: np.ndarray, temperature: float) -> np.ndarray:
+    scaled = _log(classes) / temperature
+    powers = np.exp(scaled - scaled.max(axis=1, keepdims=True))
+    return powers / powers.sum(axis=1, keepdims=True)
+
+
+Choice = tuple[float, float, float | None]
+"""Mask threshold, smallest lesion, normal gate."""
+
+
+def _score(
+    outputs: Sequence[RawOutput], classes: np.ndarray
+) -> Iterator[tuple[Choice, float]]:
+    """The mean Dice of every choice."""
+    normal = classes[:, NORMAL]
+    truths = [load_mask(o.sample, o.grey.shape) for o in outputs]
+    truth = np.array([mask.sum() for mask in truths])
+    for threshold, fraction in product(THRESHOLDS, LESION_FRACTIONS):
+        masks = [_cut(output, threshold, fraction) for output in outputs]
+        shared = np.array([(m & t).sum() for m, t in zip(masks, truths, strict=True)])
+        predicted = np.array([mask.sum() for mask in masks])
+        for gate in NORMAL_GATES:
+            kept = normal < (2 if gate is None else gate)
+            _, dice = overlap_from_counts(shared * kept, truth, predicted * kept)
+            yield (
+                (threshold, fraction, gate),
+                float(np.mean(keras.ops.convert_to_numpy(dice))),
+            )
+
+
+def _cut(output: RawOutput, threshold: float, fraction: float) -> np.ndarray:
+    """The mask that the network will give once the threshold is folded in."""
+    shifted = 1 / (1 + np.exp(_logit(threshold) - _logit(output.mask)))
+    return postprocess(
+        shifted.astype(np.float32),
+        output.probabilities,
+        output.grey.shape,
+        Postprocess(fraction),
+    ).mask
+
+
+def _logit(probability: Any) -> Any:
+    probability = np.clip(probability, 1e-7, 1 - 1e-7)
+    return np.log(probability / (1 - probability))
+
+
+def _log(probability: np.ndarray) -> np.ndarray:
+    return np.log(np.maximum(probability.astype(np.float64), 1e-12))
+
+
+def main() -> None:
+    """Reads the command line; see the module's docstring."""
+    parser = argparse.ArgumentParser(description="Calibrate a model for shipping.")
+    parser.add_argument("--model", type=Path, required=True)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--split", type=Path, nargs="+", required=True)
+    parser.add_argument("--fold", type=int, default=0)
+    parser.add_argument("--out", type=Path, required=True)
+    options = parser.parse_args()
+    split = read_split(index_dataset(options.data), options.split, options.fold)
+    calibration = calibrate(options.model, split.validation)
+    write_preset(options.model, calibration, options.out)
+    print(json.dumps(asdict(calibration), indent=2))
+
+
+if __name__ == "__main__":
+    main()
