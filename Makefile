@@ -2,9 +2,11 @@
 # An older or second Python: make test PYTHON=python3.12
 
 PYTHON ?= python3
-PIP_INSTALL = .venv/bin/pip install --constraint constraints.txt --editable
+# The lowest versions: make test CONSTRAINTS=constraints-lowest.txt
+CONSTRAINTS ?= constraints.txt
+PIP_INSTALL = .venv/bin/pip install --constraint $(CONSTRAINTS)
 
-.PHONY: demo test test-all lint bench
+.PHONY: demo test test-all lint audit bench
 .DELETE_ON_ERROR:
 
 demo: .venv/.demo-stamp
@@ -21,27 +23,31 @@ lint: .venv/.lint-stamp
 	.venv/bin/ruff format --check
 	.venv/bin/mypy
 
+audit: .venv/.test-stamp
+	$(PIP_INSTALL) pip-audit
+	.venv/bin/pip-audit --skip-editable
+
 bench: .venv/.test-stamp
 	.venv/bin/python benchmarks/train_step.py
 	.venv/bin/python benchmarks/input_pipeline.py
 
 # A stamp is newer than the files that say what is installed.
 STAMPS := .venv/.demo-stamp .venv/.lint-stamp .venv/.test-stamp
-$(STAMPS): setup.cfg pyproject.toml constraints.txt | .venv/bin/pip
+$(STAMPS): setup.cfg pyproject.toml $(CONSTRAINTS) | .venv/bin/pip
 
 .venv/.demo-stamp:
-	$(PIP_INSTALL) ".[lite]"
+	$(PIP_INSTALL) --editable ".[lite]"
 	@touch $@
 
 .venv/.lint-stamp:
-	$(PIP_INSTALL) ".[test]"
+	$(PIP_INSTALL) --editable ".[test]"
 	@touch $@
 
 .venv/.test-stamp:
 	@.venv/bin/python -c "import sys; sys.exit(sys.version_info >= (3, 14))" || { \
 	    echo "TensorFlow has no release for $$(.venv/bin/python -V) yet: delete" \
 	        ".venv and run: make $(MAKECMDGOALS) PYTHON=python3.13" >&2; exit 1; }
-	$(PIP_INSTALL) ".[all,test]"
+	$(PIP_INSTALL) --editable ".[all,test]"
 	@touch $(STAMPS)
 
 # pip is the last thing that venv makes: a venv without it is made again.

@@ -4,13 +4,14 @@ import json
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from keras_efsnet import dicom
 from keras_efsnet.images import SUFFIXES, read_image
 from keras_efsnet.prediction import Prediction, draw_overlay
 from keras_efsnet.predictor import Predictor, predict_image
@@ -27,11 +28,18 @@ class Job:
         target: the outputs' path in the output folder, without `_mask.png` and
             `_overlay.png`.
         problem: why `source` cannot be read at all, or "".
+        frame: number of the frame of a DICOM file, from 1; None for other files.
     """
 
     source: Path
     target: Path
     problem: str = ""
+    frame: int | None = None
+
+    def names(self) -> dict[str, Any]:
+        """What its record in predictions.json begins with."""
+        frame = {} if self.frame is None else {"frame": self.frame}
+        return {"path": str(self.source), **frame}
 
 
 def plan_jobs(inputs: Sequence[Path], out: Path) -> list[Job]:
@@ -40,7 +48,7 @@ def plan_jobs(inputs: Sequence[Path], out: Path) -> list[Job]:
     Folders are walked with their sub-folders, which the output folder mirrors; hidden
     files, files that are no images by their ending, and `<stem>_mask*` beside an image
     `<stem>` are left out. Where two outputs would share a name, the later one's stem
-    gets `_2`, `_3`, and so on.
+    gets `_2`, `_3`, and so on. Each frame of a DICOM file is an image of its own.
 
     Args:
         inputs: image files and folders.
@@ -49,12 +57,12 @@ def plan_jobs(inputs: Sequence[Path], out: Path) -> list[Job]:
     Raises:
         ValueError: an output would lie in a folder that inputs are read from.
     """
-    found: dict[Path, Job] = {}
+    found: dict[tuple[Path, int | None], Job] = {}
     for path in inputs:
         for job in _find(path, out):
-            found.setdefault(job.source.resolve(), job)
-    images = {(source.parent, source.stem) for source in found}
-    jobs = [job for source, job in found.items() if not _is_mask(source, images)]
+            found.setdefault((job.source.resolve(), job.frame), job)
+    images = {(source.parent, source.stem) for source, _ in found}
+    jobs = [job for (source, _), job in found.items() if not _is_mask(source, images)]
     _refuse_output_in_input(jobs, inputs, out)
     return _with_unique_targets(jobs)
 
@@ -71,7 +79,7 @@ def run_jobs(
         try:
             yield _run_job(job, predictor, out)
         except (OSError, ValueError) as error:
-            yield {"path": str(job.source), "error": describe_error(error)}
+            yield {**job.names(), "error": describe_error(error)}
 
 
 def write_prediction(target: Path, grey: np.ndarray, prediction: Prediction) -> None:
@@ -135,20 +143,39 @@ def describe_error(error: Exception) -> str:
 def _find(path: Path, out: Path) -> Iterator[Job]:
     if not path.is_dir():
         problem = "" if path.exists() else f"{path}: no such file or folder"
-        yield Job(path, out / path.stem, problem)
+        if problem:
+            yield Job(path, out / path.stem, problem)
+        else:
+            yield from _jobs(path, out / path.stem)
         return
+    endings = (*SUFFIXES, *dicom.SUFFIXES)
     files = sorted(
         file
         for file in path.rglob("*")
-        if file.suffix.lower() in SUFFIXES
+        if file.suffix.lower() in endings
         and not file.name.startswith(".")
         and file.is_file()
     )
     for file in files:
-        yield Job(file, out / file.relative_to(path).with_suffix(""))
+        yield from _jobs(file, out / file.relative_to(path).with_suffix(""))
     if not files:
-        endings = ", ".join(SUFFIXES)
-        yield Job(path, out, f"{path}: no image in this folder ({endings})")
+        problem = f"{path}: no image in this folder ({', '.join(endings)})"
+        yield Job(path, out, problem)
+
+
+def _jobs(file: Path, target: Path) -> Iterator[Job]:
+    """One job, or for a DICOM file one a frame."""
+    try:
+        frames = dicom.read_header(file).frames if dicom.is_dicom(file) else None
+    except (OSError, ValueError) as error:
+        yield Job(file, target, describe_error(error))
+        return
+    if frames is None or frames == 1:
+        yield Job(file, target, frame=frames)
+        return
+    for frame in range(1, frames + 1):
+        name = f"{target.name}_frame{frame:0{len(str(frames))}}"
+        yield Job(file, target.with_name(name), frame=frame)
 
 
 def _is_mask(source: Path, images: set[tuple[Path, str]]) -> bool:
@@ -183,17 +210,28 @@ def _with_unique_targets(jobs: Sequence[Job]) -> list[Job]:
             count += 1
             target = job.target.with_name(f"{job.target.name}_{count}")
         taken.add(str(target).casefold())
-        result.append(Job(job.source, target, job.problem))
+        result.append(replace(job, target=target))
     return result
 
 
 def _run_job(job: Job, predictor: Predictor, out: Path) -> dict[str, Any]:
     if job.problem:
         raise ValueError(job.problem)
+    if job.frame is not None:
+        return _run_frame(job, job.frame, predictor, out)
     grey = read_image(job.source)
     prediction = predict_image(predictor, grey)
     write_prediction(job.target, grey, prediction)
     return make_record(job.source, prediction, job.target, out)
+
+
+def _run_frame(job: Job, frame: int, predictor: Predictor, out: Path) -> dict[str, Any]:
+    regions = dicom.read_header(job.source).regions
+    grey = dicom.read_frame(job.source, frame)
+    prediction = predict_image(predictor, grey)
+    write_prediction(job.target, dicom.hide_outside(grey, regions), prediction)
+    record = make_record(job.source, prediction, job.target, out)
+    return {**job.names(), **record, **dicom.lesion_size(prediction, regions)}
 
 
 def _mask_file(target: Path) -> Path:

@@ -89,8 +89,9 @@ def epoch_lines(epochs: int) -> Iterator[Callable[[int, dict[str, float]], None]
 
 def _summary(record: dict[str, Any]) -> str:
     label = record["class"]
+    frame = f", frame {record['frame']}" if "frame" in record else ""
     return (
-        f"{record['path']}: {label} {record['probabilities'][label]:.0%}, "
+        f"{record['path']}{frame}: {label} {record['probabilities'][label]:.0%}, "
         f"lesion {record['lesion_fraction']:.1%}, {record['milliseconds']:.0f} ms"
     )
 

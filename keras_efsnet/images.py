@@ -19,13 +19,14 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 
 
 def read_image(path: str | Path, sixteen_bit: SixteenBit = "full") -> np.ndarray:
-    """Reads a PNG, JPEG, BMP or TIFF file as an 8-bit grey image.
+    """Reads a PNG, JPEG, BMP, TIFF or DICOM file as an 8-bit grey image.
 
     The image is turned as its EXIF orientation says, so that it lies as viewers show
     it; transparency is ignored.
 
     Args:
-        path: the file; 8- or 16-bit grey, RGB, RGBA or palette.
+        path: the file; 8- or 16-bit grey, RGB, RGBA or palette. For DICOM see
+            `dicom.read_frame`, which reads a file of several frames too.
         sixteen_bit: how 16-bit grey values become 8-bit ones, see `to_grey`. Pillow
             itself reads 16-bit colour as 8-bit.
 
@@ -36,7 +37,12 @@ def read_image(path: str | Path, sixteen_bit: SixteenBit = "full") -> np.ndarray
         OSError: the file is missing or may not be read.
         ValueError: it is no complete image of one of these kinds.
     """
-    pixels = _decode(Path(path))
+    from keras_efsnet import dicom
+
+    path = Path(path)
+    if dicom.is_dicom(path):
+        return dicom.read_only_frame(path)
+    pixels = _decode(path)
     try:
         return to_grey(pixels, sixteen_bit)
     except ValueError as error:
@@ -155,7 +161,7 @@ def _pixels(image: Image.Image) -> np.ndarray:
 
 def _reason(error: Exception) -> str:
     if isinstance(error, UnidentifiedImageError):
-        return f"not an image; give a {', '.join(FORMATS[:-1])} or {FORMATS[-1]} file."
+        return f"not an image; give a {', '.join(FORMATS)} or DICOM file."
     if isinstance(error, ValueError):
         return str(error)
     return f"damaged image file ({error}); save or copy it again."

@@ -1,11 +1,11 @@
 """What is known of a model file: its card, tensors, size and hash."""
 
-import hashlib
 from collections.abc import Iterator
 from math import prod
 from pathlib import Path
 from typing import Any
 
+from keras_efsnet.digests import file_digest
 from keras_efsnet.keras_predictor import load_keras_model
 from keras_efsnet.prediction import LABELS
 from keras_efsnet.predictor import (
@@ -49,7 +49,7 @@ def _file_facts(path: Path) -> Facts:
 
 def _measure(path: Path) -> tuple[str, str]:
     content = path.read_bytes()
-    return f"{len(content):,}", hashlib.sha256(content).hexdigest()
+    return f"{len(content):,}", file_digest(content)
 
 
 def _tensors(path: Path) -> Facts:

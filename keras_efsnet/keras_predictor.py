@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from keras_efsnet.digests import check_digest
 from keras_efsnet.predictor import (
     MissingPackage,
     check_outputs,
@@ -62,13 +63,15 @@ def load_keras_model(file: Path) -> "keras.Model":
 
     Raises:
         MissingPackage: no Keras backend is installed.
-        ValueError: the file is no Keras model.
+        ValueError: the file is no Keras model, or not the one that the card beside it
+            was written for.
     """
     _start_keras()
     import keras
 
     if not zipfile.is_zipfile(file):
         raise ValueError(f"{file}: not a whole .keras file; save or copy it again.")
+    check_digest(file, file.read_bytes())
     try:
         return keras.saving.load_model(file, compile=False, safe_mode=True)
     # Keras lets through whatever a damaged archive or config raises.

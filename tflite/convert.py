@@ -5,7 +5,6 @@ Each file has one signature, `serving_default`, from `image` `(1, height, width,
 probabilities. `image` is float32, or uint8 with scale 1 and zero point 0 in int8 files.
 """
 
-import hashlib
 import json
 import logging
 import tempfile
@@ -20,6 +19,7 @@ import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 
 from keras_efsnet import __version__
+from keras_efsnet.digests import file_digest
 from keras_efsnet.images import Size, read_image, resize_image
 from keras_efsnet.prediction import LABELS, Postprocess
 from keras_efsnet.tflite.deploy import Style, deployment_graph
@@ -187,7 +187,7 @@ def describe(
         "kind": kind,
         "version": __version__,
         "licence": "Apache-2.0",
-        "sha256": hashlib.sha256(content).hexdigest(),
+        "sha256": file_digest(content),
         "signature": "serving_default",
         "image": {
             "type": np.dtype(image["dtype"]).name,

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_efsnet.digests import check_digest
 from keras_efsnet.images import Size
 from keras_efsnet.prediction import LABELS, Prediction
 from keras_efsnet.predictor import (
@@ -43,8 +44,8 @@ class LiteModel:
     Raises:
         OSError: the file may not be read.
         MissingPackage: ai-edge-litert is not installed.
-        ValueError: the file is damaged or has other inputs or outputs, `threads` is
-            below 1, or the card has other rules.
+        ValueError: the file is damaged, not the one that its card was written for, or
+            has other inputs or outputs; `threads` is below 1; the card has other rules.
 
     Example:
 
@@ -114,6 +115,7 @@ def _open(path: Path, threads: int | None) -> Any:
             'pip install "keras-efsnet[lite]".'
         ) from error
     content = path.read_bytes()
+    check_digest(path, content)
     try:
         interpreter = Interpreter(model_content=content, num_threads=threads)
     except (RuntimeError, ValueError) as error:

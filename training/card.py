@@ -4,16 +4,19 @@ With a best.keras as PRESET/model.keras and its exported `.tflite` files beside 
 
     python -m keras_efsnet.training.card PRESET --runs RUN_1 RUN_2 RUN_3 \
         --metrics VALIDATION/metrics.json TEST/metrics.json
+
+After another export of the same model, `python -m keras_efsnet.training.card PRESET`
+writes the hashes of its files anew.
 """
 
 import argparse
-import hashlib
 import json
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any
 
+from keras_efsnet.digests import weight_digests
 from keras_efsnet.prediction import LABELS
 from keras_efsnet.training.state import write_atomically
 
@@ -41,7 +44,6 @@ def write_card(preset: Path, runs: Sequence[Path], metrics: Sequence[Path]) -> P
         The path of card.json.
     """
     *earlier, last = map(_describe, runs)
-    weights = [*preset.glob("*.keras"), *sorted(preset.glob("*.tflite"))]
     card = {
         "name": preset.name,
         "licence": LICENCE,
@@ -53,10 +55,22 @@ def write_card(preset: Path, runs: Sequence[Path], metrics: Sequence[Path]) -> P
         "earlier_runs": earlier,
         "metrics": {report["subset"]: report for report in map(_read, metrics)},
         "metrics_date": date.today().isoformat(),
-        "sha256": {
-            file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in weights
-        },
+        "sha256": weight_digests(preset),
     }
+    return _write(preset, card)
+
+
+def refresh_hashes(preset: Path) -> Path:
+    """Writes the hashes of a preset's files anew; the rest of its card stays.
+
+    Returns:
+        The path of card.json.
+    """
+    card = _read(preset / "card.json")
+    return _write(preset, {**card, "sha256": weight_digests(preset)})
+
+
+def _write(preset: Path, card: dict[str, Any]) -> Path:
     text = json.dumps(card, indent=2) + "\n"
     path = preset / "card.json"
     write_atomically(path, lambda part: part.write_text(text, encoding="utf-8"))
@@ -82,9 +96,15 @@ def main() -> None:
     """Reads the command line; see the module's docstring."""
     parser = argparse.ArgumentParser(description="Write the card of a preset.")
     parser.add_argument("preset", type=Path)
-    parser.add_argument("--runs", type=Path, nargs="+", required=True)
-    parser.add_argument("--metrics", type=Path, nargs="+", required=True)
-    write_card(**vars(parser.parse_args()))
+    parser.add_argument("--runs", type=Path, nargs="+")
+    parser.add_argument("--metrics", type=Path, nargs="+")
+    given = parser.parse_args()
+    if given.runs and given.metrics:
+        write_card(given.preset, given.runs, given.metrics)
+    elif given.runs or given.metrics:
+        parser.error("--runs and --metrics go together; without both, hashes alone.")
+    else:
+        refresh_hashes(given.preset)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,326 @@
+"""DICOM files made here: pixels, frames, sizes, and no word of a patient."""
+
+import io
+import json
+import sys
+import traceback
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_efsnet import dicom
+from keras_efsnet.cli import main
+from keras_efsnet.images import read_image
+from keras_efsnet.phantom import make_phantom
+
+pydicom = pytest.importorskip("pydicom")
+from pydicom import uid  # noqa: E402
+from pydicom.dataset import Dataset, FileMetaDataset  # noqa: E402
+from pydicom.encaps import encapsulate  # noqa: E402
+from pydicom.pixels.utils import set_pixel_data  # noqa: E402
+
+SECRET = "Doe^Jane"
+
+
+def region(left, top, right, bottom, delta=0.02, units=3, kind=1):
+    """An item of the region sequence; the last column and row belong to it."""
+    item = Dataset()
+    item.RegionSpatialFormat = kind
+    item.RegionDataType = 1
+    item.RegionFlags = 0
+    item.RegionLocationMinX0, item.RegionLocationMinY0 = left, top
+    item.RegionLocationMaxX1, item.RegionLocationMaxY1 = right, bottom
+    item.PhysicalUnitsXDirection = item.PhysicalUnitsYDirection = units
+    item.PhysicalDeltaX, item.PhysicalDeltaY = delta, -2 * delta
+    return item
+
+
+def dataset(pixels, photometric="MONOCHROME2", stored=8, regions=()):
+    """An ultrasound object; `pixels` are those of one frame or of several."""
+    made = Dataset()
+    made.file_meta = FileMetaDataset()
+    made.file_meta.TransferSyntaxUID = uid.ExplicitVRLittleEndian
+    made.SOPClassUID = uid.UltrasoundMultiFrameImageStorage
+    made.SOPInstanceUID = "1.2.3.4"
+    made.Modality = "US"
+    set_pixel_data(made, pixels, photometric, stored)
+    if regions:
+        made.SequenceOfUltrasoundRegions = list(regions)
+    return made
+
+
+def save(made, path):
+    made.save_as(path, enforce_file_format=True)
+    return path
+
+
+def write(path, pixels, *arguments, **options):
+    return save(dataset(pixels, *arguments, **options), path)
+
+
+@pytest.fixture
+def grey():
+    return make_phantom("benign", seed=1, size=(48, 64)).image
+
+
+@pytest.fixture
+def colour(grey):
+    """RGB `(48, 64, 3)` with colours that are not grey."""
+    return np.dstack([grey, 255 - grey, np.roll(grey, 5)])
+
+
+@pytest.fixture
+def stub_network(monkeypatch, predictor):
+    monkeypatch.setattr(
+        "keras_efsnet.predictor.load_predictor", lambda *args: predictor
+    )
+
+
+def predict(folder, out, capfd):
+    """Runs `efsnet predict`: exit code, records, and all that was printed."""
+    code = main(["predict", str(folder), "--out", str(out)])
+    file = out / "predictions.json"
+    records = json.loads(file.read_text()) if file.exists() else []
+    return code, records, "".join(capfd.readouterr())
+
+
+def test_grey_kinds(tmp_path, grey):
+    plain = write(tmp_path / "a.dcm", grey)
+    np.testing.assert_array_equal(read_image(plain), grey)
+    inverse = write(tmp_path / "b.dcm", 255 - grey, "MONOCHROME1")
+    np.testing.assert_array_equal(read_image(inverse), grey)
+    deep = (grey.astype(np.uint16) << 4) + 7
+    twelve_bits = write(tmp_path / "c.dcm", deep, stored=12)
+    np.testing.assert_array_equal(read_image(twelve_bits), grey)
+
+
+def test_colour_kinds(tmp_path, colour):
+    expected = np.asarray(Image.fromarray(colour).convert("L"))
+    rgb = write(tmp_path / "a.dcm", colour, "RGB")
+    np.testing.assert_array_equal(read_image(rgb), expected)
+    ybr = np.asarray(Image.fromarray(colour).convert("YCbCr"))
+    full = read_image(write(tmp_path / "b.dcm", ybr, "YBR_FULL"))
+    assert np.abs(full.astype(int) - expected).max() <= 2
+
+
+def test_halved_colour_of_ybr_full_422(tmp_path, grey):
+    ybr = np.dstack([grey, np.full_like(grey, 128), np.full_like(grey, 128)])
+    made = dataset(ybr, "YBR_FULL")
+    made.PhotometricInterpretation = "YBR_FULL_422"
+    pairs = [grey[:, ::2], grey[:, 1::2], ybr[:, ::2, 1], ybr[:, ::2, 2]]
+    made.PixelData = np.stack(pairs, axis=-1).tobytes()
+    np.testing.assert_array_equal(read_image(save(made, tmp_path / "a.dcm")), grey)
+
+
+def test_palette(tmp_path, grey):
+    made = dataset(grey)
+    made.PhotometricInterpretation = "PALETTE COLOR"
+    levels = (255 - np.arange(256)).astype(np.uint16) * 257
+    for name in ("Red", "Green", "Blue"):
+        setattr(made, f"{name}PaletteColorLookupTableDescriptor", [256, 0, 16])
+        setattr(made, f"{name}PaletteColorLookupTableData", levels.tobytes())
+    found = read_image(save(made, tmp_path / "a.dcm"))
+    np.testing.assert_array_equal(found, 255 - grey)
+
+
+@pytest.mark.parametrize(
+    ("form", "options", "photometric", "syntax"),
+    [
+        ("JPEG", {"quality": 95}, "YBR_FULL_422", uid.JPEGBaseline8Bit),
+        ("JPEG2000", {"no_jp2": True}, "YBR_RCT", uid.JPEG2000Lossless),
+    ],
+)
+def test_jpeg(tmp_path, colour, form, options, photometric, syntax):
+    stream = io.BytesIO()
+    Image.fromarray(colour).save(stream, form, **options)
+    made = dataset(colour, "RGB")
+    made.PhotometricInterpretation = photometric
+    made.PixelData = encapsulate([stream.getvalue()])
+    made["PixelData"].VR = "OB"
+    made.file_meta.TransferSyntaxUID = syntax
+    expected = np.asarray(Image.open(stream).convert("L"))
+    found = read_image(save(made, tmp_path / "a.dcm"))
+    assert np.abs(found.astype(int) - expected).max() <= 3
+
+
+def test_run_length(tmp_path, colour):
+    made = dataset(colour, "RGB")
+    made.compress(uid.RLELossless)
+    expected = np.asarray(Image.fromarray(colour).convert("L"))
+    np.testing.assert_array_equal(read_image(save(made, tmp_path / "a.dcm")), expected)
+
+
+def test_each_frame_is_an_entry(stub_network, tmp_path, scan, capfd):
+    (tmp_path / "in").mkdir()
+    frames = np.stack([scan, np.roll(scan, 9, axis=1), np.full_like(scan, 220)])
+    write(tmp_path / "in" / "cine.dcm", frames)
+    write(tmp_path / "in" / "still", scan)  # without an ending: only if it is named
+    code, records, printed = predict(tmp_path / "in", tmp_path / "out", capfd)
+    assert code == 0
+    assert [record["frame"] for record in records] == [1, 2, 3]
+    assert [record["boxes"] for record in records[:2]] == [
+        [[26, 16, 55, 45]],
+        [[35, 16, 64, 45]],
+    ]
+    assert records[1]["mask_file"] == "cine_frame2_mask.png"
+    assert read_image(tmp_path / "out" / "cine_frame3_mask.png").max() == 0
+    assert "cine.dcm, frame 2: benign" in printed
+    with pytest.raises(ValueError, match=r"cine\.dcm: one image a file .* got 3"):
+        read_image(tmp_path / "in" / "cine.dcm")
+
+    _, (still,), _ = predict(tmp_path / "in" / "still", tmp_path / "out", capfd)
+    assert (still["frame"], still["mask_file"]) == (1, "still_mask.png")
+
+
+def test_lesion_in_millimetres(stub_network, tmp_path, scan, capfd):
+    path = write(tmp_path / "a.dcm", scan, regions=[region(0, 0, 79, 59, 0.02)])
+    _, (record,), _ = predict(path, tmp_path / "out", capfd)
+    # Pixels of 0.2 x 0.4 mm, and a disc 29 pixels across.
+    assert record["box_sizes_mm"] == [[5.8, 11.6]]
+    assert record["lesion_area_mm2"] == pytest.approx(
+        record["lesion_area_px"] * 0.08, abs=0.006
+    )
+
+
+@pytest.mark.parametrize(
+    "regions",
+    [
+        [],
+        [region(0, 0, 79, 59, units=4)],  # seconds
+        [region(0, 0, 79, 59, kind=2)],  # M-mode
+        [region(0, 0, 79, 59, delta=0.0)],
+        [region(0, 0, 79, 59, delta=float("nan"))],
+    ],
+)
+def test_no_millimetres_without_a_calibrated_plane(
+    stub_network, tmp_path, scan, capfd, regions
+):
+    path = write(tmp_path / "a.dcm", scan, regions=regions)
+    _, (record,), _ = predict(path, tmp_path / "out", capfd)
+    assert not {"lesion_area_mm2", "box_sizes_mm"} & record.keys()
+
+
+def test_two_regions_each_measure_their_own(predictor, tmp_path, scan):
+    from keras_efsnet.predictor import predict_image
+
+    both = np.hstack([scan, scan])
+    regions = [region(0, 0, 79, 59, 0.1), region(80, 0, 159, 59, 0.2)]
+    header = dicom.read_header(write(tmp_path / "a.dcm", both, regions=regions))
+    prediction = predict_image(predictor, both)
+    size = dicom.lesion_size(prediction, header.regions)
+    sides = {
+        tuple(box): tuple(side)
+        for box, side in zip(prediction.boxes, size["box_sizes_mm"], strict=True)
+    }
+    (left, top, right, bottom), (far, *_) = sorted(sides)
+    assert sides[min(sides)] == (right - left, 2 * (bottom - top))
+    assert sides[max(sides)][1] == 2 * sides[min(sides)][1]
+    # A lesion that no one region holds has no size.
+    half = dicom.lesion_size(prediction, header.regions[:1])
+    assert half["lesion_area_mm2"] is None
+    assert sorted(map(bool, half["box_sizes_mm"])) == [False, True]
+
+
+def test_overlay_shows_only_the_regions(stub_network, tmp_path, scan, capfd):
+    path = write(tmp_path / "a.dcm", scan, regions=[region(10, 0, 79, 59)])
+    predict(path, tmp_path / "out", capfd)
+    overlay = np.asarray(Image.open(tmp_path / "out" / "a_overlay.png"))[:60]
+    assert overlay[:, :10].max() == 0
+    assert overlay[0, 10:].min() == 220
+
+
+def secretive(pixels):
+    """A dataset with the name wherever a name can be, some of it malformed."""
+    made = dataset(pixels, regions=[region(0, 0, 79, 59)])
+    for tag, (kind, *_, keyword) in pydicom.datadict.DicomDictionary.items():
+        text = kind in {"PN", "LO", "SH", "LT", "ST", "UT", "UC"}
+        if text and keyword and tag >> 16 not in (0x0000, 0x0002, 0x0028):
+            made.add_new(tag, kind, SECRET)
+    with pydicom.config.disable_value_validation():
+        made.add_new("PatientBirthDate", "DA", SECRET)
+        made.add_new("PatientAge", "AS", SECRET * 40)
+        made.add_new("StudyInstanceUID", "UI", SECRET)
+        made.add_new("PatientWeight", "LO", SECRET)
+    private = made.private_block(0x0011, SECRET, create=True)
+    private.add_new(0x01, "LO", SECRET)
+    made.SequenceOfUltrasoundRegions[0].add_new("PatientName", "PN", SECRET)
+    return made
+
+
+def test_no_word_of_a_patient_leaves_the_file(
+    stub_network, tmp_path, scan, capfd, caplog
+):
+    folder, out = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    whole = save(secretive(scan), folder / "whole.dcm").read_bytes()
+    (folder / "cut.dcm").write_bytes(whole[:-2000])
+    (folder / "cut_early.dcm").write_bytes(whole[: len(whole) // 3])
+    for keyword in ("PhotometricInterpretation", "Rows", "NumberOfFrames"):
+        made = secretive(scan)
+        with pydicom.config.disable_value_validation():
+            kind = {"Rows": "CS"}.get(keyword, "LO")
+            made.add_new(keyword, kind, SECRET)
+            save(made, folder / f"{keyword}.dcm")
+    assert whole.count(SECRET.encode()) > 100
+
+    code, records, printed = predict(folder, out, capfd)
+    assert code == 1
+    assert sum("error" in record for record in records) == 5
+    assert "mm2" in str(records[-1])
+    assert "Doe" not in printed + caplog.text
+    for file in out.rglob("*"):
+        assert b"Doe" not in file.read_bytes()
+    with pytest.raises(ValueError) as caught:
+        read_image(folder / "Rows.dcm")
+    assert "Doe" not in "".join(traceback.format_exception(caught.value))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"PhotometricInterpretation": "HSV"}, "photometric interpretation is none of"),
+        ({"PixelRepresentation": 1}, "must be unsigned with 8 to 16 bits"),
+        ({"Rows": 65535, "Columns": 65535}, "65535 x 65535 pixels are more than"),
+        ({"Rows": 4000}, "damaged DICOM file"),
+        ({"Rows": 0}, "no image in this DICOM file"),
+        ({"NumberOfFrames": 2**31 - 1}, "cannot hold 2147483647 frames"),
+        ({"NumberOfFrames": -3}, "cannot hold -3 frames"),
+        ({"PixelData": b"\0\0"}, "damaged DICOM file"),
+    ],
+)
+def test_wrong_files_are_one_clear_error(tmp_path, grey, change, message):
+    made = dataset(grey)
+    for keyword, value in change.items():
+        setattr(made, keyword, value)
+    path = save(made, tmp_path / "a.dcm")
+    with pytest.raises(ValueError, match=rf"a\.dcm: .*{message}"):
+        read_image(path)
+
+
+@pytest.mark.parametrize(
+    "syntax",
+    [uid.JPEGLSLossless, uid.MPEG4HP41, uid.DeflatedExplicitVRLittleEndian],
+)
+def test_what_cannot_be_decoded_says_so(tmp_path, grey, syntax):
+    made = dataset(grey)
+    if syntax != uid.DeflatedExplicitVRLittleEndian:
+        made.PixelData = encapsulate([made.PixelData])
+        made["PixelData"].VR = "OB"
+    made.file_meta.TransferSyntaxUID = syntax
+    path = save(made, tmp_path / "a.dcm")
+    with pytest.raises(ValueError, match=r"a\.dcm: .*save it uncompressed"):
+        read_image(path)
+
+
+def test_without_pydicom_the_extra_is_named(tmp_path, grey, monkeypatch):
+    path = write(tmp_path / "a.dcm", grey)
+    monkeypatch.setitem(sys.modules, "pydicom", None)
+    with pytest.raises(ValueError, match=r"keras-efsnet\[dicom\]"):
+        read_image(path)
+
+
+def test_text_named_dcm_is_no_image(tmp_path):
+    (tmp_path / "a.dcm").write_text("no image")
+    with pytest.raises(ValueError, match=r"a\.dcm: not an image; give a PNG"):
+        read_image(tmp_path / "a.dcm")
