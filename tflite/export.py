@@ -10,11 +10,11 @@ from typing import Any
 from keras_efsnet.keras_predictor import KerasPredictor, load_keras_model
 from keras_efsnet.predictor import ModelFiles
 from keras_efsnet.tflite.convert import (
-    description_path,
     export_files,
     representative_images,
 )
 from keras_efsnet.tflite.runtime import LiteModel
+from keras_efsnet.tflite.trial import description_path
 from keras_efsnet.tflite.verify import DEFAULT_LIMITS, Limits, Verification, verify
 from keras_efsnet.training.busi import Split
 
