@@ -194,6 +194,7 @@ def train(
         # The first operation starts the backend, with lines of its own.
         import keras
 
+        from keras_efsnet.files import naming
         from keras_efsnet.training.callbacks import EpochReport
         from keras_efsnet.training.settings import TrainSettings, read_settings
         from keras_efsnet.training.train import train as run
@@ -204,7 +205,7 @@ def train(
     stored = read_settings(settings) if settings else {}
     changes = {name: value for name, value in given.items() if value is not None}
     chosen = TrainSettings.from_json({**stored, **changes})
-    with console.epoch_lines(chosen.epochs) as report:
+    with console.epoch_lines(chosen.epochs) as report, naming(out):
         best = run(chosen, out, resume=resume, callbacks=[EpochReport(report)])
     typer.echo(f"Best model: {best}. {NOTICE}")
 

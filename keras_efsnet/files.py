@@ -1,6 +1,7 @@
 """Writing files that are complete or not there at all."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +13,24 @@ def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
     that was there before stays.
 
     Raises:
-        OSError: it cannot be written; names `path`, which errors of a full disk do not.
+        OSError: it cannot be written.
     """
     part = path.with_name(f".{path.stem}.part{path.suffix}")
     try:
-        write(part)
-        part.replace(path)
+        with naming(path):
+            write(part)
+            part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Names `path` in an OSError that names no file, as that of a full disk."""
+    try:
+        yield
     except OSError as error:
-        if error.errno is None:
+        if error.filename or error.errno is None:
             raise
         problem = f"cannot be written ({error.strerror})"
         raise OSError(error.errno, problem, str(path)) from error
-    finally:
-        part.unlink(missing_ok=True)
