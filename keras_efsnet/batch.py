@@ -1,9 +1,10 @@
 """Prediction of many files: which images to read, and what to write for each."""
 
+import errno
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,15 @@ import numpy as np
 from PIL import Image
 
 from keras_efsnet import dicom
+from keras_efsnet.files import write_whole
 from keras_efsnet.images import SUFFIXES, read_image
 from keras_efsnet.prediction import Prediction, draw_overlay
 from keras_efsnet.predictor import Predictor, predict_image
 
 RECORDS_NAME = "predictions.json"
+
+LONGEST_STEM = 200
+"""Bytes of an output's name before its ending; file systems hold names of 255."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +53,8 @@ def plan_jobs(inputs: Sequence[Path], out: Path) -> list[Job]:
     Folders are walked with their sub-folders, which the output folder mirrors; hidden
     files, files that are no images by their ending, and `<stem>_mask*` beside an image
     `<stem>` are left out. Where two outputs would share a name, the later one's stem
-    gets `_2`, `_3`, and so on. Each frame of a DICOM file is an image of its own.
+    gets `_2`, `_3`, and so on; a name too long for the endings is cut. Each frame of a
+    DICOM file is an image of its own.
 
     Args:
         inputs: image files and folders.
@@ -60,7 +66,7 @@ def plan_jobs(inputs: Sequence[Path], out: Path) -> list[Job]:
     found: dict[tuple[Path, int | None], Job] = {}
     for path in inputs:
         for job in _find(path, out):
-            found.setdefault((job.source.resolve(), job.frame), job)
+            found.setdefault((_real(job.source), job.frame), job)
     images = {(source.parent, source.stem) for source, _ in found}
     jobs = [job for (source, _), job in found.items() if not _is_mask(source, images)]
     _refuse_output_in_input(jobs, inputs, out)
@@ -74,11 +80,16 @@ def run_jobs(
 
     Records are the entries of predictions.json: see `make_record`, or for an image that
     failed its `path` and `error`.
+
+    Raises:
+        OSError: the disk is full.
     """
     for job in jobs:
         try:
             yield _run_job(job, predictor, out)
         except (OSError, ValueError) as error:
+            if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
+                raise
             yield {**job.names(), "error": describe_error(error)}
 
 
@@ -106,14 +117,19 @@ def make_record(
 def write_image(path: Path, image: Image.Image) -> None:
     """Writes a PNG file whole or not at all."""
     # Level 3 takes a third of the default's time for files of the same size.
-    _replace(path, lambda part: image.save(part, format="PNG", compress_level=3))
+    write_whole(path, lambda part: image.save(part, format="PNG", compress_level=3))
 
 
 def write_records(out: Path, records: Sequence[dict[str, Any]]) -> None:
     """Writes predictions.json, a line a record, whole or not at all."""
     lines = [json.dumps(record, ensure_ascii=False) for record in records]
     text = "[\n" + ",\n".join(lines) + "\n]\n"
-    _replace(out / RECORDS_NAME, lambda part: part.write_text(text, encoding="utf-8"))
+
+    def write(part: Path) -> None:
+        # A file's name that is no UTF-8 stays readable, as JSON's \udc80 to \udcff.
+        part.write_text(text, encoding="utf-8", errors="backslashreplace")
+
+    write_whole(out / RECORDS_NAME, write)
 
 
 def prepare_output(out: Path) -> None:
@@ -134,37 +150,39 @@ def prepare_output(out: Path) -> None:
 def describe_error(error: Exception) -> str:
     """The error in one line: the file, and what is wrong with it."""
     if isinstance(error, OSError) and error.strerror:
-        text = f"{error.filename}: {error.strerror}"
+        name = f"{error.filename}: " if error.filename else ""
+        text = name + error.strerror
     else:
         text = str(error) or type(error).__name__
     return " ".join(text.split())
 
 
 def _find(path: Path, out: Path) -> Iterator[Job]:
-    if not path.is_dir():
-        problem = "" if path.exists() else f"{path}: no such file or folder"
-        if problem:
-            yield Job(path, out / path.stem, problem)
-        else:
-            yield from _jobs(path, out / path.stem)
+    if not os.path.isdir(path):  # Path.is_dir raises for a name that is too long
+        yield from _jobs(path, out / path.stem)
         return
     endings = (*SUFFIXES, *dicom.SUFFIXES)
-    files = sorted(
-        file
-        for file in path.rglob("*")
-        if file.suffix.lower() in endings
-        and not file.name.startswith(".")
-        and file.is_file()
-    )
-    for file in files:
+    unreadable: list[OSError] = []
+    files = [
+        Path(folder, name)
+        for folder, _, names in os.walk(path, onerror=unreadable.append)
+        for name in names
+        if Path(name).suffix.lower() in endings and not name.startswith(".")
+    ]
+    for file in sorted(files):
         yield from _jobs(file, out / file.relative_to(path).with_suffix(""))
-    if not files:
-        problem = f"{path}: no image in this folder ({', '.join(endings)})"
-        yield Job(path, out, problem)
+    for error in unreadable:
+        yield Job(Path(error.filename), out, describe_error(error))
+    if not files and not unreadable:
+        yield Job(path, out, f"{path}: no image in this folder ({', '.join(endings)})")
 
 
 def _jobs(file: Path, target: Path) -> Iterator[Job]:
     """One job, or for a DICOM file one a frame."""
+    problem = _problem(file)
+    if problem:
+        yield Job(file, target, problem)
+        return
     try:
         frames = dicom.read_header(file).frames if dicom.is_dicom(file) else None
     except (OSError, ValueError) as error:
@@ -178,6 +196,23 @@ def _jobs(file: Path, target: Path) -> Iterator[Job]:
         yield Job(file, target.with_name(name), frame=frame)
 
 
+def _problem(path: Path) -> str:
+    """Why a path leads to no file, or ""."""
+    try:
+        path.stat()
+    except FileNotFoundError:
+        what = "a link to a file that is not there" if path.is_symlink() else ""
+        return f"{path}: {what or 'no such file or folder'}"
+    except OSError as error:
+        return describe_error(error)
+    return ""
+
+
+def _real(path: Path) -> Path:
+    """The path without links; unlike `Path.resolve`, also where they form a loop."""
+    return Path(os.path.realpath(path))
+
+
 def _is_mask(source: Path, images: set[tuple[Path, str]]) -> bool:
     image_stem, mask, _ = source.stem.rpartition("_mask")
     return bool(mask) and (source.parent, image_stem) in images
@@ -187,13 +222,13 @@ def _refuse_output_in_input(
     jobs: Sequence[Job], inputs: Sequence[Path], out: Path
 ) -> None:
     for path in inputs:
-        if path.is_dir() and out.resolve().is_relative_to(path.resolve()):
+        if os.path.isdir(path) and _real(out).is_relative_to(_real(path)):
             raise ValueError(
                 f"{out}: lies inside the input {path}; choose another output folder."
             )
-    read_from = {job.source.resolve().parent for job in jobs}
+    read_from = {_real(job.source).parent for job in jobs}
     for job in jobs:
-        if not job.problem and job.target.resolve().parent in read_from:
+        if not job.problem and _real(job.target).parent in read_from:
             raise ValueError(
                 f"{job.target.parent}: holds input images, whose masks could be "
                 "overwritten; choose another output folder."
@@ -204,14 +239,22 @@ def _with_unique_targets(jobs: Sequence[Job]) -> list[Job]:
     taken: set[str] = set()
     result = []
     for job in jobs:
-        target, count = job.target, 1
+        wanted = target = job.target.with_name(_shorten(job.target.name))
+        count = 1
         # Some file systems hold `A.png` and `a.png` for the same file.
         while str(target).casefold() in taken:
             count += 1
-            target = job.target.with_name(f"{job.target.name}_{count}")
+            target = wanted.with_name(f"{wanted.name}_{count}")
         taken.add(str(target).casefold())
         result.append(replace(job, target=target))
     return result
+
+
+def _shorten(name: str) -> str:
+    name_bytes = os.fsencode(name)
+    if len(name_bytes) <= LONGEST_STEM:
+        return name
+    return name_bytes[:LONGEST_STEM].decode(errors="ignore")
 
 
 def _run_job(job: Job, predictor: Predictor, out: Path) -> dict[str, Any]:
@@ -240,12 +283,3 @@ def _mask_file(target: Path) -> Path:
 
 def _overlay_file(target: Path) -> Path:
     return target.with_name(target.name + "_overlay.png")
-
-
-def _replace(path: Path, write: Callable[[Path], object]) -> None:
-    part = path.with_name(path.name + ".part")
-    try:
-        write(part)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)

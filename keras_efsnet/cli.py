@@ -6,10 +6,12 @@ on stderr and exit code 2.
 """
 
 import os
+import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from enum import StrEnum
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -44,6 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     could be done. 130: Ctrl-C.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    if isinstance(sys.stdout, TextIOWrapper):  # a file's name may not be printable
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         code = app(args=arguments, prog_name="efsnet", standalone_mode=False) or DONE
     except typer.TyperException as error:
@@ -132,7 +136,8 @@ def predict(
         predictor = load_predictor(model, threads, kind)
     records: list[dict[str, Any]] = []
     try:
-        for record in console.with_bar(batch.run_jobs(jobs, predictor, out), len(jobs)):
+        results = _quietly(batch.run_jobs(jobs, predictor, out))
+        for record in console.with_bar(results, len(jobs)):
             records.append(record)
             console.print_record(record, len(records), len(jobs))
     finally:  # also on Ctrl-C
@@ -190,6 +195,7 @@ def train(
         # The first operation starts the backend, with lines of its own.
         import keras
 
+        from keras_efsnet.files import naming
         from keras_efsnet.training.callbacks import EpochReport
         from keras_efsnet.training.settings import TrainSettings, read_settings
         from keras_efsnet.training.train import train as run
@@ -200,7 +206,7 @@ def train(
     stored = read_settings(settings) if settings else {}
     changes = {name: value for name, value in given.items() if value is not None}
     chosen = TrainSettings.from_json({**stored, **changes})
-    with console.epoch_lines(chosen.epochs) as report:
+    with console.epoch_lines(chosen.epochs) as report, naming(out):
         best = run(chosen, out, resume=resume, callbacks=[EpochReport(report)])
     typer.echo(f"Best model: {best}. {NOTICE}")
 
@@ -448,6 +454,16 @@ def info(
     width = max(len(name) for name in facts)
     for name, value in facts.items():
         typer.echo(f"{name:{width}}  {value}")
+
+
+def _quietly(records: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Hides what libtiff writes about a damaged image beside our own line."""
+    while True:
+        with _quiet_start():
+            record = next(records, None)
+        if record is None:
+            return
+        yield record
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 Rich is imported where it is used, so that a run without a terminal starts faster.
 """
 
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -30,7 +31,8 @@ def with_bar(records: Iterable[dict[str, Any]], total: int) -> Iterable[dict[str
     from rich.console import Console
     from rich.progress import track
 
-    console = Console(stderr=True)
+    # A copy of stderr: the original is hidden while an image is read.
+    console = Console(file=os.fdopen(os.dup(2), "w"))
     return track(records, description="Predicting", total=total, console=console)
 
 

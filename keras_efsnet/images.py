@@ -5,6 +5,7 @@ NumPy alone: ITU-R 601 grey, 16 bits to 8, stretch to the network's size. Sizes 
 `(height, width)` everywhere.
 """
 
+import stat
 from pathlib import Path
 from typing import Literal
 
@@ -17,6 +18,10 @@ SixteenBit = Literal["full", "minmax"]
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 
+MAX_PIXELS, MAX_SIDE = 2**25, 2**16
+"""Images with more pixels, or more on a side, are refused before they are decoded: a
+small file can claim any size. Predicting the largest takes about 1 GiB of memory."""
+
 
 def read_image(path: str | Path, sixteen_bit: SixteenBit = "full") -> np.ndarray:
     """Reads a PNG, JPEG, BMP, TIFF or DICOM file as an 8-bit grey image.
@@ -25,8 +30,9 @@ def read_image(path: str | Path, sixteen_bit: SixteenBit = "full") -> np.ndarray
     it; transparency is ignored.
 
     Args:
-        path: the file; 8- or 16-bit grey, RGB, RGBA or palette. For DICOM see
-            `dicom.read_frame`, which reads a file of several frames too.
+        path: the file; 8- or 16-bit grey, RGB, RGBA, CMYK or palette, of at most
+            `MAX_PIXELS` and `MAX_SIDE`. For DICOM see `dicom.read_frame`, which reads a
+            file of several frames too.
         sixteen_bit: how 16-bit grey values become 8-bit ones, see `to_grey`. Pillow
             itself reads 16-bit colour as 8-bit.
 
@@ -132,18 +138,21 @@ def _resize(pixels: np.ndarray, size: Size, filter_: Image.Resampling) -> np.nda
 
 def _decode(path: Path) -> np.ndarray:
     """Reads the pixels: 8-bit grey or RGBA, or 16-bit grey."""
+    # Opening a named pipe would wait for a writer.
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise ValueError(f"{path}: not a file; give an image file.")
     with path.open("rb") as file:
         try:
             with Image.open(file, formats=FORMATS) as image:
                 return _pixels(image)
-        # Pillow reports broken PNG and TIFF structure as SyntaxError and others.
-        except (OSError, SyntaxError, EOFError, ValueError, TypeError) as error:
+        # Pillow lets through whatever a damaged file makes its readers raise.
+        except Exception as error:
             raise ValueError(f"{path}: {_reason(error)}") from error
-        except Image.DecompressionBombError as error:
-            raise ValueError(f"{path}: {error}") from error
 
 
 def _pixels(image: Image.Image) -> np.ndarray:
+    if image.width * image.height > MAX_PIXELS or max(image.size) > MAX_SIDE:
+        raise Image.DecompressionBombError
     # A phone's JPEG (MPO) holds a preview as second frame; elsewhere frames are data.
     frames = getattr(image, "n_frames", 1)
     if frames > 1 and image.format != "MPO":
@@ -162,9 +171,16 @@ def _pixels(image: Image.Image) -> np.ndarray:
 def _reason(error: Exception) -> str:
     if isinstance(error, UnidentifiedImageError):
         return f"not an image; give a {', '.join(FORMATS)} or DICOM file."
-    if isinstance(error, ValueError):
+    # Pillow's own limit is above ours.
+    if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
+        return (
+            f"more than {MAX_PIXELS:,} pixels, or than {MAX_SIDE:,} on a side; scale "
+            "the image down."
+        )
+    if isinstance(error, ValueError) and str(error):
         return str(error)
-    return f"damaged image file ({error}); save or copy it again."
+    problem = str(error) or type(error).__name__
+    return f"damaged image file ({problem}); save or copy it again."
 
 
 def _to_8_bits(image: np.ndarray, sixteen_bit: SixteenBit) -> np.ndarray:

@@ -1,8 +1,9 @@
 """Prediction with Keras, on any of its backends."""
 
+import json
 import zipfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 DEFAULT_SIZE = (256, 256)
 """The network's size where a model takes any."""
+
+MAX_UNPACKED = 2**29
+"""Bytes that a `.keras` file may unpack to: a small one can claim any size."""
 
 
 class KerasPredictor:
@@ -63,8 +67,8 @@ def load_keras_model(file: Path) -> "keras.Model":
 
     Raises:
         MissingPackage: no Keras backend is installed.
-        ValueError: the file is no Keras model, or not the one that the card beside it
-            was written for.
+        ValueError: the file is no Keras model, not the one that the card beside it was
+            written for, or holds classes of others, or code.
     """
     _start_keras()
     import keras
@@ -73,11 +77,46 @@ def load_keras_model(file: Path) -> "keras.Model":
         raise ValueError(f"{file}: not a whole .keras file; save or copy it again.")
     check_digest(file, file.read_bytes())
     try:
+        _refuse_code(file)
         return keras.saving.load_model(file, compile=False, safe_mode=True)
     # Keras lets through whatever a damaged archive or config raises.
     except Exception as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ValueError(f"{file}: cannot be loaded as a model: {reason}") from error
+
+
+def _refuse_code(file: Path) -> None:
+    """Names what safe mode would refuse at length."""
+    with zipfile.ZipFile(file) as archive:
+        size = sum(entry.file_size for entry in archive.infolist())
+        if size > MAX_UNPACKED:
+            raise ValueError(f"it unpacks to {size:,} bytes, over {MAX_UNPACKED:,}.")
+        _check_classes(json.loads(archive.read("config.json")))
+
+
+def _check_classes(config: Any) -> None:
+    import keras
+
+    if isinstance(config, list):
+        for item in config:
+            _check_classes(item)
+    if not isinstance(config, dict):
+        return
+    name = config.get("class_name")
+    if name in ("Lambda", "__lambda__"):
+        raise ValueError(
+            "it holds a Lambda, code that would run here; save it with layers instead."
+        )
+    own = str(config.get("module")).partition(".")[0] in ("keras", "builtins", "None")
+    if name and not own:
+        registered = keras.saving.get_registered_object(config.get("registered_name"))
+        if registered is None:
+            raise ValueError(
+                f"it holds the foreign class {name}; only layers of Keras and of "
+                "keras_efsnet are loaded."
+            )
+    for item in config.values():
+        _check_classes(item)
 
 
 def _start_keras() -> None:

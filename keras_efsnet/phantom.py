@@ -15,7 +15,6 @@ ultrasound B-scans", for the envelope's distribution.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from keras_efsnet.files import write_whole
 from keras_efsnet.phantom_lesions import draw_lesions
 from keras_efsnet.phantom_scan import (
     column_shadows,
@@ -149,7 +149,5 @@ def _numbered_phantom(label: str, number: int, seed: int) -> Phantom:
 
 
 def _save_png(pixels: NDArray[np.uint8], path: Path) -> None:
-    """Write under another name first, so that no reader meets half a file."""
-    partial = path.with_name(f"{path.name}.partial")
-    Image.fromarray(pixels).save(partial, format="PNG")
-    os.replace(partial, path)
+    image = Image.fromarray(pixels)
+    write_whole(path, lambda part: image.save(part, format="PNG"))

@@ -1,11 +1,19 @@
+import errno
 import json
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from keras_efsnet.batch import plan_jobs, prepare_output, run_jobs, write_records
+from keras_efsnet.batch import (
+    describe_error,
+    plan_jobs,
+    prepare_output,
+    run_jobs,
+    write_records,
+)
 from keras_efsnet.images import read_image
 
 
@@ -87,6 +95,100 @@ def test_missing_path_and_empty_folder_are_problems(tmp_path):
     )
     assert "none.png: no such file" in missing.problem
     assert "empty: no image in this folder" in empty.problem
+
+
+def test_links_that_lead_nowhere_are_problems(tmp_path):
+    data = tmp_path / "data"
+    _touch(data, "good.png")
+    (data / "gone.png").symlink_to("nowhere")
+    (data / "loop.png").symlink_to("loop.png")
+    (data / "folder").symlink_to(data)
+    good, gone, loop = sorted(
+        plan_jobs([data], tmp_path / "out"), key=lambda job: job.problem
+    )
+    assert (good.source, good.problem) == (data / "good.png", "")
+    assert gone.problem == f"{data}/gone.png: a link to a file that is not there"
+    assert loop.problem == f"{data}/loop.png: Too many levels of symbolic links"
+
+
+def test_a_folder_that_may_not_be_read_is_a_problem(tmp_path, monkeypatch):
+    data = tmp_path / "data"
+    _touch(data, "a.png", "secret/b.png")
+    scandir = os.scandir
+
+    def guarded(path):
+        if os.fspath(path).endswith("secret"):
+            raise PermissionError(errno.EACCES, "Permission denied", os.fspath(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", guarded)
+    good, bad = plan_jobs([data], tmp_path / "out")
+    assert good.source.name == "a.png"
+    assert bad.problem == f"{data}/secret: Permission denied"
+
+
+def test_a_file_that_may_not_be_read_is_reported(tmp_path, monkeypatch, predictor):
+    _touch(tmp_path / "data", "a.png")
+
+    def refuse(path, *args):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "open", refuse)
+    jobs = plan_jobs([tmp_path / "data"], tmp_path / "out")
+    (record,) = run_jobs(jobs, predictor, tmp_path / "out")
+    assert record["error"] == f"{tmp_path}/data/a.png: Permission denied"
+
+
+@pytest.mark.parametrize(
+    "name", ["é" * 125 + ".png", "a" * 251 + ".png", "画像 (1).png", "\udcff.png"]
+)
+def test_long_and_foreign_names_are_predicted(tmp_path, scan, predictor, name):
+    data, out = tmp_path / "data", tmp_path / "out"
+    data.mkdir()
+    Image.fromarray(scan).save(data / name, format="PNG")
+    (record,) = run_jobs(plan_jobs([data], out), predictor, out)
+    write_records(out, [record])
+    assert json.loads((out / "predictions.json").read_text(encoding="utf-8")) == [
+        record
+    ]
+    assert record["path"] == str(data / name)
+    assert (out / record["mask_file"]).is_file()
+
+
+def test_names_that_are_equal_after_the_cut_are_kept_apart(tmp_path):
+    _touch(tmp_path / "data", *("a" * 240 + f"{i}.png" for i in range(3)))
+    jobs = plan_jobs([tmp_path / "data"], tmp_path / "out")
+    assert len({job.target for job in jobs}) == 3
+
+
+def test_a_name_too_long_for_any_file_is_a_problem_of_its_own(tmp_path):
+    _touch(tmp_path, "a.png")
+    good, bad = plan_jobs([tmp_path / "a.png", tmp_path / ("b" * 300)], tmp_path / "o")
+    assert good.problem == ""
+    assert bad.problem.endswith("File name too long")
+
+
+def test_a_full_disk_stops_the_run_and_leaves_no_part(
+    tmp_path, scan, predictor, monkeypatch
+):
+    data, out = tmp_path / "data", tmp_path / "out"
+    data.mkdir()
+    for name in "abc":
+        Image.fromarray(scan).save(data / f"{name}.png")
+    jobs = run_jobs(plan_jobs([data], out), predictor, out)
+    next(jobs)
+
+    def half(image, part, **options):
+        part.write_bytes(b"half")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Image.Image, "save", half)
+    with pytest.raises(OSError, match="No space left") as raised:
+        next(jobs)
+    assert describe_error(raised.value) == (
+        f"{out}/b_mask.png: cannot be written (No space left on device)"
+    )
+    assert {file.name for file in out.iterdir()} == {"a_mask.png", "a_overlay.png"}
 
 
 def test_results_are_written_and_bad_files_reported(tmp_path, scan, predictor):

@@ -17,12 +17,12 @@ from keras_efsnet.tflite import convert as convert_module
 from keras_efsnet.tflite.convert import (
     KINDS,
     convert,
-    description_path,
     export_files,
     representative_images,
 )
 from keras_efsnet.tflite.flatbuffer import check_operators, list_operators
 from keras_efsnet.tflite.runtime import LiteModel
+from keras_efsnet.tflite.trial import description_path
 from keras_efsnet.training.busi import index_dataset
 
 if keras.backend.backend() != "tensorflow":

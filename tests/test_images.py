@@ -1,9 +1,11 @@
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from keras_efsnet import images
 from keras_efsnet.images import (
     read_image,
     read_mask,
@@ -121,6 +123,72 @@ def test_several_pages_are_refused(tmp_path, scan):
 def test_thirty_two_bits_are_refused(tmp_path):
     path = _save(Image.fromarray(np.zeros((4, 4), np.float32)), tmp_path / "scan.tif")
     with pytest.raises(ValueError, match="32-bit"):
+        read_image(path)
+
+
+def test_cmyk_is_read(tmp_path):
+    colours = Image.fromarray(COLOURS).convert("CMYK")
+    path = _save(colours, tmp_path / "scan.tif")
+    np.testing.assert_array_equal(read_image(path), GREYS)
+
+
+@pytest.mark.parametrize("shape", [(1, 300), (300, 1), (1, 1)])
+def test_an_image_one_pixel_wide_is_read(tmp_path, shape):
+    pixels = np.arange(np.prod(shape)).reshape(shape).astype(np.uint8)
+    path = _save(Image.fromarray(pixels), tmp_path / "scan.png")
+    np.testing.assert_array_equal(read_image(path), pixels)
+
+
+@pytest.mark.parametrize("limit", ["MAX_PIXELS", "MAX_SIDE"])
+def test_too_large_images_are_refused_before_they_are_decoded(
+    tmp_path, monkeypatch, limit
+):
+    path = _save(Image.new("L", (30, 20)), tmp_path / "scan.png")
+    monkeypatch.setattr(images, limit, 29)
+    path.write_bytes(path.read_bytes()[:-20])  # decoding would fail
+    with pytest.raises(ValueError, match=r"scan\.png: more than .* scale the image"):
+        read_image(path)
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+@pytest.mark.parametrize("side", [10_000, 60_000])
+def test_a_small_file_of_a_huge_image_is_refused(tmp_path, side):
+    path = _save(Image.new("1", (side, 1)), tmp_path / "scan.bmp")
+    content = bytearray(path.read_bytes())
+    content[22:26] = side.to_bytes(4, "little")  # the header's height
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"scan\.bmp: more than 33,554,432 pixels"):
+        read_image(path)
+
+
+def test_an_animated_png_is_refused(tmp_path, scan):
+    frames = [Image.fromarray(scan), Image.fromarray(255 - scan)]
+    frames[0].save(tmp_path / "a.png", save_all=True, append_images=frames[1:])
+    with pytest.raises(ValueError, match=r"a\.png: one image a file is read, got 2"):
+        read_image(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("content", [b"", b"GIF89a", bytes(1000), b"\x89PNG\r\n\x1a\n"])
+def test_bytes_that_are_no_image_are_refused(tmp_path, content):
+    (tmp_path / "scan.png").write_bytes(content)
+    with pytest.raises(ValueError, match=r"scan\.png: (not an image|damaged image)"):
+        read_image(tmp_path / "scan.png")
+
+
+def test_a_pipe_is_refused_without_waiting_for_its_writer(tmp_path):
+    os.mkfifo(tmp_path / "scan.png")
+    with pytest.raises(ValueError, match=r"scan\.png: not a file"):
+        read_image(tmp_path / "scan.png")
+
+
+def test_whatever_a_damaged_file_raises_is_one_error(tmp_path, monkeypatch, scan):
+    path = _save(Image.fromarray(scan), tmp_path / "scan.png")
+
+    def fail(*args, **kwargs):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(Image, "open", fail)
+    with pytest.raises(ValueError, match=r"damaged image file \(ZeroDivisionError\)"):
         read_image(path)
 
 

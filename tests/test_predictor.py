@@ -182,6 +182,56 @@ def test_an_archive_that_is_no_model_is_named(tmp_path):
         load_predictor(path)
 
 
+def test_code_and_foreign_classes_are_refused(tmp_path):
+    import keras
+
+    class Foreign(keras.layers.Layer):
+        def call(self, inputs):
+            return inputs
+
+    image = keras.Input((8, 8, 1))
+    path = tmp_path / "code.keras"
+    for layer, what in (
+        (keras.layers.Lambda(lambda x: 2 * x), "a Lambda, code that would run here"),
+        (Foreign(), "the foreign class Foreign"),
+        (keras.Sequential([Foreign()]), "the foreign class Foreign"),
+    ):
+        keras.Model(image, layer(image)).save(path)
+        with pytest.raises(ValueError, match="cannot be loaded as a model") as raised:
+            load_predictor(path)
+        assert f"code.keras: cannot be loaded as a model: it holds {what}" in str(
+            raised.value
+        )
+
+
+def test_a_callable_of_python_itself_is_refused(tmp_path, tiny_model):
+    path = tmp_path / "evil.keras"
+    with zipfile.ZipFile(tiny_model) as old, zipfile.ZipFile(path, "w") as new:
+        for name in old.namelist():
+            content = old.read(name)
+            if name == "config.json":
+                config = json.loads(content)
+                config["config"]["layers"][1] |= {
+                    "module": "os",
+                    "class_name": "system",
+                    "config": {"command": f"touch {tmp_path}/ran"},
+                }
+                content = json.dumps(config).encode()
+            new.writestr(name, content)
+    with pytest.raises(ValueError, match=r"evil\.keras: .*the foreign class system"):
+        load_predictor(path)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_an_archive_that_unpacks_to_too_much_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("keras_efsnet.keras_predictor.MAX_UNPACKED", 1000)
+    path = tmp_path / "bomb.keras"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("config.json", " " * 1001)
+    with pytest.raises(ValueError, match=r"bomb\.keras: .*unpacks to 1,001 bytes"):
+        load_predictor(path)
+
+
 def test_a_model_with_other_outputs_is_refused(tmp_path):
     import keras
 

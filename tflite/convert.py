@@ -25,6 +25,7 @@ from keras_efsnet.prediction import LABELS, Postprocess
 from keras_efsnet.tflite.deploy import Style, deployment_graph
 from keras_efsnet.tflite.equalize import equalize
 from keras_efsnet.tflite.flatbuffer import check_operators, tidy
+from keras_efsnet.tflite.trial import description_path
 from keras_efsnet.training.busi import Sample
 
 KINDS = ("float32", "float16", "dynamic", "int8")
@@ -166,11 +167,6 @@ def export_files(
         for file in sorted(Path(part).iterdir()):
             file.replace(out / file.name)
     return {kind: out / f"model_{kind}.tflite" for kind in kinds}
-
-
-def description_path(file: Path) -> Path:
-    """Where the description of a `.tflite` file lies."""
-    return file.with_name(f"{file.name}.json")
 
 
 def describe(

@@ -14,11 +14,11 @@ from keras_efsnet.predictor import ModelFiles, Predictor
 from keras_efsnet.tflite import interchange
 from keras_efsnet.tflite.convert import (
     KINDS,
-    description_path,
     export_files,
     representative_images,
 )
 from keras_efsnet.tflite.runtime import LiteModel
+from keras_efsnet.tflite.trial import description_path
 from keras_efsnet.tflite.verify import DEFAULT_LIMITS, Limits, Verification, verify
 from keras_efsnet.training.busi import Split
 

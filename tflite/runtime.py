@@ -18,6 +18,7 @@ from keras_efsnet.predictor import (
     read_greys,
     read_rules,
 )
+from keras_efsnet.tflite.trial import check_file
 
 SIGNATURE = "serving_default"
 SCALE_TOLERANCE = 1e-3
@@ -29,8 +30,9 @@ class LiteModel:
 
     The file has one signature, `serving_default`, from `image` to `mask` and `class`,
     for one image of a fixed size. `image` is float32 or, with scale 1 and zero point 0,
-    uint8. The rules of a `card.json` beside the file apply. One image is run on
-    loading, so that setting up is in no image's time.
+    uint8. The rules of a `card.json` beside the file apply. The file must have the hash
+    in its description, `<file>.json`; without one it is tried in a process of its own,
+    see `trial`. One image is run on loading, so that setting up is in no image's time.
 
     Args:
         path: the `.tflite` file.
@@ -116,6 +118,7 @@ def _open(path: Path, threads: int | None) -> Any:
         ) from error
     content = path.read_bytes()
     check_digest(path, content)
+    check_file(path, content)
     try:
         interpreter = Interpreter(model_content=content, num_threads=threads)
     except (RuntimeError, ValueError) as error:

@@ -1,11 +1,13 @@
 """Callbacks of a training run."""
 
+import math
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
 from keras_efsnet.training.state import TrainingState, save_model
 
@@ -18,6 +20,8 @@ class Checkpoints(keras.callbacks.Callback):
     At the end of every epoch, in this order: the best model by validation Dice (saved
     with the averaged weights), then the state, with the raw weights in place. A run
     killed between the two repeats the epoch and writes the same best model again.
+
+    A loss or weight that is no number ends the run before it is saved.
     """
 
     def __init__(self, state: TrainingState, best_file: Path, best: float) -> None:
@@ -32,6 +36,14 @@ class Checkpoints(keras.callbacks.Callback):
         if self.state.path.exists():
             self.state.restore()
 
+    def on_epoch_begin(self, epoch, logs=None):
+        self._epoch = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        self._batch = batch
+        if not math.isfinite(logs["loss"]):
+            raise self._diverged("the loss")
+
     def on_test_begin(self, logs=None):
         self._raw = self._average()
 
@@ -39,12 +51,27 @@ class Checkpoints(keras.callbacks.Callback):
         self._put_back(self._raw)
 
     def on_epoch_end(self, epoch, logs=None):
+        # The last step's update is in no loss yet.
+        weights = self.model.trainable_variables
+        if not all(np.isfinite(np.asarray(weight)).all() for weight in weights):
+            raise self._diverged("a weight")
         if logs[MONITOR] > self.best:
             self.best = float(logs[MONITOR])
             raw = self._average()
             save_model(self.model, self.best_file)
             self._put_back(raw)
         self.state.save(epoch + 1, self.best)
+
+    def _diverged(self, what: str) -> ValueError:
+        kept = (
+            f"{self.best_file.name} and {self.state.path.name} are of the epoch before"
+        )
+        return ValueError(
+            f"{self.best_file.parent}: {what} is no finite number after epoch "
+            f"{self._epoch + 1}, batch {self._batch + 1}; "
+            f"{kept if self._epoch else 'nothing is saved yet'}; train again with a "
+            "lower learning_rate."
+        )
 
     def _average(self) -> list[Any]:
         """Puts the averaged weights in place; gives the raw ones."""

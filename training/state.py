@@ -9,22 +9,22 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_efsnet.files import write_whole
 from keras_efsnet.model import EFSNet
 
 
 def write_atomically(path: Path, write: Callable[[Path], Any]) -> None:
-    """Calls `write` with a temporary name beside `path`, then renames it to `path`.
+    """Writes a file whole, as `write_whole`, and on the disk before it takes its name.
 
-    The temporary name keeps the suffix; it is removed when writing fails.
+    So that a power cut leaves the old file or the new one, too.
     """
-    part = path.with_name(f".{path.stem}.part{path.suffix}")
-    try:
+
+    def write_through(part: Path) -> None:
         write(part)
         with part.open("rb") as file:
             os.fsync(file.fileno())
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+
+    write_whole(path, write_through)
 
 
 def save_model(model: EFSNet, path: Path) -> None:

@@ -48,8 +48,9 @@ def train(
     Args:
         settings: what to train, on what, and how.
         out: the run's folder.
-        resume: go on after the last complete epoch of the run in `out`; the result is
-            the same as without the interruption (same backend and versions).
+        resume: go on after the last complete epoch of the run in `out`, or begin it
+            again where there is none; the result is the same as without the
+            interruption (same backend and versions).
         callbacks: further Keras callbacks.
 
     Returns:
@@ -57,7 +58,8 @@ def train(
 
     Raises:
         ValueError: a setting, the split or the dataset is wrong; `out` holds a run and
-            `resume` is False, or the other way round, or that run had other settings.
+            `resume` is False, or the other way round, or that run had other settings;
+            the loss is no longer a finite number.
         OSError: a file cannot be read or written.
     """
     _check_run_folder(settings, out, resume)
@@ -77,7 +79,7 @@ def train(
     compile_model(model, settings, steps)
 
     state = TrainingState(model, out / "state.npz")
-    epochs_done, best = state.restore() if resume else (0, -1.0)
+    epochs_done, best = state.restore() if state.path.exists() else (0, -1.0)
     model.fit(
         pipeline.training_batches(
             caches[0],
@@ -188,7 +190,7 @@ def _check_run_folder(settings: TrainSettings, out: Path, resume: bool) -> None:
                 "folder."
             )
         return
-    if not state.exists():
+    if not saved.exists():
         raise ValueError(f"{out}: no run to resume here; leave --resume out.")
     stored = json.loads(saved.read_text(encoding="utf-8"))["settings"]
     if TrainSettings.from_json(stored) != settings:

@@ -1,0 +1,261 @@
+"""Bad input on purpose: images and model files, changed at random.
+
+    python tests/fuzz.py images 2000
+    python tests/fuzz.py lite 200
+    python tests/fuzz.py keras 200
+
+Each case must end with the right answer or one line of error, within ten seconds and
+2 GiB of memory, and leave no part of a file. Prints how many did which. `seconds` is
+the slowest case, `MiB` the largest resident size of this process.
+"""
+
+import io
+import os
+import resource
+import signal
+import sys
+import tempfile
+import time
+import zipfile
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from keras_efsnet import DEFAULT_MODEL, cli, predictor
+from keras_efsnet.images import read_image, to_grey
+from keras_efsnet.phantom import make_phantom
+
+SECONDS, BYTES = 10, 2 * 2**30
+SIZE = (48, 64)
+INTERESTING = (b"\0", b"\xff", b"\x7f\xff\xff\xff", b"\xff\xff\xff\x7f", b"\0\0\0\0")
+
+KINDS = [
+    *(("PNG", mode, {}) for mode in ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")),
+    *(("BMP", mode, {}) for mode in ("1", "L", "P", "RGB")),
+    *(("JPEG", mode, {"quality": 90}) for mode in ("L", "RGB", "CMYK")),
+    ("JPEG", "RGB", {"progressive": True}),
+    *(("TIFF", mode, {}) for mode in ("1", "L", "RGB", "RGBA", "CMYK", "I;16", "F")),
+    *(("TIFF", "RGB", {"compression": f"tiff_{c}"}) for c in ("lzw", "adobe_deflate")),
+    ("TIFF", "L", {"compression": "jpeg"}),
+    ("TIFF", "1", {"compression": "group4"}),
+]
+"""Files that Pillow writes: format, mode and options."""
+
+
+@cache
+def phantom() -> np.ndarray:
+    return make_phantom("benign", seed=1, size=SIZE).image
+
+
+@cache
+def image_file(number: int) -> bytes:
+    """A phantom as the file of `KINDS[number]`."""
+    kind, mode, options = KINDS[number]
+    buffer = io.BytesIO()
+    if mode == "I;16":
+        image = Image.fromarray(phantom().astype(np.uint16) * 257)
+    else:
+        image = Image.fromarray(phantom()).convert(mode)
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+@st.composite
+def changed(draw: Callable, content: bytes) -> bytes:
+    """The content, with up to six changes, half of them in its first 300 bytes."""
+    result = bytearray(content)
+    for _ in range(draw(st.integers(0, 6))):
+        last = max(len(result) - 1, 0)
+        place = draw(st.integers(0, min(last, 300)) | st.integers(0, last))
+        length = draw(st.sampled_from([1, 1, 1, 4, 60]))
+        bits = st.binary(min_size=1, max_size=8) | st.sampled_from(INTERESTING)
+        match draw(st.sampled_from(["write", "write", "remove", "insert", "cut"])):
+            case "write":
+                new = draw(bits)
+                result[place : place + len(new)] = new
+            case "remove":
+                del result[place : place + length]
+            case "insert":
+                result[place:place] = draw(bits)
+            case "cut":
+                del result[place:]
+    return bytes(result)
+
+
+def predict(file: Path, out: Path, model: str = DEFAULT_MODEL) -> str:
+    """Runs `efsnet predict` on a file; "read" or "refused"."""
+    with tempfile.TemporaryFile() as stderr:
+        with redirect_stdout(io.StringIO()), stderr_to(stderr.fileno()):
+            code = cli.main(["predict", str(file), "--out", str(out), "--model", model])
+        stderr.seek(0)
+        errors = stderr.read().decode()
+    found = {path.name for path in out.iterdir()} if out.exists() else set()
+    if code == 0:
+        assert errors == "", errors
+        assert found == {"a_mask.png", "a_overlay.png", "predictions.json"}
+        return "read"
+    assert code == 2, code
+    assert found <= {"predictions.json"}
+    assert errors.startswith("error: ") and errors.count("\n") == 1, errors
+    assert file.name in errors or Path(model).name in errors, errors
+    return "refused"
+
+
+@contextmanager
+def stderr_to(descriptor: int) -> Iterator[None]:
+    """Catches what C libraries write, too."""
+    stderr = os.dup(2)
+    os.dup2(descriptor, 2)
+    try:
+        yield
+    finally:
+        sys.stderr.flush()
+        os.dup2(stderr, 2)
+        os.close(stderr)
+
+
+def fuzz_image(data: st.DataObject, folder: Path) -> str:
+    """A changed image is refused, or its mask has the size that Pillow tells."""
+    number = data.draw(st.integers(0, len(KINDS) - 1))
+    content = data.draw(changed(image_file(number)))
+    file = folder / "a.png"
+    file.write_bytes(content)
+    outcome = predict(file, folder / "out")
+    if outcome == "read":
+        shape = read_image(file).shape
+        assert read_image(folder / "out" / "a_mask.png").shape == shape
+        with Image.open(file) as image:
+            assert sorted(image.size) == sorted(shape)
+    if content == image_file(number):
+        assert outcome == ("refused" if KINDS[number][1] == "F" else "read")
+    return outcome
+
+
+def fuzz_pixels(data: st.DataObject, folder: Path) -> str:
+    """A whole file of any size and kind is read as the pixels in it."""
+    kinds = [("PNG", 1), ("PNG", 3), ("PNG", 4), ("BMP", 1), ("BMP", 3), ("TIFF", 3)]
+    kind, channels = data.draw(st.sampled_from(kinds))
+    height, width = data.draw(st.integers(1, 99)), data.draw(st.integers(1, 99))
+    rng = np.random.default_rng(data.draw(st.integers(0, 2**32)))
+    pixels = rng.integers(0, 256, (height, width, channels), np.uint8)
+    file = folder / "a.png"
+    Image.fromarray(pixels.squeeze(2) if channels == 1 else pixels).save(file, kind)
+    assert predict(file, folder / "out") == "read"
+    np.testing.assert_array_equal(read_image(file), to_grey(pixels))
+    return "read"
+
+
+@cache
+def scan() -> bytes:
+    return image_file(1)
+
+
+def fuzz_model(model: Path, folder: Path) -> str:
+    """A changed model is refused, or it still answers."""
+    file = folder / "a.png"
+    file.write_bytes(scan())
+    return predict(file, folder / "out", str(model))
+
+
+def fuzz_lite(data: st.DataObject, folder: Path) -> str:
+    content = _shipped(data.draw(st.sampled_from(["float32", "int8"])))
+    model = folder / "m.tflite"
+    model.write_bytes(data.draw(st.one_of(changed(content), changed_graph(content))))
+    return fuzz_model(model, folder)
+
+
+@st.composite
+def changed_graph(draw: Callable, content: bytes) -> bytes:
+    """Changes bytes of the graph alone, which lies behind the weights."""
+    result = bytearray(content)
+    for _ in range(draw(st.integers(1, 4))):
+        place = len(content) - draw(st.integers(1, 60_000))
+        result[place] = draw(st.sampled_from([0, 1, 2, 127, 255]) | st.integers(0, 255))
+    return bytes(result)
+
+
+def fuzz_keras(data: st.DataObject, folder: Path) -> str:
+    """Changes the archive, or what is in it, so that its checksums are right."""
+    content, model = _keras_file(), folder / "m.keras"
+    if data.draw(st.booleans()):
+        model.write_bytes(data.draw(changed(content)))
+    else:
+        with zipfile.ZipFile(io.BytesIO(content)) as old:
+            chosen = data.draw(st.sampled_from(old.namelist()))
+            with zipfile.ZipFile(model, "w") as new:
+                for name in old.namelist():
+                    part = old.read(name)
+                    new.writestr(
+                        name, data.draw(changed(part)) if name == chosen else part
+                    )
+    return fuzz_model(model, folder)
+
+
+@cache
+def _shipped(kind: str) -> bytes:
+    return (predictor.PRESETS / DEFAULT_MODEL / f"model_{kind}.tflite").read_bytes()
+
+
+@cache
+def _keras_file() -> bytes:
+    from keras_efsnet import EFSNet
+
+    with tempfile.TemporaryDirectory() as folder:
+        EFSNet((32, 32, 1), width=0.5).save(Path(folder, "m.keras"))
+        return Path(folder, "m.keras").read_bytes()
+
+
+CAMPAIGNS = {
+    "images": [fuzz_image, fuzz_pixels],
+    "lite": [fuzz_lite],
+    "keras": [fuzz_keras],
+}
+
+
+def run(campaign: str, cases: int) -> None:
+    """Runs as many cases; a hang ends the process by SIGALRM."""
+    if campaign == "images":  # the shipped network, loaded once
+        load = cache(predictor.load_predictor)
+        predictor.load_predictor = lambda model, *rest: load(model, *rest)
+    outcomes: Counter = Counter()
+    slowest = 0.0
+
+    @settings(
+        max_examples=cases,
+        deadline=None,
+        database=None,
+        derandomize=True,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(st.data(), st.sampled_from(CAMPAIGNS[campaign]))
+    def case(data: st.DataObject, fuzz: Callable) -> None:
+        nonlocal slowest
+        with tempfile.TemporaryDirectory() as folder:
+            begin = time.monotonic()
+            signal.alarm(SECONDS)
+            outcome = fuzz(data, Path(folder))
+            signal.alarm(0)
+            slowest = max(slowest, time.monotonic() - begin)
+        outcomes[outcome] += 1
+
+    case()
+    peak = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert peak < BYTES, peak
+    total = outcomes.total()
+    facts = ", ".join(f"{count} {name}" for name, count in sorted(outcomes.items()))
+    print(
+        f"{campaign}: {total} cases: {facts}; slowest {slowest:.1f} s, peak "
+        f"{peak / 2**20:.0f} MiB"
+    )
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("KERAS_BACKEND", "jax")
+    run(sys.argv[1], int(sys.argv[2]))

@@ -1,0 +1,100 @@
+"""Loading `.tflite` files that nothing vouches for.
+
+LiteRT checks a file's structure, but not all of its numbers: some wrong ones end the
+process, or take all of its memory or time. So a file must be the one that its
+description names by hash, or, where it has none, run once in a process of its own.
+"""
+
+import json
+import subprocess
+import sys
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from keras_efsnet.digests import file_digest
+
+TRIAL_SECONDS, TRIAL_BYTES = 8, 2**30
+"""Limits of the trial; EFSNet takes tenths of a second and 50 MiB."""
+
+
+def description_path(file: Path) -> Path:
+    """Where the description of a `.tflite` file lies."""
+    return file.with_name(f"{file.name}.json")
+
+
+def check_file(file: Path, content: bytes) -> None:
+    """Makes sure that LiteRT can load a file without harm to this process.
+
+    Args:
+        file: its name, to find its description.
+        content: its bytes.
+
+    Raises:
+        ValueError: it is not the file of its description, the description is damaged,
+            or its trial failed.
+    """
+    digest = _described_digest(description_path(file))
+    if digest is None:
+        try:
+            _try_apart(content)
+        except subprocess.SubprocessError as error:
+            raise ValueError(
+                f"{file}: not a .tflite file that LiteRT can run (its trial in another "
+                "process crashed, or took too long or too much memory); export or copy "
+                "it again."
+            ) from error
+    elif digest != file_digest(content):
+        raise ValueError(
+            f"{file}: not the file that {description_path(file).name} describes; "
+            "export or copy both again."
+        )
+
+
+def _described_digest(description: Path) -> str | None:
+    """The hash in a description, or None where there is none."""
+    try:
+        return str(json.loads(description.read_text(encoding="utf-8"))["sha256"])
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"{description}: no description of a .tflite file; export or copy it again."
+        ) from error
+
+
+@lru_cache(maxsize=8)
+def _try_apart(content: bytes) -> None:
+    subprocess.run(
+        # Without -P, the modules beside this one would hide others of their names.
+        [sys.executable, "-P", __file__],
+        input=content,
+        timeout=TRIAL_SECONDS,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        check=True,
+    )
+
+
+def main() -> None:
+    """Runs the file on stdin once; crashes where LiteRT does."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    if sys.platform != "win32":
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_DATA, (TRIAL_BYTES, TRIAL_BYTES))
+    try:
+        runner = Interpreter(
+            model_content=sys.stdin.buffer.read()
+        ).get_signature_runner()
+        tensors = runner.get_input_details()
+        runner(**{k: np.zeros(t["shape"], t["dtype"]) for k, t in tensors.items()})
+    # What is raised here is raised again, and named, where the file is loaded.
+    except (RuntimeError, ValueError):
+        return
+
+
+if __name__ == "__main__":
+    main()
