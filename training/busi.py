@@ -138,6 +138,19 @@ def read_split(
     raise ValueError(f"{_SPLIT_RULE}, got {names}.")
 
 
+def read_groups(path: Path) -> dict[str, str]:
+    """Gives each image's group of a folds file: images of one scan share theirs.
+
+    Returns:
+        Groups by stem; empty where the file has no column `group`.
+
+    Raises:
+        OSError, ValueError: it cannot be read, or is no folds file.
+    """
+    rows = [row for _, row in _read_folds(path)]
+    return {row["stem"]: row["group"] for row in rows if row.get("group")}
+
+
 def hold_out_fifth(samples: Sequence[Sample]) -> Split:
     """Splits a dataset without a split file: every fifth image validates and tests."""
     held_out = samples[::5]
