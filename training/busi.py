@@ -60,12 +60,24 @@ class Split:
 def index_dataset(folder: str | Path) -> list[Sample]:
     """Lists a dataset's images with their masks, by class (`LABELS`) and number.
 
-    Hidden files and files that are no images are passed over.
-
     Raises:
         OSError: the folder is missing or may not be read.
         ValueError: it lacks a class folder, holds no image, or two images share a
             stem.
+    """
+    samples = list_images(folder)
+    _by_stem(samples)
+    return samples
+
+
+def list_images(folder: str | Path) -> list[Sample]:
+    """Lists as `index_dataset` does, images that share a stem too.
+
+    Hidden files and files that are no images are passed over.
+
+    Raises:
+        OSError: the folder is missing or may not be read.
+        ValueError: it lacks a class folder, or holds no image.
     """
     folder = Path(folder)
     present = {path.name for path in folder.iterdir() if path.is_dir()}
@@ -81,8 +93,18 @@ def index_dataset(folder: str | Path) -> list[Sample]:
             f"{folder}: no image in its class folders; put {', '.join(SUFFIXES)} "
             "files there."
         )
-    _by_stem(samples)
     return samples
+
+
+def list_orphan_masks(folder: Path, samples: Sequence[Sample]) -> list[Path]:
+    """Lists the dataset's mask files that belong to none of its images, the samples."""
+    owned = {mask for sample in samples for mask in sample.masks}
+    return [
+        path
+        for label in LABELS
+        for path in _image_files(folder / label)
+        if _MASK.fullmatch(path.stem) and path not in owned
+    ]
 
 
 def load_mask(sample: Sample, shape: tuple[int, int]) -> np.ndarray:
@@ -159,14 +181,9 @@ def hold_out_fifth(samples: Sequence[Sample]) -> Split:
 
 
 def _index_class(folder: Path, label: str) -> list[Sample]:
-    files = [
-        path
-        for path in folder.iterdir()
-        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
-    ]
     masks: dict[str, list[Path]] = {}
     images: list[Path] = []
-    for path in sorted(files, key=_natural_order):
+    for path in _image_files(folder):
         mask = _MASK.fullmatch(path.stem)
         if mask:
             masks.setdefault(mask["stem"], []).append(path)
@@ -176,6 +193,15 @@ def _index_class(folder: Path, label: str) -> list[Sample]:
         Sample(path.stem, label, path, tuple(masks.get(path.stem, ())))
         for path in images
     ]
+
+
+def _image_files(folder: Path) -> list[Path]:
+    files = [
+        path
+        for path in folder.iterdir()
+        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+    ]
+    return sorted(files, key=_natural_order)
 
 
 def _natural_order(path: Path) -> list[tuple[int, str]]:

@@ -142,7 +142,7 @@ def correlate(one: Scan, other: Scan) -> float:
     moved = cv2.warpAffine(one.grey, matrix, (width, height))
     shown = cv2.warpAffine(np.ones(one.grey.shape, np.float32), matrix, (width, height))
     # Without the edge, where the filters see what lies outside.
-    shown = np.float32(cv2.erode(shown, np.ones((9, 9))) > 0.99)
+    shown = (cv2.erode(shown, np.ones((9, 9))) > 0.99).astype(np.float32)
     if shown.sum() < OVERLAP * min(other.grey.size, one.grey.size * scale**2):
         return 0.0
     return _block_correlation(_speckle(moved), _speckle(other.grey), shown)
@@ -160,7 +160,7 @@ def describe(grey: np.ndarray) -> Scan:
     if not found:
         features = np.zeros((0, 128), np.float32)
     sums = np.maximum(features.sum(axis=1, keepdims=True), 1e-6)
-    points = np.float32([point.pt for point in found]).reshape(-1, 2)
+    points = np.array([point.pt for point in found], np.float32).reshape(-1, 2)
     return Scan(grey, points, np.sqrt(features / sums), digest)
 
 
