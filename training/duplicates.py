@@ -18,7 +18,6 @@ from typing import TypeVar
 import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
-from sklearn.decomposition import PCA
 from threadpoolctl import threadpool_limits
 
 from keras_efsnet.frames import import_opencv
@@ -50,6 +49,9 @@ RATIO = 0.85
 
 TOLERANCE = 4.0
 """Pixels that a match may lie off its place after the turn, scaling and shift."""
+
+MATCHES = 6
+"""That must lie in their places, at least; two always do."""
 
 LARGEST_SCALE = 3.0
 """Times that one image may be larger than the other: beyond, too little is left."""
@@ -174,8 +176,9 @@ class _Voters:
         self._ends = np.cumsum([len(features) for features in voters])
         self._starts = np.append(0, self._ends[:-1])
         features = np.concatenate(voters)
-        reduction = PCA(min(DIMENSIONS, *features.shape), svd_solver="covariance_eigh")
-        self._features = reduction.fit_transform(features)
+        features -= features.mean(axis=0)
+        axes = np.linalg.eigh(features.T @ features).eigenvectors[:, -DIMENSIONS:]
+        self._features = features @ axes
         self._squares = (self._features**2).sum(axis=1)
 
     def vote(self, position: int) -> np.ndarray:
@@ -213,7 +216,7 @@ def _same_scan(scans: Sequence[Scan], one: int, other: int) -> bool:
 
 def _align(one: Scan, other: Scan) -> np.ndarray | None:
     """The turn, scaling and shift, 2 x 3, that lays one image on the other."""
-    if min(len(one.points), len(other.points)) < 2:
+    if min(len(one.points), len(other.points)) < MATCHES:
         return None
     alike = one.features @ other.features.T
     rows = np.arange(len(alike))
@@ -224,10 +227,13 @@ def _align(one: Scan, other: Scan) -> np.ndarray | None:
     # Squared distances of unit vectors are twice these differences.
     distinct = 1 - first < RATIO**2 * (1 - alike.max(axis=1))
     kept = mutual & distinct
-    if kept.sum() < 2:
+    if kept.sum() < MATCHES:
         return None
     start, end = one.points[kept], other.points[nearest[kept]]
-    return cv2.estimateAffinePartial2D(start, end, ransacReprojThreshold=TOLERANCE)[0]
+    matrix, fitting = cv2.estimateAffinePartial2D(
+        start, end, ransacReprojThreshold=TOLERANCE
+    )
+    return None if matrix is None or fitting.sum() < MATCHES else matrix
 
 
 def _speckle(grey: np.ndarray) -> np.ndarray:
