@@ -38,6 +38,12 @@ app = typer.Typer(
     help=f"Lesion mask and class of breast ultrasound images. {NOTICE}",
 )
 
+data_app = typer.Typer(help="Check a dataset, or make folds of it.")
+app.add_typer(data_app, name="data")
+DataFolder = Annotated[
+    Path, typer.Argument(metavar="DIR", help="Dataset in BUSI's layout.")
+]
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit code.
@@ -464,6 +470,57 @@ def _quietly(records: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         if record is None:
             return
         yield record
+
+
+@data_app.command("verify")
+def verify_data(
+    folder: DataFolder,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder for report.json.")
+    ] = None,
+) -> None:
+    """Check every image and mask, and find images of the same scan."""
+    from keras_efsnet.batch import prepare_output
+
+    with _quiet_start():
+        from keras_efsnet.training import verify_data as checks
+    if out is not None:
+        prepare_output(out)
+    with console.progress_bar("Checking") as show:
+        report = checks.verify_dataset(folder, show)
+    console.print_data_report(report)
+    if out is not None:
+        checks.write_report(report, out)
+        typer.echo(f"{checks.REPORT_NAME}: {out}")
+    if report.problems or report.duplicate_groups:
+        raise typer.Exit(SOME_FAILED)
+
+
+@data_app.command("split")
+def split_data(
+    folder: DataFolder,
+    out: Annotated[
+        Path, typer.Option(metavar="FOLDS.csv", help="The folds file to write.")
+    ],
+    seed: Annotated[int, typer.Option(min=0, help="Of the shuffling.")] = 0,
+) -> None:
+    """Make folds for training: by class, images of the same scan together."""
+    from keras_efsnet.batch import prepare_output
+
+    with _quiet_start():
+        from keras_efsnet.training import split_data as splitting
+        from keras_efsnet.training.busi import index_dataset
+        from keras_efsnet.training.duplicates import find_duplicates
+    splitting.check_target(out)
+    samples = index_dataset(folder)
+    prepare_output(out.parent)
+    with console.progress_bar("Looking for duplicates") as show:
+        found = find_duplicates([sample.image for sample in samples], show)
+    groups = splitting.group_samples(samples, found)
+    folds = splitting.assign_folds(samples, groups, seed)
+    splitting.write_folds(out, samples, groups, folds)
+    console.print_folds(samples, folds.tolist())
+    typer.echo(f"{len(found)} scans with several images kept together: {out}")
 
 
 @contextmanager

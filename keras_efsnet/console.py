@@ -5,7 +5,8 @@ Rich is imported where it is used, so that a run without a terminal starts faste
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from keras_efsnet.demo import DemoResult
     from keras_efsnet.tflite.benchmark import Measurement
     from keras_efsnet.tflite.verify import Verification
+    from keras_efsnet.training.busi import Sample
+    from keras_efsnet.training.verify_data import DataReport
 
 
 def report_error(message: str) -> None:
@@ -167,4 +170,36 @@ def print_demo(results: "list[DemoResult]") -> None:
             f"{result.dice:.2f}",
             f"{found.milliseconds:.0f}",
         )
+    Console().print(table)
+
+
+def print_data_report(report: "DataReport") -> None:
+    """Prints each problem in a line, and a table of how many there are of each kind."""
+    from rich.console import Console
+    from rich.table import Table
+
+    for problem in report.problems:
+        typer.echo(f"{problem.file}: {problem.kind}: {problem.detail}")
+    for group in report.duplicate_groups:
+        typer.echo(f"one scan: {', '.join(sample.stem for sample in group)}")
+    table = Table("what", "number")
+    table.add_row("images", str(report.images))
+    for kind, number in Counter(p.kind for p in report.problems).items():
+        table.add_row(kind, str(number))
+    table.add_row("groups of images of one scan", str(len(report.duplicate_groups)))
+    Console().print(table)
+
+
+def print_folds(samples: "Sequence[Sample]", folds: Sequence[int]) -> None:
+    """Prints how many images of each class are in each fold."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from keras_efsnet.prediction import LABELS
+
+    counts = Counter((fold, s.label) for s, fold in zip(samples, folds, strict=True))
+    table = Table("fold", *LABELS)
+    for fold in sorted(set(folds)):
+        name = "unused" if fold < 0 else str(fold)
+        table.add_row(name, *(str(counts[fold, label]) for label in LABELS))
     Console().print(table)

@@ -68,8 +68,11 @@ class FrameSource(Protocol):
     def __exit__(self, *exception: object) -> None: ...
 
 
-def import_opencv() -> Any:
+def import_opencv(extra: str = "stream") -> Any:
     """Returns the module `cv2`.
+
+    Args:
+        extra: what to install where it is missing.
 
     Raises:
         MissingPackage: it is not installed.
@@ -78,8 +81,8 @@ def import_opencv() -> Any:
         import cv2
     except ImportError as error:
         raise MissingPackage(
-            f"OpenCV cannot start ({error}); videos and cameras need it: "
-            'pip install "keras-efsnet[stream]".'
+            f"OpenCV cannot start ({error}); install it: "
+            f'pip install "keras-efsnet[{extra}]".'
         ) from error
     return cv2
 

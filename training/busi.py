@@ -60,12 +60,24 @@ class Split:
 def index_dataset(folder: str | Path) -> list[Sample]:
     """Lists a dataset's images with their masks, by class (`LABELS`) and number.
 
-    Hidden files and files that are no images are passed over.
-
     Raises:
         OSError: the folder is missing or may not be read.
         ValueError: it lacks a class folder, holds no image, or two images share a
             stem.
+    """
+    samples = list_images(folder)
+    _by_stem(samples)
+    return samples
+
+
+def list_images(folder: str | Path) -> list[Sample]:
+    """Lists as `index_dataset` does, images that share a stem too.
+
+    Hidden files and files that are no images are passed over.
+
+    Raises:
+        OSError: the folder is missing or may not be read.
+        ValueError: it lacks a class folder, or holds no image.
     """
     folder = Path(folder)
     present = {path.name for path in folder.iterdir() if path.is_dir()}
@@ -81,8 +93,18 @@ def index_dataset(folder: str | Path) -> list[Sample]:
             f"{folder}: no image in its class folders; put {', '.join(SUFFIXES)} "
             "files there."
         )
-    _by_stem(samples)
     return samples
+
+
+def list_orphan_masks(folder: Path, samples: Sequence[Sample]) -> list[Path]:
+    """Lists the dataset's mask files that belong to none of its images, the samples."""
+    owned = {mask for sample in samples for mask in sample.masks}
+    return [
+        path
+        for label in LABELS
+        for path in _image_files(folder / label)
+        if _MASK.fullmatch(path.stem) and path not in owned
+    ]
 
 
 def load_mask(sample: Sample, shape: tuple[int, int]) -> np.ndarray:
@@ -138,6 +160,19 @@ def read_split(
     raise ValueError(f"{_SPLIT_RULE}, got {names}.")
 
 
+def read_groups(path: Path) -> dict[str, str]:
+    """Gives each image's group of a folds file: images of one scan share theirs.
+
+    Returns:
+        Groups by stem; empty where the file has no column `group`.
+
+    Raises:
+        OSError, ValueError: it cannot be read, or is no folds file.
+    """
+    rows = [row for _, row in _read_folds(path)]
+    return {row["stem"]: row["group"] for row in rows if row.get("group")}
+
+
 def hold_out_fifth(samples: Sequence[Sample]) -> Split:
     """Splits a dataset without a split file: every fifth image validates and tests."""
     held_out = samples[::5]
@@ -146,14 +181,9 @@ def hold_out_fifth(samples: Sequence[Sample]) -> Split:
 
 
 def _index_class(folder: Path, label: str) -> list[Sample]:
-    files = [
-        path
-        for path in folder.iterdir()
-        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
-    ]
     masks: dict[str, list[Path]] = {}
     images: list[Path] = []
-    for path in sorted(files, key=_natural_order):
+    for path in _image_files(folder):
         mask = _MASK.fullmatch(path.stem)
         if mask:
             masks.setdefault(mask["stem"], []).append(path)
@@ -163,6 +193,15 @@ def _index_class(folder: Path, label: str) -> list[Sample]:
         Sample(path.stem, label, path, tuple(masks.get(path.stem, ())))
         for path in images
     ]
+
+
+def _image_files(folder: Path) -> list[Path]:
+    files = [
+        path
+        for path in folder.iterdir()
+        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+    ]
+    return sorted(files, key=_natural_order)
 
 
 def _natural_order(path: Path) -> list[tuple[int, str]]:

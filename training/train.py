@@ -3,6 +3,7 @@
 import csv
 import importlib.util
 import json
+import logging
 import platform
 from collections.abc import Sequence
 from importlib import metadata
@@ -26,6 +27,7 @@ from keras_efsnet.training.busi import (
     read_split,
 )
 from keras_efsnet.training.callbacks import Checkpoints
+from keras_efsnet.training.leaks import count_leaks
 from keras_efsnet.training.settings import PHANTOM, TrainSettings
 from keras_efsnet.training.state import TrainingState, write_atomically
 
@@ -66,6 +68,7 @@ def train(
     out.mkdir(parents=True, exist_ok=True)
     split = load_split(settings, out)
     if not resume:
+        _warn_of_leaks(settings, split)
         _write_json(out / "settings.json", describe_run(settings, split))
 
     caches = [
@@ -196,6 +199,20 @@ def _check_run_folder(settings: TrainSettings, out: Path, resume: bool) -> None:
     if TrainSettings.from_json(stored) != settings:
         raise ValueError(
             f"{saved}: the run has other settings; resume it with --settings {saved}."
+        )
+
+
+def _warn_of_leaks(settings: TrainSettings, split: Split) -> None:
+    if settings.data == PHANTOM:
+        return
+    scans, images = count_leaks(split, settings.split)
+    if scans:
+        logging.getLogger(__name__).warning(
+            "%d scans (%d near-duplicate images) lie in more than one of training, "
+            "validation and test, so figures will be too good; efsnet data split makes "
+            "folds without them.",
+            scans,
+            images,
         )
 
 

@@ -1,0 +1,360 @@
+"""`efsnet data verify`, `efsnet data split`, and scans on both sides of a split."""
+
+import csv
+import json
+import logging
+import os
+import shutil
+import sys
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_efsnet.cli import main
+from keras_efsnet.phantom import make_phantom
+from keras_efsnet.prediction import LABELS
+from keras_efsnet.training import train as training
+from keras_efsnet.training.busi import index_dataset, read_split
+from keras_efsnet.training.leaks import count_leaks
+from keras_efsnet.training.settings import TrainSettings
+from keras_efsnet.training.split_data import assign_folds, group_samples
+
+SIZE = (96, 128)
+
+
+def file_of(folder: Path, stem: str, mask: str = "") -> Path:
+    return folder / stem.split(" ")[0] / f"{stem}{mask}.png"
+
+
+def save(pixels: np.ndarray, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path)
+
+
+@pytest.fixture(scope="module")
+def clean(tmp_path_factory) -> Path:
+    """Five small phantoms of each class, all different."""
+    folder = tmp_path_factory.mktemp("clean")
+    for label in LABELS:
+        for number in range(1, 6):
+            phantom = make_phantom(label, number, SIZE)
+            stem = f"{label} ({number})"
+            save(phantom.image, file_of(folder, stem))
+            save(phantom.mask.astype(np.uint8) * 255, file_of(folder, stem, "_mask"))
+    return folder
+
+
+@pytest.fixture
+def dataset(clean, tmp_path) -> Path:
+    return Path(shutil.copytree(clean, tmp_path / "data"))
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "keras-efsnet"
+
+
+def copy_scan(folder: Path, stem: str, copy: str) -> None:
+    """Adds a scan again under another name, cut, with its own mask."""
+    for mask in ("", "_mask"):
+        pixels = np.asarray(Image.open(file_of(folder, stem, mask)))
+        save(pixels[4:, 6:], file_of(folder, copy, mask))
+
+
+def verify(folder: Path, out: Path) -> tuple[int, dict]:
+    code = main(["data", "verify", str(folder), "--out", str(out)])
+    return code, json.loads((out / "report.json").read_text(encoding="utf-8"))
+
+
+def folds_of(path: Path) -> dict[str, dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return {row["stem"]: row for row in csv.DictReader(file)}
+
+
+def test_clean_dataset_passes(dataset, tmp_path):
+    code, report = verify(dataset, tmp_path / "out")
+
+    assert code == 0
+    assert report == {"images": 15, "problems": [], "duplicate_groups": []}
+
+
+def truncate(folder: Path) -> None:
+    path = file_of(folder, "benign (2)")
+    path.write_bytes(path.read_bytes()[:500])
+
+
+def break_mask(folder: Path) -> None:
+    file_of(folder, "malignant (1)", "_mask").write_bytes(b"no image")
+
+
+def write_mask(stem: str, pixels: np.ndarray):
+    return lambda folder: save(pixels.astype(np.uint8), file_of(folder, stem, "_mask"))
+
+
+def rename(name: str, new_name: str):
+    return lambda folder: (folder / name).rename(folder / new_name)
+
+
+BOX = np.zeros(SIZE)
+BOX[20:40, 20:40] = 255
+SOFT = BOX.copy()
+SOFT[20, 20:40] = 90
+
+
+@pytest.mark.parametrize(
+    ("damage", "expected"),
+    [
+        (truncate, [("unreadable", "benign/benign (2).png")]),
+        (break_mask, [("unreadable", "malignant/malignant (1)_mask.png")]),
+        (
+            write_mask("benign (3)", BOX[:, :-1]),
+            [("size of mask", "benign/benign (3)_mask.png")],
+        ),
+        (
+            write_mask("benign (3)", SOFT),
+            [("grey mask", "benign/benign (3)_mask.png")],
+        ),
+        (
+            write_mask("benign (3)", BOX * 0),
+            [("empty mask", "benign/benign (3)_mask.png")],
+        ),
+        (
+            write_mask("normal (1)", BOX),
+            [("lesion in normal", "normal/normal (1)_mask.png")],
+        ),
+        (
+            rename("benign/benign (4)_mask.png", "benign/benign (44)_mask.png"),
+            [
+                ("missing mask", "benign/benign (4).png"),
+                ("orphan mask", "benign/benign (44)_mask.png"),
+            ],
+        ),
+        (
+            rename("normal/normal (2).png", "normal/malignant (22).png"),
+            [
+                ("wrong folder", "normal/malignant (22).png"),
+                ("orphan mask", "normal/normal (2)_mask.png"),
+            ],
+        ),
+        (
+            rename("normal/normal (2).png", "normal/benign (2).png"),
+            [
+                ("wrong folder", "normal/benign (2).png"),
+                ("repeated name", "benign/benign (2).png"),
+                ("orphan mask", "normal/normal (2)_mask.png"),
+            ],
+        ),
+    ],
+)
+def test_each_kind_of_damage_is_named(dataset, tmp_path, capsys, damage, expected):
+    damage(dataset)
+
+    code, report = verify(dataset, tmp_path / "out")
+
+    assert code == 1
+    found = [(problem["kind"], problem["path"]) for problem in report["problems"]]
+    assert sorted(found) == sorted(expected)
+    printed = capsys.readouterr().out
+    assert all(f"{path}: {kind}: " in printed for kind, path in expected)
+
+
+def test_duplicates_are_reported_with_their_labels(dataset, tmp_path):
+    copy_scan(dataset, "benign (1)", "benign (9)")
+    copy_scan(dataset, "benign (2)", "malignant (9)")
+
+    code, report = verify(dataset, tmp_path / "out")
+
+    assert code == 1
+    assert report["duplicate_groups"] == [
+        {
+            "images": ["benign/benign (1).png", "benign/benign (9).png"],
+            "labels": ["benign", "benign"],
+        },
+        {
+            "images": ["benign/benign (2).png", "malignant/malignant (9).png"],
+            "labels": ["benign", "malignant"],
+        },
+    ]
+    (problem,) = report["problems"]
+    assert problem["kind"] == "duplicates of different classes"
+    assert "benign (2), malignant (9) are one scan" in problem["detail"]
+
+
+def test_verify_without_out_writes_nothing(dataset, tmp_path, capsys):
+    before = sorted(tmp_path.rglob("*"))
+
+    assert main(["data", "verify", str(dataset)]) == 0
+
+    assert sorted(tmp_path.rglob("*")) == before
+    assert "15" in capsys.readouterr().out
+
+
+def test_split_keeps_scans_together_and_leaves_contradictions_out(dataset, tmp_path):
+    copy_scan(dataset, "benign (1)", "benign (9)")
+    copy_scan(dataset, "normal (2)", "malignant (9)")
+    save(make_phantom("normal", 6, SIZE).image, file_of(dataset, "normal (6)"))
+    out = tmp_path / "folds.csv"
+
+    assert main(["data", "split", str(dataset), "--out", str(out)]) == 0
+
+    rows = folds_of(out)
+    assert rows["benign (1)"]["group"] == rows["benign (9)"]["group"]
+    assert rows["benign (1)"]["fold"] == rows["benign (9)"]["fold"]
+    unused = {stem for stem, row in rows.items() if row["fold"] == "-1"}
+    assert unused == {"normal (2)", "malignant (9)"}
+    labels = defaultdict(set)
+    for row in rows.values():
+        labels[row["fold"]].add(row["label"])
+    assert all(labels[str(fold)] == set(LABELS) for fold in range(5))
+    split = read_split(index_dataset(dataset), [out])
+    assert len(split.train) + len(split.validation) + len(split.test) == 16
+    assert count_leaks(split, [out]) == (0, 0)
+
+
+def test_folds_depend_on_the_seed_alone(dataset):
+    samples = index_dataset(dataset)
+    groups = group_samples(samples, [])
+    first, again, other = (assign_folds(samples, groups, seed) for seed in (0, 0, 1))
+
+    np.testing.assert_array_equal(first, again)
+    assert (first != other).any()
+
+
+def test_split_of_too_few_scans_is_refused(dataset, tmp_path, capsys):
+    file_of(dataset, "normal (5)").unlink()
+    out = tmp_path / "folds.csv"
+
+    assert main(["data", "split", str(dataset), "--out", str(out)]) == 2
+
+    assert "normal has 4; add images" in capsys.readouterr().err
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("folds.txt", "ends with .csv"), ("taken.csv", "exists already")],
+)
+def test_split_refuses_the_name(dataset, tmp_path, capsys, name, message):
+    (tmp_path / "taken.csv").write_text("kept", encoding="utf-8")
+
+    code = main(["data", "split", str(dataset), "--out", str(tmp_path / name)])
+
+    assert code == 2
+    assert message in capsys.readouterr().err
+    assert (tmp_path / "taken.csv").read_text(encoding="utf-8") == "kept"
+
+
+@pytest.mark.parametrize("command", ["verify", "split"])
+def test_what_is_no_dataset_is_one_line(tmp_path, capsys, command):
+    options = ["--out", str(tmp_path / "folds.csv")] if command == "split" else []
+
+    assert main(["data", command, str(tmp_path / "nowhere"), *options]) == 2
+
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "nowhere" in line
+
+
+def test_missing_opencv_says_what_to_install(dataset, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    for module in ("duplicates", "verify_data"):
+        monkeypatch.delitem(sys.modules, f"keras_efsnet.training.{module}", False)
+        monkeypatch.delattr(f"keras_efsnet.training.{module}", raising=False)
+
+    assert main(["data", "verify", str(dataset)]) == 2
+
+    assert 'pip install "keras-efsnet[train]"' in capsys.readouterr().err
+
+
+def write_lists(folder: Path) -> tuple[str, str]:
+    """Stem lists: number 1 of each class validates, the rest trains."""
+    stems = [sample.stem for sample in index_dataset(folder)]
+    held_out = [stem for stem in stems if stem.endswith("(1)")]
+    paths = folder / "train.txt", folder / "val.txt"
+    paths[0].write_text("\n".join(s for s in stems if s not in held_out))
+    paths[1].write_text("\n".join(held_out))
+    return str(paths[0]), str(paths[1])
+
+
+def test_leaks_of_stem_lists_are_looked_for_once(dataset, tmp_path, cache, monkeypatch):
+    copy_scan(dataset, "benign (1)", "benign (9)")
+    copy_scan(dataset, "benign (2)", "benign (10)")  # Both in training: no leak.
+    lists = write_lists(dataset)
+    split = read_split(index_dataset(dataset), lists)
+
+    assert count_leaks(split, lists) == (1, 2)
+
+    assert len(list(cache.iterdir())) == 1
+    monkeypatch.setattr(
+        "keras_efsnet.training.duplicates.find_duplicates",
+        lambda images: pytest.fail("looked for again"),
+    )
+    assert count_leaks(split, lists) == (1, 2)
+
+
+def test_changed_images_are_looked_at_again(dataset):
+    lists = write_lists(dataset)
+    split = read_split(index_dataset(dataset), lists)
+    assert count_leaks(split, lists) == (0, 0)
+
+    shutil.copy(file_of(dataset, "benign (1)"), file_of(dataset, "benign (3)"))
+
+    assert count_leaks(split, lists) == (1, 2)
+
+
+def test_groups_of_a_folds_file_are_taken_at_its_word(dataset, tmp_path, cache):
+    path = tmp_path / "folds.csv"
+    stems = [sample.stem for sample in index_dataset(dataset)]
+    rows = [f"{s},{s.split(' ')[0]},{n % 14},{n % 5}" for n, s in enumerate(stems)]
+    path.write_text("\n".join(["stem,label,group,fold", *rows]), encoding="utf-8")
+
+    # Rows 0 and 14 are group 0, in the folds 0 and 4.
+    assert count_leaks(read_split(index_dataset(dataset), [path]), [path]) == (1, 2)
+    assert not cache.exists()
+
+
+@pytest.mark.parametrize(("resume", "warnings"), [(False, 1), (True, 0)])
+def test_train_warns_at_the_start_of_a_run(
+    dataset, tmp_path, caplog, monkeypatch, resume, warnings
+):
+    copy_scan(dataset, "benign (1)", "benign (9)")
+    settings = TrainSettings(data=str(dataset), split=write_lists(dataset))
+    run = tmp_path / "run"
+    if resume:
+        run.mkdir()
+        (run / "state.npz").touch()
+        text = json.dumps({"settings": settings.to_json()})
+        (run / "settings.json").write_text(text)
+
+    class Stop(Exception):
+        pass
+
+    def stop(*arguments):
+        raise Stop
+
+    monkeypatch.setattr(training.pipeline, "load_cache", stop)
+    with caplog.at_level(logging.WARNING), pytest.raises(Stop):
+        training.train(settings, run, resume=resume)
+
+    messages = [record.getMessage() for record in caplog.records]
+    assert len(messages) == warnings
+    assert all("1 scans (2 near-duplicate images) lie in" in m for m in messages)
+
+
+@pytest.mark.busi
+@pytest.mark.slow
+def test_busi_duplicates(tmp_path):
+    if not os.environ.get("BUSI_DIR") or not os.environ.get("BUSI_SPLITS"):
+        pytest.skip("BUSI_DIR or BUSI_SPLITS is unset; they name BUSI's folders")
+    code, report = verify(Path(os.environ["BUSI_DIR"]), tmp_path)
+
+    assert code == 1
+    truth = folds_of(Path(os.environ["BUSI_SPLITS"]) / "busi_grouped_folds.csv")
+    group = {stem: row["group"] for stem, row in truth.items()}
+    found = [[Path(i).stem for i in g["images"]] for g in report["duplicate_groups"]]
+    assert all(len({group[stem] for stem in stems}) == 1 for stems in found)
+    assert sum(map(len, found)) > 0.95 * 347
+    assert len(report["problems"]) == 8

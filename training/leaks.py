@@ -1,0 +1,82 @@
+"""Scans that lie on both sides of a split: what is learnt there is then tested."""
+
+import hashlib
+import json
+import os
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+from keras_efsnet.training.busi import Sample, Split, read_groups
+from keras_efsnet.training.state import write_atomically
+
+
+def count_leaks(split: Split, split_files: Sequence[str | Path]) -> tuple[int, int]:
+    """Counts the scans that lie in more than one of training, validation and test.
+
+    A folds file's own column `group` says which images are one scan. Without it they
+    are looked for, which takes about a minute for a thousand images, and remembered
+    for the next run.
+
+    Args:
+        split: of a dataset.
+        split_files: the files that it was read from.
+
+    Returns:
+        The number of these scans, and of their images.
+
+    Raises:
+        OSError, ValueError: a file cannot be read, or OpenCV is not installed.
+    """
+    subset = {
+        sample: name
+        for name in ("test", "validation", "train")
+        for sample in getattr(split, name)
+    }
+    samples = list(subset)
+    groups: dict[str, list[Sample]] = defaultdict(list)
+    known = _named_groups(split_files) or _found_groups(samples)
+    for sample in samples:
+        groups[known.get(sample.stem, f"alone: {sample.stem}")].append(sample)
+    leaks = [g for g in groups.values() if len({subset[sample] for sample in g}) > 1]
+    return len(leaks), sum(map(len, leaks))
+
+
+def _named_groups(split_files: Sequence[str | Path]) -> dict[str, str]:
+    path = Path(split_files[0])
+    return read_groups(path) if path.suffix.lower() == ".csv" else {}
+
+
+def _found_groups(samples: Sequence[Sample]) -> dict[str, str]:
+    """The groups of these images, from the cache or by looking at them."""
+    cache = _cache_file(samples)
+    try:
+        return json.loads(cache.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        groups = _look_for_groups(samples)
+    try:
+        cache.parent.mkdir(parents=True, exist_ok=True)
+        text = json.dumps(groups, ensure_ascii=False)
+        write_atomically(cache, lambda part: part.write_text(text, encoding="utf-8"))
+    except OSError:
+        pass  # The next run looks again.
+    return groups
+
+
+def _look_for_groups(samples: Sequence[Sample]) -> dict[str, str]:
+    # OpenCV, which only this way needs.
+    from keras_efsnet.training.duplicates import find_duplicates
+
+    found = find_duplicates([sample.image for sample in samples])
+    return {samples[i].stem: str(n) for n, group in enumerate(found) for i in group}
+
+
+def _cache_file(samples: Sequence[Sample]) -> Path:
+    """A name that changes with the images' files."""
+    digest = hashlib.sha256()
+    for sample in samples:
+        facts = sample.image.stat()
+        name = sample.image.resolve()
+        digest.update(f"{name}\n{facts.st_size}\n{facts.st_mtime_ns}\n".encode())
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+    return folder / "keras-efsnet" / f"duplicates-{digest.hexdigest()[:16]}.json"

@@ -1,0 +1,181 @@
+"""Checks a dataset before anything is learnt from it: files, masks, repeated scans."""
+
+import json
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from keras_efsnet.batch import describe_error
+from keras_efsnet.images import Size, read_image
+from keras_efsnet.prediction import LABELS
+from keras_efsnet.training.busi import Sample, list_images, list_orphan_masks
+from keras_efsnet.training.duplicates import Progress, find_duplicates
+from keras_efsnet.training.state import write_atomically
+
+REPORT_NAME = "report.json"
+UNREADABLE = "unreadable"
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something wrong with a file: of what kind it is, and what was found."""
+
+    kind: str
+    file: Path
+    detail: str
+
+
+@dataclass(frozen=True)
+class DataReport:
+    """What a check of a dataset found.
+
+    Attributes:
+        folder: the dataset.
+        images: how many it holds.
+        problems: what is wrong, file by file.
+        duplicate_groups: two or more images of the same scan each.
+    """
+
+    folder: Path
+    images: int
+    problems: tuple[Problem, ...]
+    duplicate_groups: tuple[tuple[Sample, ...], ...]
+
+
+def verify_dataset(
+    folder: Path, progress: Progress = lambda done, total: None
+) -> DataReport:
+    """Checks every image and mask, and finds the images of the same scan.
+
+    Args:
+        folder: a dataset in BUSI's layout.
+        progress: told of each step.
+
+    Raises:
+        OSError, ValueError: the folder is no dataset, or OpenCV is not installed.
+    """
+    samples = list_images(folder)
+    # Three more steps an image find the duplicates.
+    steps = 4 * len(samples)
+    problems = _check_names(samples) + _check_orphans(folder, samples)
+    with ThreadPoolExecutor() as pool:
+        for done, found in enumerate(pool.map(_check_files, samples), start=1):
+            problems += found
+            progress(done, steps)
+    unreadable = {problem.file for problem in problems if problem.kind == UNREADABLE}
+    readable = [sample for sample in samples if sample.image not in unreadable]
+    groups = find_duplicates(
+        [sample.image for sample in readable],
+        lambda done, total: progress(steps - total + done, steps),
+    )
+    duplicates = [tuple(readable[i] for i in group) for group in groups]
+    problems += [p for group in duplicates for p in _check_labels(group)]
+    return DataReport(folder, len(samples), tuple(problems), tuple(duplicates))
+
+
+def write_report(report: DataReport, out: Path) -> None:
+    """Writes report.json: `problems` and `duplicate_groups`, files as in the folder."""
+
+    def name(file: Path) -> str:
+        return file.relative_to(report.folder).as_posix()
+
+    values = {
+        "images": report.images,
+        "problems": [
+            {"kind": p.kind, "path": name(p.file), "detail": p.detail}
+            for p in report.problems
+        ],
+        "duplicate_groups": [
+            {
+                "images": [name(sample.image) for sample in group],
+                "labels": [sample.label for sample in group],
+            }
+            for group in report.duplicate_groups
+        ],
+    }
+    text = json.dumps(values, indent=2, ensure_ascii=False) + "\n"
+    write_atomically(out / REPORT_NAME, lambda part: part.write_text(text, "utf-8"))
+
+
+def _check_files(sample: Sample) -> list[Problem]:
+    """Reads an image and its masks."""
+    try:
+        shape = read_image(sample.image).shape
+    except (OSError, ValueError) as error:
+        return [Problem(UNREADABLE, sample.image, describe_error(error))]
+    problems, lesion = [], 0
+    for file in sample.masks:
+        try:
+            mask = read_image(file)
+        except (OSError, ValueError) as error:
+            problems.append(Problem(UNREADABLE, file, describe_error(error)))
+            continue
+        problems += _check_mask(file, mask, shape)
+        lesion += int(np.count_nonzero(mask))
+    if not problems:
+        problems += _check_lesion(sample, lesion)
+    return problems
+
+
+def _check_mask(file: Path, mask: np.ndarray, shape: Size) -> list[Problem]:
+    problems = []
+    if mask.shape != shape:
+        sizes = f"{_size(mask.shape)}, its image {_size(shape)} (height x width)"
+        problems.append(Problem("size of mask", file, f"the mask has {sizes}"))
+    greys = np.setdiff1d(mask, (0, mask.max()))
+    if greys.size:
+        detail = f"{greys.size} grey values between black and white, such as {greys[0]}"
+        problems.append(Problem("grey mask", file, detail))
+    return problems
+
+
+def _check_lesion(sample: Sample, lesion: int) -> list[Problem]:
+    """A tumour needs a lesion, a normal image may have none."""
+    if sample.label == "normal":
+        if not lesion:
+            return []
+        detail = f"{lesion} lesion pixels in a normal image"
+        return [Problem("lesion in normal", sample.masks[0], detail)]
+    if not sample.masks:
+        return [Problem("missing mask", sample.image, "no mask file has its stem")]
+    if not lesion:
+        return [Problem("empty mask", sample.masks[0], "no lesion pixel in any mask")]
+    return []
+
+
+def _check_names(samples: Sequence[Sample]) -> list[Problem]:
+    problems: list[Problem] = []
+    by_stem: dict[str, Sample] = {}
+    for sample in samples:
+        named = sample.stem.split(" ")[0].lower()
+        if named in LABELS and named != sample.label:
+            detail = f"named {named}, but lies in the folder {sample.label}"
+            problems.append(Problem("wrong folder", sample.image, detail))
+        twin = by_stem.setdefault(sample.stem, sample)
+        if twin is not sample:
+            detail = f"{twin.image} has the same stem"
+            problems.append(Problem("repeated name", sample.image, detail))
+    return problems
+
+
+def _check_orphans(folder: Path, samples: Sequence[Sample]) -> list[Problem]:
+    return [
+        Problem("orphan mask", mask, "no image beside it has its stem")
+        for mask in list_orphan_masks(folder, samples)
+    ]
+
+
+def _check_labels(group: Sequence[Sample]) -> list[Problem]:
+    labels = sorted({sample.label for sample in group}, key=LABELS.index)
+    if len(labels) == 1:
+        return []
+    stems = ", ".join(sample.stem for sample in group)
+    detail = f"{stems} are one scan, but {' and '.join(labels)}"
+    return [Problem("duplicates of different classes", group[0].image, detail)]
+
+
+def _size(shape: Size) -> str:
+    return f"{shape[0]} x {shape[1]}"
