@@ -42,7 +42,10 @@ def test_a_changed_preset_is_refused_by_kind_and_as_a_network(preset):
 
 def test_hashes_can_be_written_anew(preset):
     before = json.loads((preset / "card.json").read_text())
-    shutil.copy(preset / "model_float16.tflite", preset / "model_float32.tflite")
+    for ending in ("tflite", "tflite.json"):
+        shutil.copy(
+            preset / f"model_float16.{ending}", preset / f"model_float32.{ending}"
+        )
     with pytest.raises(ValueError, match="its SHA-256"):
         load_predictor(preset)
     refresh_hashes(preset)

@@ -67,13 +67,15 @@ def assert_verified(preset, samples):
     return results
 
 
+@pytest.mark.slow
 def test_files_pass_verification_on_phantoms(preset, tmp_path):
-    samples = busi.index_dataset(write_phantoms(tmp_path / "phantoms", 8, seed=2026))
+    samples = busi.index_dataset(write_phantoms(tmp_path / "phantoms", 32, seed=2026))
     results = assert_verified(preset, samples)
-    assert results["int8"].reference["mask"]["dice_tumour"] > 0.8
+    assert results["int8"].reference["mask"]["dice_tumour"] > 0.75
 
 
 @pytest.mark.busi
+@pytest.mark.slow
 def test_files_pass_verification_on_validation_images(preset, split):
     assert_verified(preset, split.validation)
 
