@@ -7,7 +7,7 @@ on stderr and exit code 2.
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -172,6 +172,10 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the run in RUN.")
     ] = False,
+    distribute: Annotated[
+        bool,
+        typer.Option("--distribute", help="Share each batch among all devices."),
+    ] = False,
 ) -> None:
     """Train EFSNet; the best model is RUN/best.keras."""
     given = {
@@ -190,6 +194,7 @@ def train(
         import keras
 
         from keras_efsnet.training.callbacks import EpochReport
+        from keras_efsnet.training.distribute import all_devices
         from keras_efsnet.training.settings import TrainSettings, read_settings
         from keras_efsnet.training.train import train as run
 
@@ -199,7 +204,8 @@ def train(
     stored = read_settings(settings) if settings else {}
     changes = {name: value for name, value in given.items() if value is not None}
     chosen = TrainSettings.from_json({**stored, **changes})
-    with console.epoch_lines(chosen.epochs) as report:
+    devices = all_devices(chosen.batch_size) if distribute else nullcontext()
+    with devices, console.epoch_lines(chosen.epochs) as report:
         best = run(chosen, out, resume=resume, callbacks=[EpochReport(report)])
     typer.echo(f"Best model: {best}. {NOTICE}")
 
