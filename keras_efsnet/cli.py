@@ -9,7 +9,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from enum import StrEnum
 from io import TextIOWrapper
 from pathlib import Path
@@ -184,6 +184,10 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the run in RUN.")
     ] = False,
+    distribute: Annotated[
+        bool,
+        typer.Option("--distribute", help="Share each batch among all devices."),
+    ] = False,
 ) -> None:
     """Train EFSNet; the best model is RUN/best.keras."""
     given = {
@@ -203,6 +207,7 @@ def train(
 
         from keras_efsnet.files import naming
         from keras_efsnet.training.callbacks import EpochReport
+        from keras_efsnet.training.distribute import all_devices
         from keras_efsnet.training.settings import TrainSettings, read_settings
         from keras_efsnet.training.train import train as run
 
@@ -212,7 +217,8 @@ def train(
     stored = read_settings(settings) if settings else {}
     changes = {name: value for name, value in given.items() if value is not None}
     chosen = TrainSettings.from_json({**stored, **changes})
-    with console.epoch_lines(chosen.epochs) as report, naming(out):
+    devices = all_devices(chosen.batch_size) if distribute else nullcontext()
+    with devices, console.epoch_lines(chosen.epochs) as report, naming(out):
         best = run(chosen, out, resume=resume, callbacks=[EpochReport(report)])
     typer.echo(f"Best model: {best}. {NOTICE}")
 

@@ -78,6 +78,9 @@ class Checkpoints(keras.callbacks.Callback):
         variables = self.model.trainable_variables
         raw = [keras.ops.copy(variable.value) for variable in variables]
         self.model.optimizer.finalize_variable_values(variables)
+        for variable in variables:
+            # Not the optimizer's own array: JAX gives it away in the next test step.
+            variable.assign(keras.ops.copy(variable.value))
         return raw
 
     def _put_back(self, raw: list[Any]) -> None:

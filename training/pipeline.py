@@ -19,6 +19,7 @@ from keras_efsnet.images import read_image, resize_image, resize_mask
 from keras_efsnet.prediction import LABELS
 from keras_efsnet.training.augment import Augmentation, augment_batch
 from keras_efsnet.training.busi import Sample, load_mask
+from keras_efsnet.training.distribute import device_count
 
 Batch = tuple[np.ndarray, dict[str, np.ndarray], dict[str, np.ndarray]]
 """`(x, y, sample_weight)` for `model.fit`.
@@ -161,13 +162,22 @@ def training_batches(
 def evaluation_batches(cache: ImageCache, batch_size: int) -> Any:
     """Makes batches of all images, unchanged and in order; the last may be smaller.
 
+    Where several devices share a batch, images of weight 0 fill the last one up to a
+    multiple of their number.
+
     Returns:
         As `training_batches`.
     """
 
     def make(step: int) -> Batch:
         chosen = np.arange(len(cache))[step * batch_size :][:batch_size]
-        return _batch(cache, chosen, cache.images[chosen], cache.masks[chosen])
+        count = len(chosen)
+        chosen = np.pad(chosen, (0, -count % devices), mode="edge")
+        x, y, weight = _batch(cache, chosen, cache.images[chosen], cache.masks[chosen])
+        real = np.arange(len(chosen)) < count
+        return x, y, {name: values * real for name, values in weight.items()}
+
+    devices = device_count()
 
     steps = range(math.ceil(len(cache) / batch_size))
     if keras.backend.backend() == "tensorflow":

@@ -1,0 +1,90 @@
+"""Training on all devices of a machine at once: data parallel, by the backend's engine.
+
+Each device holds all weights and takes an equal part of every batch. On JAX
+(`keras.distribution.DataParallel`) a step is the same as on one device. On TensorFlow
+(`tf.distribute.MirroredStrategy`) each replica normalizes its own part of the batch.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import keras
+
+
+@contextmanager
+def all_devices(batch_size: int) -> Iterator[None]:
+    """Makes models that are built and trained inside use all devices.
+
+    Args:
+        batch_size: images in a step, all devices together.
+
+    Raises:
+        ValueError: the backend is PyTorch, there is one device only, or the batch
+            cannot be divided equally.
+    """
+    backend = keras.backend.backend()
+    if backend not in ("jax", "tensorflow"):
+        raise ValueError(
+            f"--distribute needs the JAX or TensorFlow backend, and this is {backend}; "
+            "set KERAS_BACKEND=jax or tensorflow, or leave it out."
+        )
+    devices = _jax_devices() if backend == "jax" else _tensorflow_devices()
+    _check_devices(devices, batch_size)
+    with _jax_mesh(devices) if backend == "jax" else _tensorflow_scope(devices):
+        yield
+
+
+def device_count() -> int:
+    """The number of devices that share each batch now: 1 outside `all_devices`."""
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        return int(tf.distribute.get_strategy().num_replicas_in_sync)
+    distribution = keras.distribution.distribution()
+    return 1 if distribution is None else int(distribution.device_mesh.devices.size)
+
+
+def _check_devices(devices: list[str], batch_size: int) -> None:
+    if len(devices) < 2:
+        raise ValueError(
+            "--distribute needs two devices or more, found "
+            f"{', '.join(devices)}; leave it out."
+        )
+    if batch_size % len(devices):
+        raise ValueError(
+            f"batch_size must be a multiple of the {len(devices)} devices, got "
+            f"{batch_size}; the next valid one is "
+            f"{-(-batch_size // len(devices)) * len(devices)}."
+        )
+
+
+def _jax_devices() -> list[str]:
+    return list(keras.distribution.list_devices())
+
+
+def _tensorflow_devices() -> list[str]:
+    import tensorflow as tf
+
+    found = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices(
+        "CPU"
+    )
+    return [device.name for device in found]
+
+
+@contextmanager
+def _jax_mesh(devices: list[str]) -> Iterator[None]:
+    before = keras.distribution.distribution()
+    keras.distribution.set_distribution(
+        keras.distribution.DataParallel(devices=devices)
+    )
+    try:
+        yield
+    finally:
+        keras.distribution.set_distribution(before)
+
+
+def _tensorflow_scope(devices: list[str]) -> Any:
+    import tensorflow as tf
+
+    return tf.distribute.MirroredStrategy(devices).scope()
