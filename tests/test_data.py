@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import shutil
+import sys
 from collections import defaultdict
 from pathlib import Path
 
@@ -255,6 +256,17 @@ def test_what_is_no_dataset_is_one_line(tmp_path, capsys, command):
 
     (line,) = capsys.readouterr().err.splitlines()
     assert "nowhere" in line
+
+
+def test_missing_opencv_says_what_to_install(dataset, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    for module in ("duplicates", "verify_data"):
+        monkeypatch.delitem(sys.modules, f"keras_efsnet.training.{module}", False)
+        monkeypatch.delattr(f"keras_efsnet.training.{module}", raising=False)
+
+    assert main(["data", "verify", str(dataset)]) == 2
+
+    assert 'pip install "keras-efsnet[train]"' in capsys.readouterr().err
 
 
 def write_lists(folder: Path) -> tuple[str, str]:
