@@ -76,7 +76,7 @@ def find_keras_file(model: str | None, folder: Path) -> Path:
 def make_files(keras_file: Path, folder: Path) -> dict[str, Path]:
     """Our files and the plain ones, by name; what is missing is converted."""
     from keras_efsnet.keras_predictor import load_keras_model
-    from keras_efsnet.tflite.convert import convert
+    from keras_efsnet.tflite.convert import convert, write_described
     from keras_efsnet.tflite.interchange import export_format
     from keras_efsnet.tflite.plain import calibration_frames, write_plain_files
 
@@ -87,7 +87,8 @@ def make_files(keras_file: Path, folder: Path) -> dict[str, Path]:
         file = keras_file.with_name(f"model_{kind}.tflite")
         if not file.is_file():
             file = folder / file.name
-            file.write_bytes(convert(model, kind, calibration_frames(size)))
+            content = convert(model, kind, calibration_frames(size))
+            write_described(file, content, kind, keras_file.stem)
         files[f"ours {kind}"] = file
     files |= write_plain_files(model, folder)
     if all(map(importlib.util.find_spec, ("onnxruntime", "tf2onnx"))):

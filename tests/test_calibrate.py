@@ -1,15 +1,20 @@
 """Calibration: what is folded in does what its numbers say."""
 
+import json
+
 import numpy as np
 import pytest
 
 from checks import randomize_weights
 from keras_efsnet import EFSNet
 from keras_efsnet.phantom import write_phantoms
-from keras_efsnet.prediction import Postprocess
+from keras_efsnet.prediction import LABELS, Postprocess
 from keras_efsnet.predictor import load_predictor
 from keras_efsnet.training.busi import index_dataset
 from keras_efsnet.training.calibrate import Calibration, calibrate, fold, write_preset
+from keras_efsnet.training.card import write_card
+from keras_efsnet.training.evaluate import run_network, score_output
+from keras_efsnet.training.summary import expected_calibration_error
 
 
 @pytest.fixture
@@ -37,8 +42,25 @@ def test_the_preset_does_what_was_fitted(model, tmp_path):
     model.save(file)
     samples = index_dataset(write_phantoms(tmp_path / "phantoms", 2, seed=0))
     found = calibrate(file, samples)
-    assert found.dice[1] >= found.dice[0]
-    write_preset(file, found, tmp_path / "preset")
-    assert load_predictor(tmp_path / "preset" / "model.keras").rules == found.rules
-    again = calibrate(tmp_path / "preset" / "model.keras", samples)
-    assert again.ece[0] == pytest.approx(found.ece[1], abs=1e-3)
+    preset = tmp_path / "preset"
+    write_preset(file, found, preset)
+    predictor = load_predictor(preset / "model.keras")
+    assert predictor.rules == found.rules
+    outputs = list(run_network(predictor, samples))
+    dice = [score_output(output, found.rules, "B").dice for output in outputs]
+    assert np.mean(dice) == pytest.approx(found.dice[1], abs=1e-3)
+    classes = np.stack([output.probabilities for output in outputs])
+    labels = np.array([LABELS.index(sample.label) for sample in samples])
+    error = expected_calibration_error(classes, labels)
+    assert error == pytest.approx(found.ece[1], abs=1e-3)
+
+
+def test_the_whole_card_keeps_what_was_fitted(tmp_path):
+    run = tmp_path / "run"
+    run.mkdir()
+    settings = {"data": "d", "split": [], "init": None}
+    (run / "settings.json").write_text(json.dumps({"settings": settings}))
+    fitted = {"postprocess": {"normal_gate": 0.7}, "calibration": {"temperature": 2.0}}
+    (tmp_path / "card.json").write_text(json.dumps(fitted))
+    card = json.loads(write_card(tmp_path, [run], []).read_text())
+    assert {key: card[key] for key in fitted} == fitted

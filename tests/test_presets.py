@@ -5,6 +5,7 @@ import json
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from keras_efsnet.demo import run_demo
@@ -52,6 +53,25 @@ def test_card_repeats_the_run(preset):
     settings = TrainSettings.from_json(read_settings(preset / "card.json"))
     assert settings.image_size == 256
     assert not any("/" in file for file in (settings.data, *settings.split))
+
+
+def test_files_of_all_kinds_agree(preset):
+    from keras_efsnet.phantom import make_phantom
+
+    image = make_phantom("benign", seed=3, size=(256, 256)).image
+    frame = image[None, :, :, None].astype("float32")
+    reference = load_predictor(preset / "model.keras")(frame)
+    for kind in KINDS:
+        found = load_predictor(preset.name, kind=kind)(frame)
+        exact = kind == "float32"
+        for name in ("mask", "class"):
+            difference = np.abs(np.asarray(reference[name]) - found[name])
+            assert difference.max() < (1e-4 if exact else 0.5), (kind, name)
+        cuts = [outputs["mask"] > 0.5 for outputs in (reference, found)]
+        shared = (
+            2 * np.sum(cuts[0] & cuts[1]) / max(np.sum(cuts[0]) + np.sum(cuts[1]), 1)
+        )
+        assert shared > 0.95, kind
 
 
 def assert_verified(preset, samples):

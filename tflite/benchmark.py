@@ -17,6 +17,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from keras_efsnet import __version__
+from keras_efsnet.files import write_whole
 from keras_efsnet.predictor import KINDS, PRESETS, check_threads, preset_names
 from keras_efsnet.tflite.benchmark_process import Contender, Start, Worker
 from keras_efsnet.tflite.delegation import Delegation
@@ -240,12 +241,8 @@ def write_report(path: Path, rows: Sequence[Measurement]) -> None:
             for row, ratio in zip(rows, ratios(rows), strict=True)
         ],
     }
-    part = path.with_name(f"{path.name}.part")
-    try:
-        part.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    text = json.dumps(report, indent=2) + "\n"
+    write_whole(path, lambda part: part.write_text(text, encoding="utf-8"))
 
 
 def _start(

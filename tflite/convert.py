@@ -160,13 +160,20 @@ def export_files(
         for kind in kinds:
             content = convert(model, kind, representative)
             file = Path(part, f"model_{kind}.tflite")
-            file.write_bytes(content)
-            text = json.dumps(describe(content, kind, name, rules), indent=2)
-            description_path(file).write_text(text + "\n", encoding="utf-8")
+            write_described(file, content, kind, name, rules)
             _log.info("%s: %.0f KiB", file.name, len(content) / 1024)
         for file in sorted(Path(part).iterdir()):
             file.replace(out / file.name)
     return {kind: out / f"model_{kind}.tflite" for kind in kinds}
+
+
+def write_described(
+    file: Path, content: bytes, kind: str, name: str, rules: Postprocess | None = None
+) -> None:
+    """Writes a `.tflite` file and its description."""
+    file.write_bytes(content)
+    text = json.dumps(describe(content, kind, name, rules), indent=2)
+    description_path(file).write_text(text + "\n", encoding="utf-8")
 
 
 def describe(

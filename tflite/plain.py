@@ -15,7 +15,7 @@ from keras_efsnet import convolutions, layers
 from keras_efsnet.images import Size
 from keras_efsnet.phantom import make_phantom
 from keras_efsnet.prediction import LABELS
-from keras_efsnet.tflite.convert import convert_graph
+from keras_efsnet.tflite.convert import convert_graph, write_described
 from keras_efsnet.tflite.rebuild import copy_layer, rebuild
 
 KINDS = ("float32", "int8")
@@ -37,8 +37,10 @@ def write_plain_files(model: keras.Model, folder: Path) -> dict[str, Path]:
     for kind in KINDS:
         graph = plain_graph(model, leaky=kind == "int8")
         frames = calibration_frames(graph.input_shape[1:3])
-        files[f"plain {kind}"] = file = folder / f"plain_{kind}.tflite"
-        file.write_bytes(convert_graph(graph, kind, frames))
+        name = f"plain {kind}"
+        files[name] = folder / f"plain_{kind}.tflite"
+        # Described, so that it starts as our files do, without a trial.
+        write_described(files[name], convert_graph(graph, kind, frames), kind, name)
     return files
 
 

@@ -36,7 +36,10 @@ from keras_efsnet.training.summary import expected_calibration_error
 THRESHOLDS = tuple(np.arange(0.25, 0.8, 0.05).round(2).tolist())
 LESION_FRACTIONS = (0.0, 0.001, 0.002, 0.004, 0.008)
 NORMAL_GATES = (None, 0.95, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4)
-"""What is tried; the first is the neutral one and wins ties."""
+"""What is tried."""
+
+NEUTRAL = (0.5, 0.0, None)
+"""The threshold, fraction and gate that change nothing; they win ties."""
 
 NORMAL = LABELS.index("normal")
 
@@ -80,9 +83,8 @@ def calibrate(model_file: Path, samples: Sequence[Sample]) -> Calibration:
     labels = np.array([LABELS.index(sample.label) for sample in samples])
     temperature = _fit_temperature(classes, labels)
     calibrated = _sharpen(classes, temperature)
-    neutral = (0.5, 0.0, None)
     dice = dict(_score(outputs, calibrated))
-    best = max(dice, key=lambda choice: (round(dice[choice], 4), choice == neutral))
+    best = max(dice, key=lambda choice: (round(dice[choice], 4), choice == NEUTRAL))
     threshold, fraction, gate = best
     return Calibration(
         temperature=temperature,
@@ -92,7 +94,7 @@ def calibrate(model_file: Path, samples: Sequence[Sample]) -> Calibration:
             expected_calibration_error(classes, labels),
             expected_calibration_error(calibrated, labels),
         ),
-        dice=(dice[neutral], dice[best]),
+        dice=(dice[NEUTRAL], dice[best]),
     )
 
 

@@ -36,7 +36,8 @@ def write_card(preset: Path, runs: Sequence[Path], metrics: Sequence[Path]) -> P
     """Writes a preset's card.json.
 
     Args:
-        preset: the preset's folder with its weights; its name is the preset's.
+        preset: the preset's folder with its weights; its name is the preset's. The
+            rules that `training.calibrate` wrote to its card stay.
         runs: the runs that made the weights, first to last.
         metrics: metrics.json files of `efsnet evaluate`, one a subset.
 
@@ -50,7 +51,7 @@ def write_card(preset: Path, runs: Sequence[Path], metrics: Sequence[Path]) -> P
         "intended_use": USE,
         "data": DATA,
         "labels": list(LABELS),
-        "postprocess": {},
+        **_calibration(preset),
         **last,
         "earlier_runs": earlier,
         "metrics": {report["subset"]: report for report in map(_read, metrics)},
@@ -58,6 +59,15 @@ def write_card(preset: Path, runs: Sequence[Path], metrics: Sequence[Path]) -> P
         "sha256": weight_digests(preset),
     }
     return _write(preset, card)
+
+
+def _calibration(preset: Path) -> dict[str, Any]:
+    """What `training.calibrate` has written to the card, if it was run."""
+    card = _read(preset / "card.json") if (preset / "card.json").exists() else {}
+    kept: dict[str, Any] = {
+        key: card[key] for key in ("postprocess", "calibration") if key in card
+    }
+    return {"postprocess": {}, **kept}
 
 
 def refresh_hashes(preset: Path) -> Path:
