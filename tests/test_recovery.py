@@ -26,7 +26,7 @@ def checkpoints(tmp_path):
     model = keras.Model(image, keras.layers.Dense(1, use_bias=False)(image))
     model.compile("sgd")
     state = TrainingState(model, tmp_path / "state.npz")
-    result = Checkpoints(state, tmp_path / "best.keras", best=0.5)
+    result = Checkpoints(state, model, tmp_path / "best.keras", best=0.5)
     result.set_model(model)
     state.save(1, 0.5)
     result.on_epoch_begin(1)

@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_efsnet.model import EFSNet
 from keras_efsnet.training.state import TrainingState, save_model
 
 MONITOR = "val_mask_dice"
@@ -24,9 +25,12 @@ class Checkpoints(keras.callbacks.Callback):
     A loss or weight that is no number ends the run before it is saved.
     """
 
-    def __init__(self, state: TrainingState, best_file: Path, best: float) -> None:
+    def __init__(
+        self, state: TrainingState, network: EFSNet, best_file: Path, best: float
+    ) -> None:
         super().__init__()
         self.state = state
+        self.network = network
         self.best_file = best_file
         self.best = best
         self._raw: list[Any] = []
@@ -58,7 +62,7 @@ class Checkpoints(keras.callbacks.Callback):
         if logs[MONITOR] > self.best:
             self.best = float(logs[MONITOR])
             raw = self._average()
-            save_model(self.model, self.best_file)
+            save_model(self.network, self.best_file)
             self._put_back(raw)
         self.state.save(epoch + 1, self.best)
 

@@ -27,6 +27,7 @@ from keras_efsnet.training.busi import (
     read_split,
 )
 from keras_efsnet.training.callbacks import Checkpoints
+from keras_efsnet.training.deep_supervision import COARSE, DeeplySupervised
 from keras_efsnet.training.leaks import count_leaks
 from keras_efsnet.training.settings import PHANTOM, TrainSettings
 from keras_efsnet.training.state import TrainingState, write_atomically
@@ -78,7 +79,8 @@ def train(
     steps = pipeline.steps_per_epoch(caches[0], settings.batch_size)
     keras.utils.set_random_seed(settings.seed)
     keras.config.set_dtype_policy(settings.dtype_policy)
-    model = build_model(settings)
+    network = build_model(settings)
+    model = DeeplySupervised(network) if settings.deep_supervision else network
     compile_model(model, settings, steps)
 
     state = TrainingState(model, out / "state.npz")
@@ -92,6 +94,7 @@ def train(
             first_epoch=epochs_done,
             epochs=settings.epochs,
             policy=settings.augmentation,
+            paste_probability=settings.paste,
             class_weight_at=settings.class_loss_weight_at,
         ),
         validation_data=pipeline.evaluation_batches(caches[1], settings.batch_size),
@@ -102,7 +105,7 @@ def train(
         verbose=0,
         callbacks=[
             *_loggers(out, epochs_done),
-            Checkpoints(state, out / "best.keras", best),
+            Checkpoints(state, network, out / "best.keras", best),
             *callbacks,
         ],
     )
@@ -130,10 +133,14 @@ def build_model(settings: TrainSettings) -> EFSNet:
     )
 
 
-def compile_model(model: EFSNet, settings: TrainSettings, steps: int) -> None:
+def compile_model(
+    model: EFSNet | DeeplySupervised, settings: TrainSettings, steps: int
+) -> None:
     """Compiles a network with the losses, metrics and optimizer of `settings`.
 
     Args:
+        model: the network, or the one that supervises it.
+        settings: the run's.
         steps: batches in an epoch.
     """
     warmup = round(settings.warmup_epochs * steps)
@@ -153,9 +160,15 @@ def compile_model(model: EFSNet, settings: TrainSettings, steps: int) -> None:
     )
     optimizer.exclude_from_weight_decay(var_names=UNDECAYED)
     optimizer.build(model.trainable_variables)
+    loss = {"mask": DiceBCE(), "class": "sparse_categorical_crossentropy"}
+    loss_weights = None
+    if settings.deep_supervision:
+        loss[COARSE] = DiceBCE()
+        loss_weights = {"mask": 1.0, "class": 1.0, COARSE: settings.deep_supervision}
     model.compile(
         optimizer,
-        loss={"mask": DiceBCE(), "class": "sparse_categorical_crossentropy"},
+        loss=loss,
+        loss_weights=loss_weights,
         weighted_metrics={"mask": [Dice()], "class": ["sparse_categorical_accuracy"]},
         # XLA's convolutions are slower than TensorFlow's own on the CPU.
         jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",

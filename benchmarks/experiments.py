@@ -1,0 +1,83 @@
+"""Measures changes of the training recipe, one at a time, on validation images.
+
+    python benchmarks/experiments.py --data DIR --split FOLDS.csv --out RUNS [NAME ...]
+
+`experiments.json` holds the runs: all start from the weights of `start`, trained on
+phantoms, and have `base`'s settings with their own changes. Small images and short runs
+make them comparable and cheap. A run that is in RUNS already is not repeated, one that
+was stopped goes on. Printed: the best epoch's averaged weights on the validation fold.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+RECIPES = Path(__file__).with_name("experiments.json")
+
+COLUMNS = {
+    "tumour Dice": ("mask", "dice_tumour"),
+    "Dice": ("mask", "dice"),
+    "IoU batch 8": ("mask", "iou_batch8"),
+    "false masks": ("mask", "normal_false_positive_rate"),
+    "accuracy": ("class", "accuracy"),
+    "AUROC": ("class", "auroc_macro"),
+}
+
+
+def efsnet(*arguments: str | Path) -> None:
+    command = [sys.executable, "-m", "keras_efsnet", *map(str, arguments)]
+    subprocess.run(command, check=True, stdout=sys.stderr)
+
+
+def train(run: Path, settings: Mapping[str, Any]) -> Path:
+    """Trains, or goes on with, a run of these settings; gives its best model."""
+    run.mkdir(parents=True, exist_ok=True)
+    if (run / "settings.json").exists():
+        efsnet("train", "--out", run, "--resume")
+    else:
+        given = run / "given.json"
+        given.write_text(json.dumps({"settings": settings}, indent=2))
+        efsnet("train", "--out", run, "--settings", given)
+    return run / "best.keras"
+
+
+def measure(run: Path, options: argparse.Namespace) -> dict[str, Any]:
+    """The run's metrics on the validation fold."""
+    results = run / "validation"
+    if not (results / "metrics.json").exists():
+        where = ["--data", options.data, "--split", options.split, "--out", results]
+        model = ["--model", run / "best.keras", "--subset", "validation"]
+        efsnet("evaluate", *where, *model)
+    metrics: dict[str, Any] = json.loads((results / "metrics.json").read_text())
+    return metrics
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", help="all of them if none is given")
+    parser.add_argument("--data", required=True)
+    parser.add_argument("--split", required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    options = parser.parse_args()
+    recipes = json.loads(RECIPES.read_text())
+
+    print("| run |", " | ".join(COLUMNS), "|")
+    print("|---" * (1 + len(COLUMNS)) + "|")
+    for name in options.names or recipes["experiments"]:
+        run = options.out / name
+        if not (run / "validation" / "metrics.json").exists():
+            start = train(options.out / "start", recipes["start"])
+            where = {"data": options.data, "split": [options.split]}
+            changes = recipes["experiments"][name]
+            train(run, {**recipes["base"], **where, "init": str(start), **changes})
+        metrics = measure(run, options)
+        figures = [f"{metrics[part][key]:.3f}" for part, key in COLUMNS.values()]
+        print(f"| {name} |", " | ".join(figures), "|", flush=True)
+
+
+if __name__ == "__main__":
+    main()
