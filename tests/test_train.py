@@ -23,6 +23,8 @@ SETTINGS = TrainSettings(
     batch_size=4,
     width=0.5,
     warmup_epochs=1,
+    deep_supervision=0.5,
+    paste=0.5,
 )
 
 

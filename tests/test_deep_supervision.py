@@ -1,0 +1,63 @@
+"""The second mask loss inside the network."""
+
+import keras
+import numpy as np
+import pytest
+
+from keras_efsnet import EFSNet
+from keras_efsnet.losses import DiceBCE
+from keras_efsnet.training.deep_supervision import DeeplySupervised
+from keras_efsnet.training.settings import TrainSettings
+from keras_efsnet.training.train import compile_model
+
+SETTINGS = TrainSettings(data="phantom", phantoms=2, deep_supervision=0.5)
+
+
+@pytest.fixture
+def batch():
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 256, (2, 16, 16, 1)).astype("float32")
+    mask = np.zeros((2, 16, 16, 1), "float32")
+    mask[0, :12, :8] = 1
+    weight = np.float32([1, 0.5])
+    return (
+        x,
+        {"mask": mask, "class": np.int32([1, 0])},
+        {
+            "mask": weight,
+            "class": weight,
+        },
+    )
+
+
+@pytest.fixture
+def model():
+    model = DeeplySupervised(EFSNet((16, 16, 1), width=0.5))
+    compile_model(model, SETTINGS, 1)
+    return model
+
+
+def test_the_loss_adds_that_of_the_shares_of_lesion(model, batch):
+    x, y, weight = batch
+    outputs = model(x)
+    assert tuple(outputs["coarse"].shape) == (2, 2, 2, 1)
+    total = model.compute_loss(x, y, outputs, weight)
+    shares = np.array([[[1, 0], [0.5, 0]], [[0, 0], [0, 0]]])[..., None]
+    losses = {
+        "mask": DiceBCE()(y["mask"], outputs["mask"], weight["mask"]),
+        "class": keras.losses.SparseCategoricalCrossentropy()(
+            y["class"], outputs["class"], weight["class"]
+        ),
+        "coarse": DiceBCE()(shares, outputs["coarse"], weight["mask"]),
+    }
+    expected = losses["mask"] + losses["class"] + 0.5 * losses["coarse"]
+    assert keras.ops.convert_to_numpy(total) == pytest.approx(
+        keras.ops.convert_to_numpy(expected), rel=1e-5
+    )
+
+
+def test_fit_trains_the_network_and_the_second_head(model, batch):
+    before = [keras.ops.convert_to_numpy(w) for w in model.trainable_weights]
+    model.fit(*batch[:2], sample_weight=batch[2], verbose=0)
+    for weight, old in zip(model.trainable_weights, before, strict=True):
+        assert not np.array_equal(keras.ops.convert_to_numpy(weight), old), weight.path
