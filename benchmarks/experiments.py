@@ -36,12 +36,14 @@ def efsnet(*arguments: str | Path) -> None:
 def train(run: Path, settings: Mapping[str, Any]) -> Path:
     """Trains, or goes on with, a run of these settings; gives its best model."""
     run.mkdir(parents=True, exist_ok=True)
-    if (run / "settings.json").exists():
-        efsnet("train", "--out", run, "--resume")
-    else:
+    log = run / "log.csv"
+    epochs = max(len(log.read_text().splitlines()) - 1, 0) if log.exists() else 0
+    if not epochs:
         given = run / "given.json"
         given.write_text(json.dumps({"settings": settings}, indent=2))
         efsnet("train", "--out", run, "--settings", given)
+    elif epochs < settings["epochs"]:
+        efsnet("train", "--out", run, "--resume")
     return run / "best.keras"
 
 

@@ -287,8 +287,9 @@ def export(
     kind: Annotated[
         list[str] | None,
         typer.Option(
-            help="float32, float16, dynamic, int8 (all four if not given), onnx or "
-            "saved_model; repeat it."
+            help="float32, float16, dynamic, int8 (all four if not given), int8-qat, "
+            "int8-pruned, pruned, clustered, pruned-clustered, onnx or saved_model; "
+            "repeat it."
         ),
     ] = None,
     max_dice_loss: Annotated[

@@ -64,7 +64,7 @@ def convert(
     _check_kind(kind)
     graph = deployment_graph(model, STYLES[kind])
     if kind == "int8":
-        equalize(graph, _to_frames(representative, graph.input_shape[1:3]))
+        equalize(graph, to_frames(representative, graph.input_shape[1:3]))
     return convert_graph(graph, kind, representative)
 
 
@@ -81,7 +81,7 @@ def convert_graph(
     if kind == "float16":
         converter.target_spec.supported_types = [tf.float16]
     if kind == "int8":
-        frames = _to_frames(representative, graph.input_shape[1:3])
+        frames = to_frames(representative, graph.input_shape[1:3])
         converter.representative_dataset = lambda: ({"image": f[None]} for f in frames)
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
         converter.inference_input_type = tf.uint8
@@ -197,7 +197,7 @@ def describe(
             "shape": shapes["image"],
             "range": [BLACK, WHITE],
             "meaning": "grey values, black to white",
-            **({"scale": scale, "zero_point": zero_point} if kind == "int8" else {}),
+            **({"scale": scale, "zero_point": zero_point} if scale else {}),
         },
         "mask": {
             "type": "float32",
@@ -237,7 +237,7 @@ def _freeze(graph: keras.Model) -> tuple[Any, tf.Module]:
     return module.serve.get_concrete_function(), module
 
 
-def _to_frames(frames: np.ndarray | None, size: Size) -> np.ndarray:
+def to_frames(frames: np.ndarray | None, size: Size) -> np.ndarray:
     """Checks representative images; float32 `(n, height, width, 1)`."""
     if frames is None or len(frames) == 0:
         raise ValueError("an int8 file needs representative images, got none.")

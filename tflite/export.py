@@ -1,26 +1,38 @@
 """Files for deployment, made and verified in one go."""
 
+import importlib.util
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
 from keras_efsnet.keras_predictor import KerasPredictor, load_keras_model
-from keras_efsnet.predictor import ModelFiles, Predictor
+from keras_efsnet.predictor import MissingPackage, ModelFiles, Predictor
 from keras_efsnet.tflite import interchange
 from keras_efsnet.tflite.convert import (
     KINDS,
     export_files,
     representative_images,
+    write_described,
 )
 from keras_efsnet.tflite.runtime import LiteModel
 from keras_efsnet.tflite.trial import description_path
 from keras_efsnet.tflite.verify import DEFAULT_LIMITS, Limits, Verification, verify
 from keras_efsnet.training.busi import Split
+
+FINE_TUNED: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "int8-qat": ("int8", ("quantize",)),
+    "int8-pruned": ("int8", ("prune", "quantize")),
+    "pruned": ("float32", ("prune",)),
+    "clustered": ("float32", ("cluster",)),
+    "pruned-clustered": ("float32", ("prune", "cluster")),
+}
+"""Kinds that `qat` trains further: the file's type, and in what steps."""
 
 REPRESENTATIVE_PER_CLASS = 32
 REJECTED = "rejected"
@@ -44,7 +56,7 @@ def export(
     Args:
         model: the trained model, from `predictor.find_model`.
         split: images to calibrate and compare on.
-        kinds: those of `convert.KINDS` and `interchange.OUTPUTS` to make.
+        kinds: those of `convert.KINDS`, `FINE_TUNED` and `interchange.OUTPUTS` to make.
         out: folder, made where it is missing.
         name: the model's name for the descriptions.
         limits: how far a file may be from Keras.
@@ -77,7 +89,7 @@ def export(
 
 
 def _check_kinds(kinds: Sequence[str]) -> None:
-    known = [*KINDS, *interchange.OUTPUTS]
+    known = [*KINDS, *FINE_TUNED, *interchange.OUTPUTS]
     for kind in kinds:
         if kind not in known:
             raise ValueError(f"kind must be one of {', '.join(known)}, got {kind}.")
@@ -92,25 +104,39 @@ def _make(
     name: str,
 ) -> dict[str, Path]:
     """Writes each kind's file to `out`."""
-    files = {}
-    lite_kinds = [kind for kind in kinds if kind in KINDS]
-    if lite_kinds:
-        images = representative_images(
-            split.train, reference.size, REPRESENTATIVE_PER_CLASS, seed=0
-        )
-        files = export_files(
-            model,
-            lite_kinds,
-            out,
-            representative=images,
-            name=name,
-            rules=reference.rules,
-        )
+    images = representative_images(
+        split.train, reference.size, REPRESENTATIVE_PER_CLASS, seed=0
+    )
+    files = export_files(
+        model,
+        [kind for kind in kinds if kind in KINDS],
+        out,
+        representative=images,
+        name=name,
+        rules=reference.rules,
+    )
     for kind in kinds:
+        if kind in FINE_TUNED:
+            content = _fine_tune(model, kind, images, split)
+            files[kind] = out / f"model_{kind}.tflite"
+            write_described(files[kind], content, kind, name, reference.rules)
         if kind in interchange.OUTPUTS:
             files[kind] = out / interchange.OUTPUTS[kind]
             interchange.export_format(model, kind, files[kind])
     return files
+
+
+def _fine_tune(
+    model: keras.Model, kind: str, images: np.ndarray, split: Split
+) -> bytes:
+    if not importlib.util.find_spec("tensorflow_model_optimization"):
+        raise MissingPackage(
+            f"{kind} needs tensorflow-model-optimization; install it: "
+            'pip install "keras-efsnet[tflite]".'
+        )
+    from keras_efsnet.tflite.qat import convert_fine_tuned
+
+    return convert_fine_tuned(model, *FINE_TUNED[kind], images, split.train)
 
 
 def _open(file: Path) -> Predictor:

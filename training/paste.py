@@ -75,7 +75,7 @@ def _box(mask: np.ndarray) -> tuple[slice, slice]:
 
 
 def _patch_size(box: tuple[slice, slice], rng: np.random.Generator) -> tuple[int, int]:
-    scale = math.exp(rng.uniform(*map(math.log, SCALES)))
+    scale = math.exp(rng.uniform(math.log(SCALES[0]), math.log(SCALES[1])))
     height, width = (max(2, int(scale * (side.stop - side.start))) for side in box)
     return height, width
 

@@ -1,0 +1,111 @@
+"""Fine-tuning with the model optimization toolkit, on a tf_keras twin."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+
+from checks import randomize_weights
+from keras_efsnet import EFSNet
+from keras_efsnet.phantom import write_phantoms
+from keras_efsnet.training.busi import index_dataset
+from keras_efsnet.training.pipeline import load_cache
+
+if keras.backend.backend() != "tensorflow":
+    pytest.skip("TFLite files are made on TensorFlow", allow_module_level=True)
+pytest.importorskip("tensorflow_model_optimization")
+
+from keras_efsnet.tflite import qat
+from keras_efsnet.tflite.convert import convert, representative_images, to_frames
+from keras_efsnet.tflite.deploy import deployment_graph
+from keras_efsnet.tflite.export import FINE_TUNED
+from keras_efsnet.tflite.flatbuffer import list_operators
+from keras_efsnet.tflite.twin import twin
+
+SIZE = 32
+
+
+@pytest.fixture(scope="module")
+def model():
+    return randomize_weights(EFSNet((SIZE, SIZE, 1)))
+
+
+@pytest.fixture(scope="module")
+def samples(tmp_path_factory):
+    return index_dataset(write_phantoms(tmp_path_factory.mktemp("phantoms"), 6, 1))
+
+
+@pytest.fixture(scope="module")
+def representative(samples):
+    return representative_images(samples, (SIZE, SIZE), 2, seed=0)
+
+
+@pytest.mark.parametrize("style", ["lean", "dense"])
+def test_the_twin_gives_the_same(style, model):
+    graph = deployment_graph(model, style)
+    image = np.random.default_rng(0).uniform(0, 255, (1, SIZE, SIZE, 1))
+    # Not `predict`, see `equalize`: a graph's fused leaky ReLU has a wrong slope.
+    found = twin(graph)(image.astype("float32"))
+    expected = graph(image, training=False)
+    assert found.keys() == expected.keys() == {"mask", "class"}
+    for key, values in expected.items():
+        np.testing.assert_allclose(found[key], values, rtol=0, atol=1e-4)
+
+
+def fine_tuned(model, samples, representative, kind):
+    """The kernels of the graph before and after, those above the smallest size."""
+    type_, steps = FINE_TUNED[kind]
+    graph = deployment_graph(model, "dense" if type_ == "int8" else "lean")
+    before = kernels(graph)
+    frames = to_frames(representative, (SIZE, SIZE))
+    qat.fine_tune(graph, steps, load_cache(samples, SIZE), frames, epochs=12)
+    return before, kernels(graph)
+
+
+def kernels(graph):
+    weights = {
+        layer.name: layer.get_weights()[0] for layer in graph.layers if layer.weights
+    }
+    return {k: w for k, w in weights.items() if w.size >= qat.SMALLEST_KERNEL}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", list(FINE_TUNED))
+def test_kernels_after_fine_tuning(kind, model, samples, representative):
+    before, after = fine_tuned(model, samples, representative, kind)
+    for name, kernel in after.items():
+        assert not np.array_equal(kernel, before[name]), name
+        assert not kernel[before[name] == 0].any(), name
+        if "pruned" in kind:
+            assert (kernel == 0).mean() >= qat.SPARSITY - 0.02, name
+        if "clustered" in kind:
+            assert len(np.unique(kernel)) <= qat.CLUSTERS + 1, name
+
+
+@pytest.mark.slow
+def test_a_fine_tuned_int8_file_runs_the_same_operators(model, samples, representative):
+    type_, steps = FINE_TUNED["int8-qat"]
+    file = qat.convert_fine_tuned(model, type_, steps, representative, samples, 1)
+    assert list_operators(file) == list_operators(convert(model, type_, representative))
+
+
+@pytest.mark.slow
+def test_export_names_and_verifies_the_kind(tmp_path, samples):
+    from keras_efsnet.cli import main
+    from keras_efsnet.training.state import save_model
+
+    save_model(EFSNet((SIZE, SIZE, 1), width=0.5), tmp_path / "model.keras")
+    folder = samples[0].image.parents[1]
+    split = tmp_path / "folds.csv"
+    assert main(["data", "split", str(folder), "--out", str(split)]) == 0
+    inputs = ["--model", str(tmp_path / "model.keras"), "--data", str(folder)]
+    options = ["--split", str(split), "--kind", "clustered", "--max-dice-loss", "1"]
+    out = tmp_path / "files"
+    main(["export", *inputs, *options, "--min-class-agreement", "0", "--out", str(out)])
+    assert {path.name for path in out.iterdir()} == {
+        "export.json",
+        "model_clustered.tflite",
+        "model_clustered.tflite.json",
+    }
+    assert json.loads((out / "export.json").read_text())["files"]["clustered"]["passed"]

@@ -1,0 +1,292 @@
+"""Fine-tuning for smaller or better quantized files: quantization-aware training,
+magnitude pruning and weight clustering with tensorflow-model-optimization.
+
+The toolkit takes tf_keras models alone. So the deployment graph's tf_keras twin is
+fine-tuned, with the losses and augmentation of training, and gives its weights back;
+files are made of the graph as of any other.
+
+Reference: Jacob et al., "Quantization and Training of Neural Networks for Efficient
+Integer-Arithmetic-Only Inference", CVPR 2018; Zhu and Gupta, "To Prune, or Not to
+Prune", 2017; Han et al., "Deep Compression", ICLR 2016.
+"""
+
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+import tensorflow_model_optimization as tfmot
+import tf_keras
+from tensorflow_model_optimization.python.core.clustering.keras.experimental import (
+    cluster,  # where the toolkit's own guide has it from
+)
+
+from keras_efsnet.losses import DiceBCE
+from keras_efsnet.tflite.convert import STYLES, convert_graph, to_frames
+from keras_efsnet.tflite.deploy import deployment_graph
+from keras_efsnet.tflite.equalize import equalize
+from keras_efsnet.tflite.twin import DepthToSpace, twin
+from keras_efsnet.training.busi import Sample
+from keras_efsnet.training.pipeline import (
+    ImageCache,
+    load_cache,
+    steps_per_epoch,
+    training_batches,
+)
+from keras_efsnet.training.settings import TrainSettings
+
+EPOCHS = 4
+"""Of each step."""
+
+BATCH_SIZE = 8
+LEARNING_RATE = 1e-4
+
+SPARSITY = 0.6
+"""Share of a kernel's weights that pruning sets to 0."""
+
+CLUSTERS = 32
+"""Different weights that clustering leaves in a kernel."""
+
+SMALLEST_KERNEL = 256
+"""Weights; smaller kernels hold little of a file and are left alone."""
+
+_log = logging.getLogger(__name__)
+_quantization = tfmot.quantization.keras
+
+
+def convert_fine_tuned(
+    model: keras.Model,
+    kind: str,
+    steps: Iterable[str],
+    representative: np.ndarray,
+    samples: Sequence[Sample],
+    epochs: int = EPOCHS,
+) -> bytes:
+    """Fine-tunes a trained model's deployment graph and converts it.
+
+    Args:
+        model: an EFSNet with a square image.
+        kind: of the file, "float32" or "int8".
+        steps: "quantize", "prune" and "cluster", one after the other.
+        representative: as in `convert.convert`.
+        samples: training samples.
+        epochs: of each step.
+
+    Returns:
+        The `.tflite` file's content.
+    """
+    graph = deployment_graph(model, STYLES[kind])
+    frames = to_frames(representative, graph.input_shape[1:3])
+    if kind == "int8":
+        equalize(graph, frames)
+    cache = load_cache(samples, graph.input_shape[1])
+    fine_tune(graph, steps, cache, frames, epochs)
+    return convert_graph(graph, kind, representative)
+
+
+def fine_tune(
+    graph: keras.Model,
+    steps: Iterable[str],
+    cache: ImageCache,
+    frames: np.ndarray,
+    epochs: int = EPOCHS,
+) -> None:
+    """Fine-tunes a deployment graph in place.
+
+    Args:
+        graph: from `deploy.deployment_graph`.
+        steps: "quantize", "prune" and "cluster", one after the other. What a step has
+            set to 0 stays 0 in the next ones.
+        cache: training images of the graph's size.
+        frames: float32 `(n, height, width, 1)`, to measure value ranges on.
+        epochs: of each step.
+    """
+    for step in steps:
+        _STEPS[step](graph, cache, frames, epochs)
+
+
+class _Unquantized(tfmot.quantization.keras.QuantizeConfig):
+    """For layers that pass values on as they are, and for the probabilities."""
+
+    def get_weights_and_quantizers(self, layer):
+        return []
+
+    def get_activations_and_quantizers(self, layer):
+        return []
+
+    def set_quantize_weights(self, layer, quantize_weights):
+        pass
+
+    def set_quantize_activations(self, layer, quantize_activations):
+        pass
+
+    def get_output_quantizers(self, layer):
+        return []
+
+    def get_config(self):
+        return {}
+
+
+_UNQUANTIZED = (
+    DepthToSpace,
+    tf_keras.layers.Activation,
+    tf_keras.layers.MaxPooling2D,
+    tf_keras.layers.Rescaling,
+    tf_keras.layers.Reshape,
+)
+
+
+class _KeepZeros(tf_keras.callbacks.Callback):
+    """Sets weights that were 0 before to 0 again: those that were pruned, and those
+    that a dense kernel has where the network has none."""
+
+    def on_train_begin(self, logs=None):
+        self._kernels = [
+            (weight, tf.cast(weight != 0, weight.dtype))
+            for weight in self.model.trainable_weights
+            if "kernel" in weight.name
+        ]
+
+    def on_train_batch_end(self, batch, logs=None):
+        for weight, kept in self._kernels:
+            weight.assign(weight * kept)
+
+
+def _quantize(
+    graph: keras.Model, cache: ImageCache, frames: np.ndarray, epochs: int
+) -> None:
+    """Fine-tunes with weights and activations rounded as an int8 file rounds them."""
+
+    def annotate(layer: Any) -> Any:
+        config = _Unquantized() if isinstance(layer, _UNQUANTIZED) else None
+        return _quantization.quantize_annotate_layer(layer, config)
+
+    plain = twin(graph)
+    annotated = tf_keras.models.clone_model(plain, clone_function=annotate)
+    scope = {"_Unquantized": _Unquantized, "DepthToSpace": DepthToSpace}
+    with _quantization.quantize_scope(scope):
+        model = _quantization.quantize_apply(annotated)
+    _set_ranges(model, plain, frames)
+    _fit(model, cache, epochs, [_KeepZeros()])
+    for layer in graph.layers:
+        if layer.weights:
+            trained = model.get_layer(f"quant_{layer.name}").trainable_weights
+            layer.set_weights([weight.numpy() for weight in trained])
+
+
+def _set_ranges(
+    model: tf_keras.Model, plain: tf_keras.Model, frames: np.ndarray
+) -> None:
+    """Starts each activation's range from what images give, not from the toolkit's
+    [-6, 6], from which a moving average takes thousands of steps."""
+    layers = [layer for layer in plain.layers if layer.name != "image"]
+    measure = tf_keras.Model(plain.input, [layer.output for layer in layers])
+    rows = [
+        [(x.min(), x.max()) for x in measure.predict(f[None], verbose=0)]
+        for f in frames
+    ]
+    lowest, highest = np.min(rows, axis=0)[:, 0], np.max(rows, axis=0)[:, 1]
+    ranges = {
+        f"quant_{layer.name}": found
+        for layer, *found in zip(layers, lowest, highest, strict=True)
+    }
+    ranges["quantize_layer"] = [frames.min(), frames.max()]
+    for layer in model.layers:
+        for weight in layer.non_trainable_weights:
+            if "kernel" not in weight.name and weight.name.endswith("_min:0"):
+                weight.assign(ranges[layer.name][0])
+            if "kernel" not in weight.name and weight.name.endswith("_max:0"):
+                weight.assign(ranges[layer.name][1])
+
+
+def _prune(
+    graph: keras.Model, cache: ImageCache, frames: np.ndarray, epochs: int
+) -> None:
+    """Sets the smallest weights of each kernel to 0, more and more of them."""
+    steps = epochs * steps_per_epoch(cache, BATCH_SIZE)
+    schedule = tfmot.sparsity.keras.PolynomialDecay(
+        0.0, SPARSITY, begin_step=0, end_step=steps // 2, frequency=10
+    )
+    model = _wrap_kernels(
+        twin(graph),
+        lambda layer: tfmot.sparsity.keras.prune_low_magnitude(layer, schedule),
+    )
+    _fit(model, cache, epochs, [tfmot.sparsity.keras.UpdatePruningStep()])
+    _take_weights(graph, tfmot.sparsity.keras.strip_pruning(model))
+
+
+def _cluster(
+    graph: keras.Model, cache: ImageCache, frames: np.ndarray, epochs: int
+) -> None:
+    """Leaves a few different weights in each kernel; those that are 0 stay so."""
+    clustering = tfmot.clustering.keras
+    model = _wrap_kernels(
+        twin(graph),
+        lambda layer: cluster.cluster_weights(
+            layer,
+            CLUSTERS,
+            clustering.CentroidInitialization.KMEANS_PLUS_PLUS,
+            preserve_sparsity=True,
+        ),
+    )
+    _fit(model, cache, epochs, [])
+    _take_weights(graph, clustering.strip_clustering(model))
+
+
+_STEPS: Mapping[str, Callable[..., None]] = {
+    "quantize": _quantize,
+    "prune": _prune,
+    "cluster": _cluster,
+}
+
+
+def _wrap_kernels(model: tf_keras.Model, wrap: Callable[[Any], Any]) -> Any:
+    def clone(layer: Any) -> Any:
+        large = (
+            layer.weights and layer.weights[0].shape.num_elements() >= SMALLEST_KERNEL
+        )
+        return wrap(layer) if large else layer
+
+    return tf_keras.models.clone_model(model, clone_function=clone)
+
+
+def _take_weights(graph: keras.Model, model: tf_keras.Model) -> None:
+    for layer in graph.layers:
+        layer.set_weights(model.get_layer(layer.name).get_weights())
+
+
+def _fit(
+    model: tf_keras.Model, cache: ImageCache, epochs: int, callbacks: list[Any]
+) -> None:
+    """A short `fit` with training's losses, on training's batches."""
+    mask_loss, settings = DiceBCE(), TrainSettings("", ("",))
+    steps = steps_per_epoch(cache, BATCH_SIZE)
+    batches = training_batches(
+        cache,
+        batch_size=BATCH_SIZE,
+        seed=settings.seed,
+        steps_per_epoch=steps,
+        first_epoch=0,
+        epochs=epochs,
+        policy=settings.augmentation,
+        class_weight_at=lambda epoch: settings.class_loss_weight,
+    )
+    rate = tf_keras.optimizers.schedules.CosineDecay(LEARNING_RATE, epochs * steps)
+    model.compile(
+        tf_keras.optimizers.Adam(rate, global_clipnorm=settings.clip_norm),
+        loss={"mask": mask_loss.call, "class": "sparse_categorical_crossentropy"},
+    )
+    log = tf_keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: _log.info(
+            "epoch %d of %d: loss %.3f", epoch + 1, epochs, logs["loss"]
+        )
+    )
+    model.fit(
+        batches,
+        epochs=epochs,
+        steps_per_epoch=steps,
+        verbose=0,
+        callbacks=[*callbacks, log],
+    )
