@@ -67,7 +67,8 @@ def log_rows(run):
 
 def test_run_folder(finished):
     names = {path.name for path in finished.iterdir()}
-    assert {"settings.json", "log.csv", "best.keras", "state.npz"} <= names
+    models = {"best.keras", "last.keras"}
+    assert {"settings.json", "log.csv", "state.npz", *models} <= names
     assert not any(".part" in name for name in names)
     facts = json.loads((finished / "settings.json").read_text())
     assert TrainSettings.from_json(facts["settings"]) == SETTINGS
@@ -101,9 +102,10 @@ def test_killed_process_resumes_to_the_same_weights(finished, tmp_path):
     for name, array in expected.items():
         np.testing.assert_array_equal(found[name], array, err_msg=name)
     assert log_rows(out) == log_rows(finished)
-    loaded = [EFSNet.from_preset(run / "best.keras") for run in (finished, out)]
-    for one, other in zip(*(model.get_weights() for model in loaded), strict=True):
-        np.testing.assert_array_equal(one, other)
+    for name in ("best.keras", "last.keras"):
+        loaded = [EFSNet.from_preset(run / name) for run in (finished, out)]
+        for one, other in zip(*(model.get_weights() for model in loaded), strict=True):
+            np.testing.assert_array_equal(one, other)
 
 
 def test_model_trained_in_mixed_precision_is_saved_as_float32(tmp_path):

@@ -20,7 +20,9 @@ class Checkpoints(keras.callbacks.Callback):
 
     At the end of every epoch, in this order: the best model by validation Dice (saved
     with the averaged weights), then the state, with the raw weights in place. A run
-    killed between the two repeats the epoch and writes the same best model again.
+    killed between the two repeats the epoch and writes the same best model again. At
+    the end of the run, the averaged weights of the last epoch, as last.keras beside the
+    best ones.
 
     A loss or weight that is no number ends the run before it is saved.
     """
@@ -61,10 +63,11 @@ class Checkpoints(keras.callbacks.Callback):
             raise self._diverged("a weight")
         if logs[MONITOR] > self.best:
             self.best = float(logs[MONITOR])
-            raw = self._average()
-            save_model(self.network, self.best_file)
-            self._put_back(raw)
+            self._save_average(self.best_file)
         self.state.save(epoch + 1, self.best)
+
+    def on_train_end(self, logs=None):
+        self._save_average(self.best_file.with_name("last.keras"))
 
     def _diverged(self, what: str) -> ValueError:
         kept = (
@@ -76,6 +79,11 @@ class Checkpoints(keras.callbacks.Callback):
             f"{kept if self._epoch else 'nothing is saved yet'}; train again with a "
             "lower learning_rate."
         )
+
+    def _save_average(self, file: Path) -> None:
+        raw = self._average()
+        save_model(self.network, file)
+        self._put_back(raw)
 
     def _average(self) -> list[Any]:
         """Puts the averaged weights in place; gives the raw ones."""

@@ -46,7 +46,8 @@ def train(
 
     `out` holds settings.json (with versions and the split's hash), log.csv,
     TensorBoard events (where TensorFlow is installed), best.keras (averaged weights of
-    the best epoch by validation Dice) and state.npz (the last epoch's state).
+    the best epoch by validation Dice), last.keras (those of the last epoch, when all
+    are done) and state.npz (the last epoch's state).
 
     Args:
         settings: what to train, on what, and how.
