@@ -24,7 +24,6 @@ SETTINGS = TrainSettings(
     width=0.5,
     warmup_epochs=1,
     deep_supervision=0.5,
-    paste=0.5,
 )
 
 

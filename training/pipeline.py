@@ -8,7 +8,7 @@ backend, so training resumes exactly at any epoch. The TensorFlow backend reads 
 import math
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -20,7 +20,6 @@ from keras_efsnet.prediction import LABELS
 from keras_efsnet.training.augment import Augmentation, augment_batch
 from keras_efsnet.training.busi import Sample, load_mask
 from keras_efsnet.training.distribute import device_count
-from keras_efsnet.training.paste import paste_lesion
 
 Batch = tuple[np.ndarray, dict[str, np.ndarray], dict[str, np.ndarray]]
 """`(x, y, sample_weight)` for `model.fit`.
@@ -33,8 +32,8 @@ _WORKERS = 2
 _AHEAD = 4
 """Batches made before they are asked for: enough to ride out an uneven step."""
 
-# First words of the seeds, so that these three share no random numbers.
-_ORDER, _CHANGE, _PASTE = 0, 1, 2
+# First words of the seeds, so that shuffling and augmentation share no random numbers.
+_ORDER, _CHANGE = 0, 1
 
 
 @dataclass(frozen=True)
@@ -57,11 +56,6 @@ class ImageCache:
 
     def __len__(self) -> int:
         return len(self.images)
-
-    def take(self, rows: np.ndarray) -> "ImageCache":
-        """Some of the images, copied."""
-        parts = {field.name: getattr(self, field.name)[rows] for field in fields(self)}
-        return ImageCache(**parts)
 
 
 def load_cache(samples: Sequence[Sample], image_size: int) -> ImageCache:
@@ -114,7 +108,6 @@ def training_batches(
     first_epoch: int,
     epochs: int,
     policy: Augmentation | None = None,
-    paste_probability: float = 0.0,
     class_weight_at: Callable[[int], float] = lambda epoch: 1.0,
 ) -> Any:
     """Makes the shuffled, augmented batches of epochs `first_epoch` to `epochs - 1`.
@@ -130,8 +123,6 @@ def training_batches(
         first_epoch: the first epoch to make, 0 unless training resumes.
         epochs: the epoch to stop before.
         policy: how images are changed; None takes the defaults.
-        paste_probability: how often an image gets another one's lesions; see
-            `paste_lesions`.
         class_weight_at: epoch to a factor on the sample weights of `class`.
 
     Returns:
@@ -152,14 +143,13 @@ def training_batches(
         epoch, number = divmod(step, steps_per_epoch)
         order = np.random.default_rng([_ORDER, seed, epoch]).permutation(len(cache))
         chosen = order[number * batch_size :][:batch_size]
-        batch = cache.take(chosen)
-        if paste_probability:
-            rng = np.random.default_rng([_PASTE, seed, epoch, number])
-            batch = paste_lesions(batch, cache, paste_probability, rng)
         images, masks = augment_batch(
-            batch.images, batch.masks, (_CHANGE, seed, epoch, number), policy
+            cache.images[chosen],
+            cache.masks[chosen],
+            (_CHANGE, seed, epoch, number),
+            policy,
         )
-        x, y, weight = _batch(replace(batch, images=images, masks=masks))
+        x, y, weight = _batch(cache, chosen, images, masks)
         factor = np.float32(class_weight_at(epoch))
         return x, y, {**weight, "class": factor * weight["class"]}
 
@@ -183,7 +173,7 @@ def evaluation_batches(cache: ImageCache, batch_size: int) -> Any:
         chosen = np.arange(len(cache))[step * batch_size :][:batch_size]
         count = len(chosen)
         chosen = np.pad(chosen, (0, -count % devices), mode="edge")
-        x, y, weight = _batch(cache.take(chosen))
+        x, y, weight = _batch(cache, chosen, cache.images[chosen], cache.masks[chosen])
         real = np.arange(len(chosen)) < count
         return x, y, {name: values * real for name, values in weight.items()}
 
@@ -193,40 +183,6 @@ def evaluation_batches(cache: ImageCache, batch_size: int) -> Any:
     if keras.backend.backend() == "tensorflow":
         return _tf_dataset(make, steps, (None, *cache.images.shape[1:]))
     return _Batches(make, steps)
-
-
-def paste_lesions(
-    batch: ImageCache, donors: ImageCache, probability: float, rng: np.random.Generator
-) -> ImageCache:
-    """Gives images of a batch the lesions of others.
-
-    An image with a lesion gets those of an image of its own class, as no image holds
-    both kinds of tumour; a normal image gets any, and with it the class.
-
-    Args:
-        batch: changed in place.
-        donors: where the lesions come from.
-        probability: of a try, for each image; a patch that does not fit is left out.
-        rng: where all random numbers come from.
-    """
-    tumour = donors.masks.any(axis=(1, 2)) & (donors.class_weight > 0)
-    for i in np.flatnonzero(rng.random(len(batch)) < probability):
-        if not (batch.mask_weight[i] and batch.class_weight[i]):
-            continue
-        normal = LABELS[batch.labels[i]] == "normal"
-        kind = tumour & (normal | (donors.labels == batch.labels[i]))
-        donor = rng.choice(np.flatnonzero(kind))
-        pasted = paste_lesion(
-            batch.images[i],
-            batch.masks[i],
-            donors.images[donor],
-            donors.masks[donor],
-            rng,
-        )
-        if pasted[1].any():
-            batch.labels[i] = donors.labels[donor]
-        batch.images[i], batch.masks[i] = pasted
-    return batch
 
 
 def _load(sample: Sample, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
@@ -243,13 +199,15 @@ def _has_mask(sample: Sample) -> bool:
     return bool(sample.masks) or sample.label == "normal"
 
 
-def _batch(batch: ImageCache) -> Batch:
+def _batch(
+    cache: ImageCache, chosen: np.ndarray, images: np.ndarray, masks: np.ndarray
+) -> Batch:
     target = {
-        "mask": batch.masks[..., None].astype(np.float32),
-        "class": batch.labels.astype(np.int32),
+        "mask": masks[..., None].astype(np.float32),
+        "class": cache.labels[chosen].astype(np.int32),
     }
-    weight = {"mask": batch.mask_weight, "class": batch.class_weight}
-    return batch.images[..., None].astype(np.float32), target, weight
+    weight = {"mask": cache.mask_weight[chosen], "class": cache.class_weight[chosen]}
+    return images[..., None].astype(np.float32), target, weight
 
 
 def _tf_dataset(

@@ -46,7 +46,6 @@ class TrainSettings:
         deep_supervision: weight of the loss of a mask of 1/8 size that the encoder
             must give while it trains; 0 is none.
         dtype_policy: "float32", or "mixed_bfloat16" where the machine gains from it.
-        paste: probability that a training image gets lesions of another one.
         augmentation: strengths of the augmentation.
     """
 
@@ -71,7 +70,6 @@ class TrainSettings:
     class_loss_start: float = 0.1
     deep_supervision: float = 0.0
     dtype_policy: str = "float32"
-    paste: float = 0.0
     augmentation: Augmentation = field(default_factory=Augmentation)
 
     def __post_init__(self) -> None:

@@ -95,7 +95,6 @@ def train(
             first_epoch=epochs_done,
             epochs=settings.epochs,
             policy=settings.augmentation,
-            paste_probability=settings.paste,
             class_weight_at=settings.class_loss_weight_at,
         ),
         validation_data=pipeline.evaluation_batches(caches[1], settings.batch_size),
