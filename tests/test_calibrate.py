@@ -26,7 +26,8 @@ def test_folding_moves_the_threshold_and_divides_the_logits(model):
     images = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 1)).astype("f4")
     before = model.predict_on_batch(images)
     threshold = float(np.median(before["mask"]))
-    fold(model, Calibration(2.0, threshold, Postprocess(), (0.0, 0.0), (0.0, 0.0)))
+    nothing = (0.0, 0.0)
+    fold(model, Calibration(2.0, threshold, Postprocess(), nothing, nothing, 0.0, None))
     after = model.predict_on_batch(images)
     apart = abs(before["mask"] - threshold) > 1e-4
     assert apart.mean() > 0.5
@@ -41,7 +42,7 @@ def test_the_preset_does_what_was_fitted(model, tmp_path):
     file = tmp_path / "run.keras"
     model.save(file)
     samples = index_dataset(write_phantoms(tmp_path / "phantoms", 2, seed=0))
-    found = calibrate(file, samples)
+    found = calibrate(file, samples, samples)
     preset = tmp_path / "preset"
     write_preset(file, found, preset)
     predictor = load_predictor(preset / "model.keras")

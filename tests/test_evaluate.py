@@ -21,7 +21,8 @@ from keras_efsnet.training.evaluate import (
 
 FILES = {
     *("metrics.json", "per_image.csv", "roc.png", "confusion.png"),
-    *("dice_histogram.png", "reliability.png", "worst_cases.png"),
+    *("dice_histogram.png", "reliability.png", "risk_coverage.png"),
+    "worst_cases.png",
 }
 
 
@@ -146,10 +147,12 @@ def test_all_files_are_written_and_nothing_else(samples, tmp_path):
         "n",
         "mask",
         "class",
+        "refer",
         "split",
         "subset",
         "model",
         "protocol",
+        "subgroups",
     ]
     assert metrics["split"] == {"name": "folds.csv, fold 0", "digest": "12ab"}
     for path in out.glob("*.png"):
@@ -168,7 +171,7 @@ def test_table_holds_a_row_an_image_and_gives_the_metrics_again(samples, tmp_pat
     assert [row["predicted"] for row in rows] == [sample.label for sample in samples]
     assert [row["hd95"] for row in rows] == ["", "", *["0.0"] * 4]
     again = summarize(read_table(tmp_path / "per_image.csv"))
-    assert again == {key: metrics[key] for key in ("n", "mask", "class")}
+    assert again == {key: metrics[key] for key in ("n", "mask", "class", "refer")}
 
 
 def test_network_gets_float32_images_of_its_size(samples, tmp_path):
