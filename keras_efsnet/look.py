@@ -98,8 +98,8 @@ def measure(image: np.ndarray) -> np.ndarray:
             f"{SMALLEST_SIDE}, got {image.shape[0]} x {image.shape[1]}; use a larger "
             "network."
         )
-    blocks = image.astype(np.float32)
-    numbers = [blocks.mean() / 255, np.mean(image[:, 1:] == image[:, :-1])]
+    blocks: np.ndarray = image.astype(np.float32)
+    numbers = [image.mean() / 255, np.mean(image[:, 1:] == image[:, :-1])]
     for scale in range(SCALES):
         if scale:
             rows = blocks[::2] + blocks[1::2]

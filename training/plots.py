@@ -202,7 +202,7 @@ def draw_risk_coverage(rows: Sequence[ImageScore]) -> Figure:
     for (name, (coverage, risk)), label in zip(curves.items(), LABELS[1:], strict=True):
         text = f"{name}, area {risk.mean():.3f}"
         axes.plot(coverage, risk, color=LABEL_COLOURS[label], label=text)
-    kept = np.mean([not row.refer for row in rows])
+    kept = sum(not row.refer for row in rows) / len(rows)
     axes.axvline(kept, color="black", linestyle=":", label=f"not referred: {kept:.0%}")
     axes.set(
         title=f"Risk and coverage, {len(rows)} images",
