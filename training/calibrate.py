@@ -25,6 +25,7 @@ import keras
 import numpy as np
 from scipy.optimize import minimize_scalar
 
+from keras_efsnet.images import read_image, resize_image
 from keras_efsnet.keras_predictor import KerasPredictor
 from keras_efsnet.metrics import overlap_from_counts
 from keras_efsnet.model import EFSNet
@@ -97,7 +98,8 @@ def calibrate(
         ValueError: a tumour image has no mask, or a file is no image or mask.
     """
     check_masks(samples)
-    outputs = list(run_network(KerasPredictor(model_file), samples))
+    predictor = KerasPredictor(model_file)
+    outputs = list(run_network(predictor, samples))
     classes = np.stack([output.probabilities for output in outputs])
     labels = np.array([LABELS.index(sample.label) for sample in samples])
     temperature = _fit_temperature(classes, labels)
@@ -110,7 +112,8 @@ def calibrate(
         for output, row in zip(outputs, calibrated, strict=True)
     ]
     rules = Postprocess(fraction, gate)
-    rules = replace(rules, refer=fit_refer(folded, rules, training))
+    images = [resize_image(read_image(s.image), predictor.size) for s in training]
+    rules = replace(rules, refer=fit_refer(folded, rules, images))
     referred, errors_referred = _judge(folded, rules)
     return Calibration(
         temperature=temperature,

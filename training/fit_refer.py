@@ -11,11 +11,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from keras_efsnet.images import read_image, resize_image
+from keras_efsnet.images import resize_image
 from keras_efsnet.look import Look, measure
 from keras_efsnet.prediction import Postprocess, Prediction, postprocess
 from keras_efsnet.refer import ReferRule, mask_margin
-from keras_efsnet.training.busi import Sample
 from keras_efsnet.training.evaluate import RawOutput
 
 LOOK_QUANTILE = 0.99
@@ -28,23 +27,20 @@ DIGITS = 6
 
 
 def fit_refer(
-    outputs: Sequence[RawOutput], rules: Postprocess, training: Sequence[Sample]
+    outputs: Sequence[RawOutput], rules: Postprocess, training: Sequence[np.ndarray]
 ) -> ReferRule:
     """Fits the refer rule, as above.
 
     Args:
         outputs: of the calibrated network on the validation images.
         rules: the model's other rules.
-        training: the images that it was trained on.
+        training: uint8 images of the network's size that it was trained on.
 
     Raises:
-        OSError: a training image cannot be read.
-        ValueError: one is no image, or the network is too small for the look.
+        ValueError: the network is too small for the look.
     """
-    size = outputs[0].mask.shape
-    held_out = [resize_image(output.grey, size) for output in outputs]
-    learnt = [resize_image(read_image(sample.image), size) for sample in training]
-    look = fit_look(learnt, held_out)
+    held_out = [resize_image(output.grey, output.mask.shape) for output in outputs]
+    look = fit_look(training, held_out)
     best = ReferRule(0.0, 0.0, look)
     objected = np.array(
         [
