@@ -131,7 +131,8 @@ def print_subgroups(subgroups: dict[str, Any]) -> None:
         names = ("dice", "dice_tumour", "accuracy", "referred")
         cells = (_with_interval(figures, figure) for figure in names)
         table.add_row(name, str(part["n"]), *cells)
-    Console().print(table)
+    # A pipe has no width; Rich would fold to 80 columns.
+    Console(width=None if is_terminal() else 500).print(table)
 
 
 def _with_interval(figures: dict[str, Any], name: str) -> str:
