@@ -16,6 +16,8 @@ from not_b_mode import KINDS
 from PIL import Image
 from rich.console import Console
 from rich.table import Table
+from scipy.ndimage import binary_dilation, binary_erosion
+from sklearn.metrics import roc_auc_score
 
 from keras_efsnet import DEFAULT_MODEL
 from keras_efsnet.images import read_image, resize_image
@@ -25,6 +27,7 @@ from keras_efsnet.predictor import load_predictor, predict_image
 from keras_efsnet.refer import NOT_B_MODE
 from keras_efsnet.training.busi import index_dataset, read_split
 from keras_efsnet.training.evaluate import run_network, score_output
+from keras_efsnet.training.selective import risk_coverage
 from keras_efsnet.training.summary import summarize
 
 IMAGES = 40
@@ -53,7 +56,7 @@ CHANGES = {
     "JPEG quality 30": jpeg,
     "middle 80 %": lambda grey: crop(grey, 0.8),
     "middle 60 %": lambda grey: crop(grey, 0.6),
-    "half the pixels": lambda g: resize_image(g, (g.shape[0] // 2, g.shape[1] // 2)),
+    "half the size": lambda g: resize_image(g, (g.shape[0] // 2, g.shape[1] // 2)),
     "black sides of 10 %": lambda g: np.pad(g, ((0, 0), (g.shape[1] // 10,) * 2)),
     "black sides of 25 %": lambda g: np.pad(g, ((0, 0), (g.shape[1] // 4,) * 2)),
     "inverted": lambda grey: 255 - grey,
@@ -85,6 +88,46 @@ def print_kinds(predictor, samples):
     Console(width=100).print(table)
 
 
+def by_border(probability):
+    """The mean of |2 p - 1| within 3 pixels of the mask's border."""
+    mask = probability > 0.5
+    border = binary_dilation(mask, iterations=3) & ~binary_erosion(mask, iterations=3)
+    return np.abs(2 * probability[border] - 1).mean()
+
+
+def soft_dice(probability):
+    mask = probability > 0.5
+    return 2 * probability[mask].sum() / (probability.sum() + mask.sum())
+
+
+CONFIDENCES = {
+    "highest p": lambda probability: 2 * probability.max() - 1,
+    "mean p in the mask": lambda probability: probability[probability > 0.5].mean(),
+    "|2 p - 1| by the border": by_border,
+    "soft Dice of p and the mask": soft_dice,
+}
+"""Of masks; an empty one always has 1 - 2 x its highest p."""
+
+
+def print_confidences(predictor, samples):
+    """Prints how well other measures than the margin's would sort the masks."""
+    outputs = list(run_network(predictor, samples))
+    cases = [score_output(output, predictor.rules, "B") for output in outputs]
+    loss = np.array([1 - case.dice for case in cases])
+    table = Table("confidence in the mask", "area under 1 - Dice", "AUROC, Dice < 0.5")
+    for name, measure in CONFIDENCES.items():
+        confidence = np.array(
+            [
+                measure(p) if (p > 0.5).any() else 1 - 2 * p.max()
+                for p in (output.mask for output in outputs)
+            ]
+        )
+        area = risk_coverage(confidence, loss)[1].mean()
+        auroc = roc_auc_score(loss > 0.5, -confidence)
+        table.add_row(name, f"{area:.3f}", f"{auroc:.3f}")
+    Console(width=100).print(table)
+
+
 def print_risk(predictor, samples):
     rows = [
         score_output(output, predictor.rules, "B").score
@@ -110,6 +153,7 @@ def main() -> None:
     arguments = parser.parse_args()
     split = read_split(index_dataset(arguments.data), arguments.split)
     predictor = load_predictor(arguments.model)
+    print_confidences(predictor, split.validation)
     print_risk(predictor, split.validation)
     print_kinds(predictor, split.validation)
 

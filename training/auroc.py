@@ -3,6 +3,8 @@
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
+from keras_efsnet.training.draws import ratio
+
 
 def exact_auroc(scores: np.ndarray, positive: np.ndarray) -> float:
     """The area under the ROC curve, from scikit-learn; NaN where a side is empty."""
@@ -30,5 +32,4 @@ def weighted_auroc(
     negatives = np.add.reduceat(ordered * ~positive[order], ties, axis=1)
     below = np.cumsum(negatives, axis=1) - negatives / 2
     pairs = positives.sum(axis=1) * negatives.sum(axis=1)
-    area = (positives * below).sum(axis=1) / np.maximum(pairs, 1)
-    return np.where(pairs > 0, area, np.nan)
+    return ratio((positives * below).sum(axis=1), pairs)

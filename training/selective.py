@@ -6,6 +6,8 @@ NeurIPS 2017 (risk-coverage curve); El-Yaniv and Wiener, JMLR 11, 2010.
 
 import numpy as np
 
+from keras_efsnet.training.draws import count_images, mean
+
 
 def risk_coverage(
     confidence: np.ndarray, risk: np.ndarray
@@ -43,6 +45,29 @@ def area_under_risk(
     drawn = risk[order][np.sort(place[draws], axis=1)]
     images = np.arange(1, draws.shape[1] + 1)
     return (np.cumsum(drawn, axis=1) / images).mean(axis=1)
+
+
+def kept_and_referred(
+    referred: np.ndarray, right: np.ndarray, dice: np.ndarray, draws: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Computes accuracy and Dice apart for images with and without a reason.
+
+    Args:
+        referred: bool `(n,)`, images with a reason not to trust them.
+        right: `(n,)`, 1 for a right class, else 0.
+        dice: `(n,)`.
+        draws: which images each draw holds, `(r, m)`.
+
+    Returns:
+        By name `(r,)`: `referred` (their share), `accuracy_kept`, and so on.
+    """
+    weights = count_images(draws)
+    parts = {"kept": weights * ~referred, "referred": weights * referred}
+    return {
+        "referred": mean(referred, weights),
+        **{f"accuracy_{name}": mean(right, part) for name, part in parts.items()},
+        **{f"dice_{name}": mean(dice, part) for name, part in parts.items()},
+    }
 
 
 def _surest_first(confidence: np.ndarray, risk: np.ndarray) -> np.ndarray:

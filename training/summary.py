@@ -15,7 +15,8 @@ from keras import ops
 from keras_efsnet.metrics import overlap_from_counts
 from keras_efsnet.prediction import LABELS
 from keras_efsnet.training.auroc import exact_auroc, weighted_auroc
-from keras_efsnet.training.selective import area_under_risk
+from keras_efsnet.training.draws import count_images, mean, ratio
+from keras_efsnet.training.selective import area_under_risk, kept_and_referred
 
 RESAMPLES = 1000
 SEED = 0
@@ -114,10 +115,12 @@ def summarize(rows: Sequence[ImageScore]) -> dict[str, Any]:
     as_is = np.arange(n)[np.newaxis]
     resampled = np.random.default_rng(SEED).integers(n, size=(RESAMPLES, n))
 
-    class_scores = _class_scores(table, _weights(as_is)) | _exact_auroc(table)
+    class_scores = _class_scores(table, count_images(as_is)) | _exact_auroc(table)
     mask = _report(_mask_scores(table, as_is), _mask_scores(table, resampled))
-    classes = _report(class_scores, _class_scores(table, _weights(resampled)))
-    classes["confusion"] = _confusion(table, _weights(as_is))[0].astype(int).tolist()
+    classes = _report(class_scores, _class_scores(table, count_images(resampled)))
+    classes["confusion"] = (
+        _confusion(table, count_images(as_is))[0].astype(int).tolist()
+    )
     refer = _report(_refer_scores(table, as_is), _refer_scores(table, resampled))
     return {"n": n, "mask": mask, "class": classes, "refer": refer}
 
@@ -154,16 +157,8 @@ def _overlap(
     )
 
 
-def _weights(draws: np.ndarray) -> np.ndarray:
-    """Counts how often each draw `(r, n)` holds each image: float64 `(r, n)`."""
-    r, n = draws.shape
-    flat = draws + n * np.arange(r)[:, np.newaxis]
-    counts = np.bincount(flat.ravel(), minlength=r * n)
-    return counts.reshape(r, n).astype(np.float64)
-
-
 def _mask_scores(table: _Columns, draws: np.ndarray) -> Scores:
-    weights = _weights(draws)
+    weights = count_images(draws)
     iou, dice = _overlap(table.shared, table.truth, table.prediction)
     pooled, _ = _overlap(
         weights @ table.shared, weights @ table.truth, weights @ table.prediction
@@ -172,25 +167,16 @@ def _mask_scores(table: _Columns, draws: np.ndarray) -> Scores:
     tumour = weights * (table.truth > 0)
     normal = weights * (table.label == NORMAL)
     return {
-        "iou": _mean(iou, weights),
-        "dice": _mean(dice, weights),
-        "iou_tumour": _mean(iou, tumour),
-        "dice_tumour": _mean(dice, tumour),
+        "iou": mean(iou, weights),
+        "dice": mean(dice, weights),
+        "iou_tumour": mean(iou, tumour),
+        "dice_tumour": mean(dice, tumour),
         "iou_pooled": pooled,
         "iou_batch8": batch_iou,
         "f1_batch8": batch_f1,
-        "hd95_tumour": _mean(np.nan_to_num(table.hd95), tumour),
-        "normal_false_positive_rate": _mean(table.prediction > 0, normal),
+        "hd95_tumour": mean(np.nan_to_num(table.hd95), tumour),
+        "normal_false_positive_rate": mean(table.prediction > 0, normal),
     }
-
-
-def _mean(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    return _ratio(weights @ values, weights.sum(axis=1))
-
-
-def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    """Divides, with NaN where the whole is 0."""
-    return np.where(whole > 0, part / np.maximum(whole, 1), np.nan)
 
 
 def _batch_scores(table: _Columns, draws: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -210,8 +196,8 @@ def _batch_scores(table: _Columns, draws: np.ndarray) -> tuple[np.ndarray, np.nd
     iou, f1 = _overlap(total(table.shared), total(table.truth), total(table.prediction))
     images = sizes.sum(axis=1)
     return (
-        _ratio((iou * sizes).sum(axis=1), images),
-        _ratio((f1 * sizes).sum(axis=1), images),
+        ratio((iou * sizes).sum(axis=1), images),
+        ratio((f1 * sizes).sum(axis=1), images),
     )
 
 
@@ -220,7 +206,7 @@ def _class_scores(table: _Columns, weights: np.ndarray) -> Scores:
     truth, predicted = confusion.sum(axis=2), confusion.sum(axis=1)
     images = weights.sum(axis=1)
     hits = np.diagonal(confusion, axis1=1, axis2=2)
-    recall = _ratio(hits, truth)
+    recall = ratio(hits, truth)
     others = images - truth[:, MALIGNANT]
     false_alarms = predicted[:, MALIGNANT] - hits[:, MALIGNANT]
     auroc = np.stack(
@@ -230,12 +216,12 @@ def _class_scores(table: _Columns, weights: np.ndarray) -> Scores:
         ]
     )
     return {
-        "accuracy": _ratio(hits.sum(axis=1), images),
+        "accuracy": ratio(hits.sum(axis=1), images),
         "balanced_accuracy": np.nanmean(recall, axis=1),
         "auroc_macro": auroc.mean(axis=0),
         "auroc_malignant": auroc[MALIGNANT],
         "sensitivity_malignant": recall[:, MALIGNANT],
-        "specificity_malignant": _ratio(others - false_alarms, others),
+        "specificity_malignant": ratio(others - false_alarms, others),
         "ece": _calibration_error(table.probabilities, table.label, weights),
     }
 
@@ -260,19 +246,13 @@ def _exact_auroc(table: _Columns) -> Scores:
 
 
 def _refer_scores(table: _Columns, draws: np.ndarray) -> Scores:
-    weights = _weights(draws)
-    kept, referred = weights * ~table.referred, weights * table.referred
     _, dice = _overlap(table.shared, table.truth, table.prediction)
     right = (table.label == table.predicted).astype(np.float64)
     surest = table.probabilities.max(axis=1)
     return {
-        "referred": _mean(table.referred, weights),
         "class_error_area": area_under_risk(surest, 1 - right, draws),
         "dice_loss_area": area_under_risk(table.margin, 1 - dice, draws),
-        "accuracy_kept": _mean(right, kept),
-        "accuracy_referred": _mean(right, referred),
-        "dice_kept": _mean(dice, kept),
-        "dice_referred": _mean(dice, referred),
+        **kept_and_referred(table.referred, right, dice, draws),
     }
 
 
