@@ -136,10 +136,11 @@ def postprocess(
         )
     probabilities = dict(zip(LABELS, class_probabilities.tolist(), strict=True))
     probability = resize_probability(mask_probability, size)
-    mask = probability > 0.5
+    smallest = rules.minimum_lesion_fraction * probability.size
+    mask, boxes = split_components(probability > 0.5, smallest)
+    lesion_found = bool(boxes)
     if rules.normal_gate is not None and probabilities["normal"] >= rules.normal_gate:
-        mask = np.zeros_like(mask)
-    mask, boxes = split_components(mask, rules.minimum_lesion_fraction * mask.size)
+        mask, boxes = np.zeros_like(mask), []
     area = int(mask.sum())
     label = LABELS[int(class_probabilities.argmax())]
     refer = rules.refer and find_reasons(
@@ -147,7 +148,7 @@ def postprocess(
         class_probability=probabilities[label],
         margin=mask_margin(mask_probability),
         class_normal=label == "normal",
-        mask_empty=area == 0,
+        lesion_found=lesion_found,
         image=image,
     )
     return Prediction(

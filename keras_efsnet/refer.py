@@ -75,7 +75,7 @@ def find_reasons(
     class_probability: float,
     margin: float,
     class_normal: bool,
-    mask_empty: bool,
+    lesion_found: bool,
     image: np.ndarray | None,
 ) -> tuple[str, ...]:
     """Says why a prediction should not be trusted.
@@ -85,7 +85,8 @@ def find_reasons(
         class_probability: of the predicted class.
         margin: the mask's, from `mask_margin`.
         class_normal: the predicted class is normal.
-        mask_empty: the mask has no lesion, after postprocessing.
+        lesion_found: the mask has a lesion of the smallest size; also where the normal
+            gate then empties it, as that is where they disagree most.
         image: uint8 `(h, w)`, the network's input; None leaves its look out.
 
     Returns:
@@ -95,7 +96,7 @@ def find_reasons(
     objections = {
         CLASS_UNSURE: class_probability < rule.minimum_class_probability,
         MASK_MARGIN_LOW: margin < rule.minimum_mask_margin,
-        DISAGREE: class_normal != mask_empty,
+        DISAGREE: class_normal == lesion_found,
         NOT_B_MODE: different,
     }
     return tuple(reason for reason in REASONS if objections[reason])

@@ -47,6 +47,13 @@ def test_the_preset_does_what_was_fitted(model, tmp_path):
     found = calibrate(file, samples, samples)
     preset = tmp_path / "preset"
     write_preset(file, found, preset)
+    card = json.loads((preset / "card.json").read_text())
+    assert set(card["postprocess"]["refer"]) == {
+        "minimum_class_probability",
+        "minimum_mask_margin",
+        "look",
+    }
+    assert card["calibration"]["referred"] <= 0.2
     predictor = load_predictor(preset / "model.keras")
     assert predictor.rules == found.rules
     outputs = list(run_network(predictor, samples))

@@ -19,13 +19,13 @@ RULE = ReferRule(minimum_class_probability=0.6, minimum_mask_margin=0.5)
 SIDE = 64
 
 
-def reasons(rule=RULE, probability=0.9, margin=0.9, normal=False, empty=False):
+def reasons(rule=RULE, probability=0.9, margin=0.9, normal=False, lesion=True):
     return find_reasons(
         rule,
         class_probability=probability,
         margin=margin,
         class_normal=normal,
-        mask_empty=empty,
+        lesion_found=lesion,
         image=None,
     )
 
@@ -40,7 +40,7 @@ def nearby_look(maximum_distance):
 
 def test_a_sure_answer_has_no_reason():
     assert reasons() == ()
-    assert reasons(normal=True, empty=True) == ()
+    assert reasons(normal=True, lesion=False) == ()
 
 
 def test_limits_are_the_first_trusted_values():
@@ -49,9 +49,9 @@ def test_limits_are_the_first_trusted_values():
     assert reasons(margin=np.nextafter(0.5, 0)) == ("mask margin low",)
 
 
-@pytest.mark.parametrize(("normal", "empty"), [(True, False), (False, True)])
-def test_mask_and_class_can_disagree(normal, empty):
-    assert reasons(normal=normal, empty=empty) == ("mask and class disagree",)
+@pytest.mark.parametrize(("normal", "lesion"), [(True, True), (False, False)])
+def test_mask_and_class_can_disagree(normal, lesion):
+    assert reasons(normal=normal, lesion=lesion) == ("mask and class disagree",)
 
 
 def test_reasons_come_together_and_in_order():
@@ -61,7 +61,7 @@ def test_reasons_come_together_and_in_order():
         class_probability=0.5,
         margin=0.1,
         class_normal=True,
-        mask_empty=False,
+        lesion_found=True,
         image=np.full((SIDE, SIDE), 11, np.uint8),
     )
     assert found == refer.REASONS
@@ -80,7 +80,7 @@ def test_margin_is_that_of_the_highest_probability():
     assert mask_margin(np.zeros((2, 2), np.float32)) == 1
 
 
-def test_the_mask_after_the_other_rules_counts():
+def test_small_lesions_do_not_count_and_those_behind_the_gate_do():
     lesion = np.float32([[0.9, 0.1], [0.1, 0.1]])
     benign, normal = np.float32([0.1, 0.8, 0.1]), np.float32([0.8, 0.1, 0.1])
 
@@ -91,7 +91,8 @@ def test_the_mask_after_the_other_rules_counts():
     assert found(benign) == ()
     assert found(benign, minimum_lesion_fraction=0.5) == ("mask and class disagree",)
     assert found(normal) == ("mask and class disagree",)
-    assert found(normal, normal_gate=0.7) == ()
+    assert found(normal, normal_gate=0.7) == ("mask and class disagree",)
+    assert found(normal, normal_gate=0.7, minimum_lesion_fraction=0.5) == ()
 
 
 def test_without_a_rule_nothing_is_referred():
