@@ -149,7 +149,10 @@ def predict(
     finally:  # also on Ctrl-C
         batch.write_records(out, records)
     failed = sum("error" in record for record in records)
-    typer.echo(f"{len(jobs) - failed} of {len(jobs)} images: {out}. {NOTICE}")
+    referred = ""
+    if predictor.rules.refer:
+        referred = f", {sum(bool(r.get('refer')) for r in records)} referred"
+    typer.echo(f"{len(jobs) - failed} of {len(jobs)} images{referred}: {out}. {NOTICE}")
     if failed:
         raise typer.Exit(NOTHING_DONE if failed == len(jobs) else SOME_FAILED)
 
@@ -248,6 +251,7 @@ def evaluate(
         from keras_efsnet.training import evaluate as evaluation
 
         parts = busi.read_split(busi.index_dataset(data), split, fold)
+        subgroups = busi.read_subgroups(split)
         predictor = load_predictor(model)
     samples = {
         Subset.TRAIN: parts.train,
@@ -264,9 +268,11 @@ def evaluate(
             model_name=model,
             protocol=parts.protocol,
             out=out,
+            subgroups=subgroups,
             progress=show,
         )
     console.print_metrics(metrics)
+    console.print_subgroups(metrics["subgroups"])
     typer.echo(f"metrics.json, per_image.csv and plots: {out}. {NOTICE}")
 
 

@@ -95,9 +95,11 @@ def epoch_lines(epochs: int) -> Iterator[Callable[[int, dict[str, float]], None]
 def _summary(record: dict[str, Any]) -> str:
     label = record["class"]
     frame = f", frame {record['frame']}" if "frame" in record else ""
+    refer = f", refer: {', '.join(record['refer'])}" if record["refer"] else ""
     return (
         f"{record['path']}{frame}: {label} {record['probabilities'][label]:.0%}, "
         f"lesion {record['lesion_fraction']:.1%}, {record['milliseconds']:.0f} ms"
+        f"{refer}"
     )
 
 
@@ -107,13 +109,37 @@ def print_metrics(metrics: dict[str, Any]) -> None:
     from rich.table import Table
 
     table = Table("output", "metric", "value", "95 % interval")
-    for output in ("mask", "class"):
+    for output in ("mask", "class", "refer"):
         figures = metrics[output]
         for name, value in figures.items():
             if isinstance(value, float):
                 low, high = figures[f"{name}_ci"]
                 table.add_row(output, name, f"{value:.3f}", f"{low:.3f} to {high:.3f}")
     Console().print(table)
+
+
+def print_subgroups(subgroups: dict[str, Any]) -> None:
+    """Prints the main figures of each subgroup, if there is any."""
+    from rich.console import Console
+    from rich.table import Table
+
+    if not subgroups:
+        return
+    table = Table("subgroup", "images", "Dice", "tumour Dice", "accuracy", "referred")
+    for name, part in subgroups.items():
+        figures = {**part["mask"], **part["class"], **part["refer"]}
+        names = ("dice", "dice_tumour", "accuracy", "referred")
+        cells = (_with_interval(figures, figure) for figure in names)
+        table.add_row(name, str(part["n"]), *cells)
+    # A pipe has no width; Rich would fold to 80 columns.
+    Console(width=None if is_terminal() else 500).print(table)
+
+
+def _with_interval(figures: dict[str, Any], name: str) -> str:
+    if figures[name] is None:
+        return ""
+    low, high = figures[f"{name}_ci"]
+    return f"{figures[name]:.2f} ({low:.2f} to {high:.2f})"
 
 
 def print_verification(results: "dict[str, Verification]") -> None:

@@ -92,5 +92,7 @@ def _flatten(card: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]
     for key, value in card.items():
         if isinstance(value, dict):
             yield from _flatten(value, f"{prefix}{key}.")
+        elif isinstance(value, list) and value and isinstance(value[0], list):
+            yield f"{prefix}{key}", f"{len(value)} x {len(value[0])} numbers"
         else:
             yield f"{prefix}{key}", str(value)

@@ -3,6 +3,7 @@
 NumPy and Pillow alone, so that every runtime (Keras, LiteRT) shares it.
 """
 
+import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from keras_efsnet.components import Box, split_components
 from keras_efsnet.images import Size, resize_probability
+from keras_efsnet.refer import ReferRule, find_reasons, mask_margin
 
 LABELS = ("normal", "benign", "malignant")
 """The classes in the order of the network's output."""
@@ -28,6 +30,7 @@ class Postprocess:
             fraction of the image are dropped; in [0, 1).
         normal_gate: the mask is emptied where P(normal) is at least this; in (0, 1],
             or None for never.
+        refer: when not to trust a prediction, or None for no such rule.
 
     Raises:
         ValueError: a number is outside its range.
@@ -35,6 +38,7 @@ class Postprocess:
 
     minimum_lesion_fraction: float = 0.0
     normal_gate: float | None = None
+    refer: ReferRule | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.minimum_lesion_fraction < 1:
@@ -47,6 +51,17 @@ class Postprocess:
                 f"normal_gate must be in (0, 1], got {self.normal_gate}; "
                 "null switches it off."
             )
+
+    @classmethod
+    def from_json(cls, facts: Mapping[str, Any]) -> "Postprocess":
+        """Reads the rules from a card's `postprocess`; those it lacks are off.
+
+        Raises:
+            KeyError, TypeError, ValueError: it holds something else.
+        """
+        refer = facts.get("refer")
+        rule = None if refer is None else ReferRule.from_json(refer)
+        return cls(**{**facts, "refer": rule})
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,6 +78,7 @@ class Prediction:
         lesion_fraction: the same as a fraction of the image.
         boxes: `(left, top, right, bottom)` of the mask's connected components, largest
             first; right and bottom are the first column and row past the component.
+        refer: why a person should look, from `refer.REASONS`; empty = no objection.
         milliseconds: time from the grey image to this, without reading and writing
             files.
     """
@@ -74,6 +90,7 @@ class Prediction:
     lesion_area_px: int
     lesion_fraction: float
     boxes: list[Box]
+    refer: tuple[str, ...] = ()
     milliseconds: float = 0.0
 
     def to_json(self) -> dict[str, Any]:
@@ -84,6 +101,7 @@ class Prediction:
             "lesion_area_px": self.lesion_area_px,
             "lesion_fraction": round(self.lesion_fraction, 6),
             "boxes": [list(box) for box in self.boxes],
+            "refer": list(self.refer),
             "milliseconds": round(self.milliseconds, 2),
         }
 
@@ -93,6 +111,7 @@ def postprocess(
     class_probabilities: np.ndarray,
     size: Size,
     rules: Postprocess,
+    image: np.ndarray | None = None,
 ) -> Prediction:
     """Turns the network's output for one image into a prediction.
 
@@ -104,6 +123,8 @@ def postprocess(
         class_probabilities: float `(3,)` in the order of `LABELS`.
         size: the image's own `(height, width)`.
         rules: the model's numbers.
+        image: uint8 `(h, w)`, the network's input, for the refer rule; None leaves its
+            look out.
 
     Raises:
         ValueError: there are not three class probabilities.
@@ -115,37 +136,50 @@ def postprocess(
         )
     probabilities = dict(zip(LABELS, class_probabilities.tolist(), strict=True))
     probability = resize_probability(mask_probability, size)
-    mask = probability > 0.5
+    smallest = rules.minimum_lesion_fraction * probability.size
+    mask, boxes = split_components(probability > 0.5, smallest)
+    lesion_found = bool(boxes)
     if rules.normal_gate is not None and probabilities["normal"] >= rules.normal_gate:
-        mask = np.zeros_like(mask)
-    mask, boxes = split_components(mask, rules.minimum_lesion_fraction * mask.size)
+        mask, boxes = np.zeros_like(mask), []
     area = int(mask.sum())
+    label = LABELS[int(class_probabilities.argmax())]
+    refer = rules.refer and find_reasons(
+        rules.refer,
+        class_probability=probabilities[label],
+        margin=mask_margin(mask_probability),
+        class_normal=label == "normal",
+        lesion_found=lesion_found,
+        image=image,
+    )
     return Prediction(
         mask=mask,
         probability=probability,
-        label=LABELS[int(class_probabilities.argmax())],
+        label=label,
         probabilities=probabilities,
         lesion_area_px=area,
         lesion_fraction=area / mask.size,
         boxes=boxes,
+        refer=refer or (),
     )
 
 
 def draw_overlay(grey: np.ndarray, prediction: Prediction) -> Image.Image:
-    """Draws the mask's contour on the image and the class in a bar below it.
+    """Draws the mask's contour on the image, and below it the class and the reasons.
 
     Args:
         grey: uint8 `(height, width)`, the image of the prediction.
 
     Returns:
         RGB image of the same width; the bar is added to the height, so that it hides
-        no pixel.
+        no pixel. Its height depends on the image's size alone.
     """
     height, width = grey.shape
     colours = np.repeat(grey[:, :, None], 3, axis=2)
     colours[_contour(prediction.mask, thick=min(height, width) >= 400)] = CONTOUR_COLOUR
     percent = 100 * prediction.probabilities[prediction.label]
     caption = f"{prediction.label} {percent:.0f} %"
+    if prediction.refer:
+        caption += f" | refer: {', '.join(prediction.refer)}"
     return _add_caption(Image.fromarray(colours), caption)
 
 
@@ -165,16 +199,30 @@ def _grow(mask: np.ndarray, radius: int) -> np.ndarray:
 
 
 def _add_caption(picture: Image.Image, text: str) -> Image.Image:
+    """Adds a bar with a text, as large as fits on one to four lines."""
     width, height = picture.size
-    # A letter is about 0.6 em wide, so the second limit fits the text into the width.
-    font_size = max(min(height // 18, 3 * width // (2 * len(text))), 11)
-    captioned = Image.new("RGB", (width, height + 2 * font_size))
+    bar = 2 * max(height // 18, 11)
+    captioned = Image.new("RGB", (width, height + bar))
     captioned.paste(picture)
-    ImageDraw.Draw(captioned).text(
-        (font_size // 2, height + font_size),
-        text,
+    font_size, lines = max(
+        (_lay_out(text, count, width, bar) for count in range(1, 5)),
+        key=lambda layout: layout[0],
+    )
+    ImageDraw.Draw(captioned).multiline_text(
+        (font_size // 2, height + bar // 2),
+        "\n".join(lines),
         fill=CONTOUR_COLOUR,
         font=ImageFont.load_default(font_size),
         anchor="lm",
+        spacing=0,
     )
     return captioned
+
+
+def _lay_out(text: str, count: int, width: int, bar: int) -> tuple[int, list[str]]:
+    """The font size that fits a text on so many lines into the bar, and the lines."""
+    lines = textwrap.wrap(text, -(-len(text) // count) + (count > 1) * 6)
+    # A letter is about 0.6 em wide, a line 1.2 em high.
+    wide = 3 * width // (2 * max(map(len, lines)))
+    high = min(bar // 2, 5 * bar // (6 * len(lines)))
+    return max(min(wide, high), 1), lines

@@ -95,10 +95,14 @@ def read_greys(images: Images) -> list[np.ndarray]:
 def predict_image(predictor: Predictor, grey: np.ndarray) -> Prediction:
     """Predicts and times one uint8 grey image `(height, width)`, at its own size."""
     start = time.perf_counter()
-    network_input = resize_image(grey, predictor.size).astype(np.float32)
-    outputs = predictor(network_input[None, :, :, None])
+    image = resize_image(grey, predictor.size)
+    outputs = predictor(image.astype(np.float32)[None, :, :, None])
     prediction = postprocess(
-        outputs["mask"][0, :, :, 0], outputs["class"][0], grey.shape, predictor.rules
+        outputs["mask"][0, :, :, 0],
+        outputs["class"][0],
+        grey.shape,
+        predictor.rules,
+        image,
     )
     milliseconds = 1000 * (time.perf_counter() - start)
     return replace(prediction, milliseconds=milliseconds)
@@ -199,8 +203,8 @@ def read_rules(file: Path) -> Postprocess:
     """
     card = read_card(file)
     try:
-        return Postprocess(**card.get("postprocess", {}))
-    except (TypeError, ValueError) as error:
+        return Postprocess.from_json(card.get("postprocess", {}))
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         path = file.with_name("card.json")
         raise ValueError(f"{path}: postprocess: {error}") from error
 

@@ -95,6 +95,7 @@ class StreamReport:
 
     Attributes:
         frames: frames predicted.
+        referred: of these, frames with a reason for a person to look.
         dropped: frames left out because they were late.
         fps: frames predicted a second, waiting for frames included.
         latency_ms, latency_p95_ms: median and 95th percentile of the time from a
@@ -102,6 +103,7 @@ class StreamReport:
     """
 
     frames: int
+    referred: int
     dropped: int
     fps: float
     latency_ms: float
@@ -109,8 +111,9 @@ class StreamReport:
 
     def __str__(self) -> str:
         return (
-            f"{self.frames} frames, {self.dropped} dropped, {self.fps:.1f} a second, "
-            f"median latency {self.latency_ms:.1f} ms, p95 {self.latency_p95_ms:.1f} ms"
+            f"{self.frames} frames, {self.dropped} dropped, {self.referred} referred, "
+            f"{self.fps:.1f} a second, median latency {self.latency_ms:.1f} ms, "
+            f"p95 {self.latency_p95_ms:.1f} ms"
         )
 
 
@@ -119,10 +122,12 @@ class Meter:
 
     def __init__(self) -> None:
         self._latencies: list[float] = []
+        self._referred = 0
         self._start = self._end = 0.0
 
-    def add(self, frame: Frame) -> None:
-        """Notes that the frame's overlay is ready."""
+    def add(self, frame: Frame, referred: bool) -> None:
+        """Notes that the frame's overlay is ready, and whether it has a reason."""
+        self._referred += referred
         self._end = time.perf_counter()
         if not self._latencies:
             self._start = frame.arrival
@@ -136,6 +141,7 @@ class Meter:
         seconds = self._end - self._start
         return StreamReport(
             frames=count,
+            referred=self._referred,
             dropped=dropped,
             fps=count / seconds if seconds else 0.0,
             latency_ms=1000 * float(median),
@@ -190,7 +196,7 @@ def run_stream(
     for frame in source:
         prediction = predict_region(predictor, frame.grey, region)
         picture = draw_frame(frame.grey, prediction, region)
-        meter.add(frame)
+        meter.add(frame, bool(prediction.refer))
         recording.write(picture, frame.number)
 
 
@@ -227,14 +233,10 @@ def draw_frame(grey: np.ndarray, prediction: Prediction, region: Region) -> Imag
     Returns:
         RGB image of the same width, higher by a caption bar.
     """
-    height, width = grey.shape
     overlay = draw_overlay(grey, prediction)
-    # The caption's own bar is lower where its text is too long for the width.
-    canvas = Image.new("RGB", (width, height + 2 * max(height // 18, 11)))
-    canvas.paste(overlay)
     if region != Region.whole(grey.shape):
         right, bottom = region.left + region.width, region.top + region.height
-        ImageDraw.Draw(canvas).rectangle(
+        ImageDraw.Draw(overlay).rectangle(
             (region.left - 1, region.top - 1, right, bottom), outline=OUTLINE_COLOUR
         )
-    return canvas
+    return overlay

@@ -9,7 +9,13 @@ import pytest
 from PIL import Image
 
 from keras_efsnet.prediction import LABELS
-from keras_efsnet.training.busi import Sample, index_dataset, load_mask, read_split
+from keras_efsnet.training.busi import (
+    Sample,
+    index_dataset,
+    load_mask,
+    read_split,
+    read_subgroups,
+)
 
 SIZE = (6, 8)
 
@@ -335,3 +341,26 @@ def test_busi_lists_hold_the_tumour_images(busi, splits, number):
 
     assert (len(split.train), len(split.validation)) == (452, 195)
     assert {s.label for s in split.train} == {"benign", "malignant"}
+
+
+def test_subgroups_are_the_words_of_the_remarks(tmp_path):
+    path = tmp_path / "folds.csv"
+    path.write_text(
+        "stem,label,fold,objection,annotation\n"
+        "a,benign,0,,measurement text\n"
+        "b,benign,0,axilla,text\n"
+        "c,normal,1,,\n"
+    )
+    assert read_subgroups([path]) == {
+        "any annotation": {"a", "b"},
+        "any objection": {"b"},
+        "axilla": {"b"},
+        "measurement": {"a"},
+        "none": {"c"},
+        "text": {"a", "b"},
+    }
+
+
+def test_splits_without_remarks_have_no_subgroups(tmp_path):
+    assert read_subgroups([benign_folds(tmp_path / "folds.csv", [0, 1])]) == {}
+    assert read_subgroups([tmp_path / "train.txt", tmp_path / "val.txt"]) == {}

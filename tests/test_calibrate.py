@@ -1,6 +1,7 @@
 """Calibration: what is folded in does what its numbers say."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,10 +11,11 @@ from keras_efsnet import EFSNet
 from keras_efsnet.phantom import write_phantoms
 from keras_efsnet.prediction import LABELS, Postprocess
 from keras_efsnet.predictor import load_predictor
-from keras_efsnet.training.busi import index_dataset
+from keras_efsnet.training.busi import Sample, index_dataset
 from keras_efsnet.training.calibrate import Calibration, calibrate, fold, write_preset
 from keras_efsnet.training.card import write_card
-from keras_efsnet.training.evaluate import run_network, score_output
+from keras_efsnet.training.evaluate import RawOutput, run_network, score_output
+from keras_efsnet.training.fit_refer import fit_refer
 from keras_efsnet.training.summary import expected_calibration_error
 
 
@@ -26,7 +28,8 @@ def test_folding_moves_the_threshold_and_divides_the_logits(model):
     images = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 1)).astype("f4")
     before = model.predict_on_batch(images)
     threshold = float(np.median(before["mask"]))
-    fold(model, Calibration(2.0, threshold, Postprocess(), (0.0, 0.0), (0.0, 0.0)))
+    nothing = (0.0, 0.0)
+    fold(model, Calibration(2.0, threshold, Postprocess(), nothing, nothing, 0.0, None))
     after = model.predict_on_batch(images)
     apart = abs(before["mask"] - threshold) > 1e-4
     assert apart.mean() > 0.5
@@ -41,14 +44,24 @@ def test_the_preset_does_what_was_fitted(model, tmp_path):
     file = tmp_path / "run.keras"
     model.save(file)
     samples = index_dataset(write_phantoms(tmp_path / "phantoms", 2, seed=0))
-    found = calibrate(file, samples)
+    found = calibrate(file, samples, samples)
     preset = tmp_path / "preset"
     write_preset(file, found, preset)
+    card = json.loads((preset / "card.json").read_text())
+    assert set(card["postprocess"]["refer"]) == {
+        "minimum_class_probability",
+        "minimum_mask_margin",
+        "look",
+    }
+    assert card["calibration"]["referred"] <= 0.2
     predictor = load_predictor(preset / "model.keras")
     assert predictor.rules == found.rules
     outputs = list(run_network(predictor, samples))
-    dice = [score_output(output, found.rules, "B").dice for output in outputs]
+    cases = [score_output(output, found.rules, "B") for output in outputs]
+    dice = [case.dice for case in cases]
     assert np.mean(dice) == pytest.approx(found.dice[1], abs=1e-3)
+    referred = np.mean([bool(case.score.refer) for case in cases])
+    assert referred == pytest.approx(found.referred)
     classes = np.stack([output.probabilities for output in outputs])
     labels = np.array([LABELS.index(sample.label) for sample in samples])
     error = expected_calibration_error(classes, labels)
@@ -64,3 +77,23 @@ def test_the_whole_card_keeps_what_was_fitted(tmp_path):
     (tmp_path / "card.json").write_text(json.dumps(fitted))
     card = json.loads(write_card(tmp_path, [run], []).read_text())
     assert {key: card[key] for key in fitted} == fitted
+
+
+def test_limits_refer_at_most_a_fifth_and_hardly_less():
+    images = np.random.default_rng(0).integers(0, 256, (100, 32, 32)).astype(np.uint8)
+    sample = Sample("a", "benign", Path("a.png"), ())
+    # Mask and class agree. The last images' classes, the first ones' masks are unsure.
+    sure = np.linspace(0.6, 0.9, 100, dtype=np.float32)
+    outputs = [
+        RawOutput(sample, image, np.full((32, 32), p), np.float32([0, q, 1 - q]))
+        for image, p, q in zip(images, sure, sure[::-1], strict=True)
+    ]
+
+    rule = fit_refer(outputs, Postprocess(), images[:50])
+
+    unsure = sure[::-1] < rule.minimum_class_probability
+    low = abs(2 * sure - 1) < rule.minimum_mask_margin
+    look = np.array([not rule.look.accepts(image) for image in images])
+    assert look.sum() == 1
+    assert unsure.sum() == low.sum()
+    assert 18 <= (unsure | low | look).sum() <= 20

@@ -11,7 +11,8 @@ from PIL import Image
 import keras_efsnet
 from keras_efsnet.cli import main
 from keras_efsnet.images import read_image, read_mask
-from keras_efsnet.prediction import LABELS
+from keras_efsnet.prediction import LABELS, Postprocess
+from keras_efsnet.refer import ReferRule
 
 
 @pytest.fixture
@@ -94,6 +95,21 @@ def test_predict_writes_a_line_and_a_record_an_image(
         *(f"{name}_{kind}.png" for name in "abc" for kind in ("mask", "overlay")),
         "predictions.json",
     ]
+
+
+def test_predict_says_what_is_referred_and_why(
+    stub_network, folder, tmp_path, capsys, monkeypatch
+):
+    rule = ReferRule(minimum_class_probability=0.75, minimum_mask_margin=0.0)
+    monkeypatch.setattr(stub_network, "rules", Postprocess(refer=rule), raising=False)
+    (folder / "b.png").write_text("no image")
+    out = tmp_path / "out"
+    assert main(["predict", str(folder), "--out", str(out)]) == 1
+    reasons = [record.get("refer") for record in _records(out)]
+    assert reasons == [["class unsure"], None, ["class unsure"]]
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].endswith(" ms, refer: class unsure")
+    assert lines[-1].startswith(f"2 of 3 images, 2 referred: {out}.")
 
 
 def test_one_bad_file_is_reported_and_the_rest_go_on(

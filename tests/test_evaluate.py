@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from keras_efsnet.prediction import LABELS, Postprocess
+from keras_efsnet.refer import ReferRule
 from keras_efsnet.training.busi import Sample, index_dataset
 from keras_efsnet.training.evaluate import (
     COLUMNS,
@@ -21,7 +22,8 @@ from keras_efsnet.training.evaluate import (
 
 FILES = {
     *("metrics.json", "per_image.csv", "roc.png", "confusion.png"),
-    *("dice_histogram.png", "reliability.png", "worst_cases.png"),
+    *("dice_histogram.png", "reliability.png", "risk_coverage.png"),
+    "worst_cases.png",
 }
 
 
@@ -108,7 +110,7 @@ def samples(tmp_path: Path) -> list[Sample]:
     return index_dataset(folder)
 
 
-def run(samples, out, protocol="B", network=None, progress=None):
+def run(samples, out, protocol="B", network=None, **more):
     network = network or FakeNetwork([sample.label for sample in samples])
     return evaluate(
         network,
@@ -119,7 +121,7 @@ def run(samples, out, protocol="B", network=None, progress=None):
         model_name="fake",
         protocol=protocol,
         out=out,
-        progress=progress,
+        **more,
     )
 
 
@@ -146,10 +148,12 @@ def test_all_files_are_written_and_nothing_else(samples, tmp_path):
         "n",
         "mask",
         "class",
+        "refer",
         "split",
         "subset",
         "model",
         "protocol",
+        "subgroups",
     ]
     assert metrics["split"] == {"name": "folds.csv, fold 0", "digest": "12ab"}
     for path in out.glob("*.png"):
@@ -168,7 +172,7 @@ def test_table_holds_a_row_an_image_and_gives_the_metrics_again(samples, tmp_pat
     assert [row["predicted"] for row in rows] == [sample.label for sample in samples]
     assert [row["hd95"] for row in rows] == ["", "", *["0.0"] * 4]
     again = summarize(read_table(tmp_path / "per_image.csv"))
-    assert again == {key: metrics[key] for key in ("n", "mask", "class")}
+    assert again == {key: metrics[key] for key in ("n", "mask", "class", "refer")}
 
 
 def test_network_gets_float32_images_of_its_size(samples, tmp_path):
@@ -223,6 +227,34 @@ def test_a_lesion_found_in_a_normal_image_is_a_false_positive(samples, tmp_path)
     assert metrics["mask"]["normal_false_positive_rate"] == 0.5
     assert metrics["mask"]["dice"] == pytest.approx(5 / 6)
     assert metrics["mask"]["dice_tumour"] == pytest.approx(1)
+
+
+def test_reasons_and_margins_are_in_the_table(samples, tmp_path):
+    # Every mask is sure: its highest probability is 0 or 1.
+    rule = ReferRule(minimum_class_probability=0.9, minimum_mask_margin=0.9)
+    labels = ["benign", *(sample.label for sample in samples[1:])]
+
+    run(samples, tmp_path, network=FakeNetwork(labels, Postprocess(refer=rule)))
+
+    rows = read_table(tmp_path / "per_image.csv")
+    assert [row.mask_margin for row in rows] == pytest.approx([1] * 6)
+    assert rows[0].refer == ("class unsure", "mask and class disagree")
+    assert [row.refer for row in rows[1:]] == [("class unsure",)] * 5
+
+
+def test_subgroups_have_the_figures_of_their_images(samples, tmp_path):
+    subgroups = {
+        "text": {samples[0].stem, samples[3].stem},
+        "absent": {"benign (99)"},
+        "none": {sample.stem for sample in samples},
+    }
+
+    metrics = run(samples, tmp_path, subgroups=subgroups)
+
+    assert list(metrics["subgroups"]) == ["text", "none"]
+    rows = read_table(tmp_path / "per_image.csv")
+    assert metrics["subgroups"]["text"] == summarize([rows[0], rows[3]])
+    assert metrics["subgroups"]["none"]["mask"] == metrics["mask"]
 
 
 def test_progress_counts_the_images(samples, tmp_path):

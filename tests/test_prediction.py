@@ -102,6 +102,7 @@ def test_json_has_the_facts_and_no_maps():
         "lesion_area_px": 204,
         "lesion_fraction": 0.102,
         "boxes": [[5, 10, 15, 30], [30, 40, 32, 42]],
+        "refer": [],
         "milliseconds": 0.0,
     }
 

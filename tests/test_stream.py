@@ -116,7 +116,7 @@ def test_overlay_video_keeps_frames_size_and_time(
     assert not yellow[:100, :58].any()
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "Region of interest: 60,20,80,60 (given)"
-    assert lines[1].startswith("10 frames, 0 dropped, ")
+    assert lines[1].startswith("10 frames, 0 dropped, 0 referred, ")
 
 
 def test_overlay_folder_is_named_by_frame_number(network, folder, tmp_path):
@@ -222,9 +222,9 @@ def test_figures_of_the_report(monkeypatch):
     grey = np.zeros((1, 1), np.uint8)
     for number, (arrival, done) in enumerate([(1, 1.01), (2, 2.01), (3, 3.03)]):
         monkeypatch.setattr(stream.time, "perf_counter", lambda done=done: done)
-        meter.add(Frame(grey, number, arrival))
+        meter.add(Frame(grey, number, arrival), referred=number > 0)
     report = meter.report(7)
-    assert (report.frames, report.dropped) == (3, 7)
+    assert (report.frames, report.referred, report.dropped) == (3, 2, 7)
     assert report.fps == pytest.approx(3 / 2.03)
     assert report.latency_ms == pytest.approx(10)
     assert report.latency_p95_ms == pytest.approx(28)

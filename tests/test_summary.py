@@ -19,7 +19,23 @@ CLASS_FIGURES = {
 }
 
 
-def score(label, truth=0, predicted=0, shared=0, distance=None, p=(0.2, 0.5, 0.3)):
+REFER_FIGURES = {
+    *("referred", "class_error_area", "dice_loss_area", "accuracy_kept"),
+    *("accuracy_referred", "dice_kept", "dice_referred"),
+}
+FIGURES = {"mask": MASK_FIGURES, "class": CLASS_FIGURES, "refer": REFER_FIGURES}
+
+
+def score(
+    label,
+    truth=0,
+    predicted=0,
+    shared=0,
+    distance=None,
+    p=(0.2, 0.5, 0.3),
+    margin=1.0,
+    refer=(),
+):
     return ImageScore(
         stem=label,
         label=label,
@@ -30,6 +46,8 @@ def score(label, truth=0, predicted=0, shared=0, distance=None, p=(0.2, 0.5, 0.3
         predicted_px=predicted,
         intersection_px=shared,
         hd95=distance,
+        mask_margin=margin,
+        refer=refer,
     )
 
 
@@ -43,7 +61,9 @@ def random_rows(n: int, seed: int) -> list[ImageScore]:
         shared = int(rng.integers(0, min(truth, predicted) + 1))
         distance = float(rng.uniform(0, 50)) if truth else None
         p = rng.dirichlet(np.eye(3)[LABELS.index(label)] + 1).round(1)
-        rows.append(score(label, truth, predicted, shared, distance, p))
+        margin = round(float(rng.uniform()), 1)
+        refer = ("class unsure",) if rng.uniform() < 0.4 else ()
+        rows.append(score(label, truth, predicted, shared, distance, p, margin, refer))
     return rows
 
 
@@ -103,6 +123,29 @@ def test_class_figures_follow_their_definitions():
     assert classes["auroc_macro"] == pytest.approx((1 + 1 + 11 / 12) / 3)
 
 
+def test_refer_figures_follow_their_definitions():
+    wrong = {"p": (0.0, 0.4, 0.6), "refer": ("class unsure",)}
+    sure, unsure = {"p": (0.0, 0.9, 0.1)}, {"p": (0.0, 0.7, 0.3)}
+    rows = [
+        score("benign", 10, 10, 10, 0.0, margin=0.9, **sure),
+        score("benign", 10, 10, 5, 3.0, margin=0.2, **unsure),
+        score("benign", 10, 0, 0, 9.0, margin=0.5, **wrong),
+        score("benign", 10, 10, 10, 0.0, margin=0.5, **wrong),
+    ]
+
+    refer = summarize(rows)["refer"]
+
+    assert refer["referred"] == pytest.approx(2 / 4)
+    assert refer["accuracy_kept"] == pytest.approx(1)
+    assert refer["accuracy_referred"] == pytest.approx(0)
+    assert refer["dice_kept"] == pytest.approx((1 + 1 / 2) / 2)
+    assert refer["dice_referred"] == pytest.approx((0 + 1) / 2)
+    # Wrong classes, surest first: 0, 0, 1, 1.
+    assert refer["class_error_area"] == pytest.approx((0 + 0 + 1 / 3 + 2 / 4) / 4)
+    # 1 - Dice by margin, of the two at 0.5 the worse first: 0, 1, 0, 1 / 2.
+    assert refer["dice_loss_area"] == pytest.approx((0 + 1 / 2 + 1 / 3 + 1.5 / 4) / 4)
+
+
 def test_calibration_error_weights_the_gap_of_each_bin():
     sure = [score("benign", p=(0.0, 0.99, 0.01))] * 3
     wrong = [score("normal", p=(0.0, 0.99, 0.01))]
@@ -123,7 +166,7 @@ def test_intervals_are_percentiles_of_the_figures_of_resamples(monkeypatch):
 
     each = [summarize([rows[index] for index in draw]) for draw in draws]
 
-    for output, figures in (("mask", MASK_FIGURES), ("class", CLASS_FIGURES)):
+    for output, figures in FIGURES.items():
         for name in figures:
             values = [summary_of[output][name] for summary_of in each]
             expected = np.percentile(values, [2.5, 97.5])
@@ -133,7 +176,7 @@ def test_intervals_are_percentiles_of_the_figures_of_resamples(monkeypatch):
 def test_summary_names_every_figure_with_its_interval():
     report = summarize(random_rows(40, seed=1))
 
-    for output, figures in (("mask", MASK_FIGURES), ("class", CLASS_FIGURES)):
+    for output, figures in FIGURES.items():
         for name in figures:
             low, high = report[output].pop(f"{name}_ci")
             value = report[output].pop(name)
@@ -141,7 +184,7 @@ def test_summary_names_every_figure_with_its_interval():
             assert high <= 1 or name == "hd95_tumour"
     assert report.pop("n") == 40
     assert set(report["class"]) == {"confusion"}
-    assert report["mask"] == {}
+    assert report["mask"] == report["refer"] == {}
 
 
 def test_summary_is_the_same_every_time():

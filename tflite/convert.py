@@ -10,6 +10,7 @@ import logging
 import tempfile
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -212,7 +213,7 @@ def describe(
             "meaning": "probability of each label",
             "labels": list(LABELS),
         },
-        "postprocess": vars(rules or Postprocess()),
+        "postprocess": asdict(rules or Postprocess()),
     }
 
 

@@ -26,6 +26,7 @@ FOLDS = 5
 UNUSED = -1
 """The fold of images that no subset takes, such as scans filed under two classes."""
 
+_REMARKS = ("objection", "annotation")
 _MASK = re.compile(r"(?P<stem>.+)_mask(_\d+)?")
 _SPLIT_RULE = "a split is one folds file (.csv) or two stem lists (TRAIN.txt VAL.txt)"
 
@@ -171,6 +172,33 @@ def read_groups(path: Path) -> dict[str, str]:
     """
     rows = [row for _, row in _read_folds(path)]
     return {row["stem"]: row["group"] for row in rows if row.get("group")}
+
+
+def read_subgroups(split_files: Sequence[str | Path]) -> dict[str, set[str]]:
+    """Groups images by what a folds file's `objection` and `annotation` say of them.
+
+    Each word is a subgroup, such as `text`; `any annotation` and `any objection` hold
+    all that have one, `none` those with neither.
+
+    Args:
+        split_files: as of `read_split`.
+
+    Returns:
+        Stems by the subgroup's name; empty for stem lists and without these columns.
+
+    Raises:
+        OSError, ValueError: it cannot be read, or is no folds file.
+    """
+    path, *others = map(Path, split_files)
+    rows = [] if others else [row for _, row in _read_folds(path)]
+    subgroups: dict[str, set[str]] = {}
+    for row in rows:
+        remarks = {name: row[name].split() for name in _REMARKS if name in row}
+        names = [word for words in remarks.values() for word in words]
+        names += [f"any {name}" for name, words in remarks.items() if words]
+        for name in names or (["none"] if remarks else []):
+            subgroups.setdefault(name, set()).add(row["stem"])
+    return dict(sorted(subgroups.items()))
 
 
 def hold_out_fifth(samples: Sequence[Sample]) -> Split:

@@ -5,8 +5,9 @@
 
 Two go into the network's last layers, so that every file made of it cuts masks at 0.5
 and gives calibrated probabilities: the temperature of the classes, and the threshold of
-the mask as a shift of its logits. Two are rules of the card, applied by `prediction`:
-the smallest lesion, and the probability of normal that empties the mask.
+the mask as a shift of its logits. The others are rules of the card, applied by
+`prediction`: the smallest lesion, the probability of normal that empties the mask, and
+when not to trust the answer (`fit_refer`).
 
 Reference: Guo et al., "On Calibration of Modern Neural Networks", ICML 2017
 (temperature).
@@ -15,7 +16,7 @@ Reference: Guo et al., "On Calibration of Modern Neural Networks", ICML 2017
 import argparse
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -24,12 +25,19 @@ import keras
 import numpy as np
 from scipy.optimize import minimize_scalar
 
+from keras_efsnet.images import read_image, resize_image
 from keras_efsnet.keras_predictor import KerasPredictor
 from keras_efsnet.metrics import overlap_from_counts
 from keras_efsnet.model import EFSNet
 from keras_efsnet.prediction import LABELS, Postprocess, postprocess
 from keras_efsnet.training.busi import Sample, index_dataset, load_mask, read_split
-from keras_efsnet.training.evaluate import RawOutput, check_masks, run_network
+from keras_efsnet.training.evaluate import (
+    RawOutput,
+    check_masks,
+    run_network,
+    score_output,
+)
+from keras_efsnet.training.fit_refer import fit_refer
 from keras_efsnet.training.state import save_model, write_atomically
 from keras_efsnet.training.summary import expected_calibration_error
 
@@ -43,6 +51,9 @@ NEUTRAL = (0.5, 0.0, None)
 
 NORMAL = LABELS.index("normal")
 
+LOW_DICE = 0.5
+"""A mask with less counts as wrong."""
+
 
 @dataclass(frozen=True)
 class Calibration:
@@ -51,9 +62,12 @@ class Calibration:
     Attributes:
         temperature: the class logits are divided by it.
         mask_threshold: probability of lesion that becomes 0.5.
-        rules: the smallest lesion and the normal gate.
+        rules: the smallest lesion, the normal gate and the refer rule.
         ece: expected calibration error of the classes, (before, after).
         dice: mean Dice over all images at their own size, (before, after).
+        referred: share of the images with a reason not to trust them.
+        errors_referred: share of these among the images with a wrong class or a Dice
+            below `LOW_DICE`; None where there is no such image.
     """
 
     temperature: float
@@ -61,24 +75,31 @@ class Calibration:
     rules: Postprocess
     ece: tuple[float, float]
     dice: tuple[float, float]
+    referred: float
+    errors_referred: float | None
 
 
-def calibrate(model_file: Path, samples: Sequence[Sample]) -> Calibration:
+def calibrate(
+    model_file: Path, samples: Sequence[Sample], training: Sequence[Sample]
+) -> Calibration:
     """Fits temperature, threshold and rules.
 
-    The temperature makes the true classes most likely; the others maximize the mean
-    Dice over all images, normal ones included, at the images' own sizes.
+    The temperature makes the true classes most likely; threshold, smallest lesion and
+    gate maximize the mean Dice over all images, normal ones included, at the images'
+    own sizes. The refer rule comes last, on what these give.
 
     Args:
         model_file: a `.keras` file saved from an EFSNet.
         samples: validation images of every class; none of training or test.
+        training: the images that the model was trained on, for their look.
 
     Raises:
         OSError: a file cannot be read.
         ValueError: a tumour image has no mask, or a file is no image or mask.
     """
     check_masks(samples)
-    outputs = list(run_network(KerasPredictor(model_file), samples))
+    predictor = KerasPredictor(model_file)
+    outputs = list(run_network(predictor, samples))
     classes = np.stack([output.probabilities for output in outputs])
     labels = np.array([LABELS.index(sample.label) for sample in samples])
     temperature = _fit_temperature(classes, labels)
@@ -86,15 +107,25 @@ def calibrate(model_file: Path, samples: Sequence[Sample]) -> Calibration:
     dice = dict(_score(outputs, calibrated))
     best = max(dice, key=lambda choice: (round(dice[choice], 4), choice == NEUTRAL))
     threshold, fraction, gate = best
+    folded = [
+        replace(output, mask=_shift(output.mask, threshold), probabilities=row)
+        for output, row in zip(outputs, calibrated, strict=True)
+    ]
+    rules = Postprocess(fraction, gate)
+    images = [resize_image(read_image(s.image), predictor.size) for s in training]
+    rules = replace(rules, refer=fit_refer(folded, rules, images))
+    referred, errors_referred = _judge(folded, rules)
     return Calibration(
         temperature=temperature,
         mask_threshold=threshold,
-        rules=Postprocess(fraction, gate),
+        rules=rules,
         ece=(
             expected_calibration_error(classes, labels),
             expected_calibration_error(calibrated, labels),
         ),
         dice=(dice[NEUTRAL], dice[best]),
+        referred=referred,
+        errors_referred=errors_referred,
     )
 
 
@@ -166,13 +197,35 @@ def _score(
 
 def _cut(output: RawOutput, threshold: float, fraction: float) -> np.ndarray:
     """The mask that the network will give once the threshold is folded in."""
-    shifted = 1 / (1 + np.exp(_logit(threshold) - _logit(output.mask)))
     return postprocess(
-        shifted.astype(np.float32),
+        _shift(output.mask, threshold),
         output.probabilities,
         output.grey.shape,
         Postprocess(fraction),
     ).mask
+
+
+def _shift(mask: np.ndarray, threshold: float) -> np.ndarray:
+    """Moves a map's logits so that the threshold becomes 0.5."""
+    shifted = 1 / (1 + np.exp(_logit(threshold) - _logit(mask)))
+    return shifted.astype(np.float32)
+
+
+def _judge(
+    outputs: Sequence[RawOutput], rules: Postprocess
+) -> tuple[float, float | None]:
+    """The shares of all images and of the wrong ones that are referred."""
+    cases = [score_output(output, rules, "B") for output in outputs]
+    referred = np.array([bool(case.score.refer) for case in cases])
+    wrong = np.array(
+        [
+            case.dice < LOW_DICE
+            or case.score.label != LABELS[int(np.argmax(case.score.probabilities))]
+            for case in cases
+        ]
+    )
+    errors = float(referred[wrong].mean()) if wrong.any() else None
+    return float(referred.mean()), errors
 
 
 def _logit(probability: Any) -> Any:
@@ -194,7 +247,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
     split = read_split(index_dataset(options.data), options.split, options.fold)
-    calibration = calibrate(options.model, split.validation)
+    calibration = calibrate(options.model, split.validation, split.train)
     write_preset(options.model, calibration, options.out)
     print(json.dumps(asdict(calibration), indent=2))
 

@@ -8,7 +8,7 @@ get. Protocol A, for comparison with published tables, stretches image and truth
 import csv
 import json
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,10 +20,10 @@ from keras_efsnet.images import (
     read_image,
     resize_image,
     resize_mask,
-    resize_probability,
 )
 from keras_efsnet.prediction import LABELS, Postprocess, postprocess
 from keras_efsnet.predictor import Predictor
+from keras_efsnet.refer import mask_margin
 from keras_efsnet.training.busi import Sample, load_mask
 from keras_efsnet.training.plots import Case, write_plots
 from keras_efsnet.training.summary import BATCH, ImageScore, overlaps, summarize
@@ -36,9 +36,11 @@ _PROBABILITIES = tuple(f"p_{label}" for label in LABELS)
 _PIXELS = ("height", "width", "truth_px", "predicted_px", "intersection_px")
 COLUMNS = (
     *("stem", "label", "predicted", *_PROBABILITIES, *_PIXELS),
-    *("iou", "dice", "hd95"),
+    *("iou", "dice", "hd95", "mask_margin", "refer"),
 )
 """The columns of per_image.csv; `predicted`, `iou` and `dice` follow from the rest."""
+
+_BETWEEN_REASONS = "; "
 
 
 def evaluate(
@@ -51,6 +53,7 @@ def evaluate(
     model_name: str,
     protocol: str,
     out: Path,
+    subgroups: Mapping[str, Collection[str]] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
     """Runs a model over labelled images and writes what it got right and wrong.
@@ -65,10 +68,12 @@ def evaluate(
         protocol: "A" or "B", see above.
         out: folder for metrics.json, per_image.csv and the plots; made where missing.
             Files appear there when all are done.
+        subgroups: stems by the name of a subgroup, from `busi.read_subgroups`.
         progress: called with the numbers of finished and of all images.
 
     Returns:
-        The content of metrics.json.
+        The content of metrics.json. Its `subgroups` holds the summary of the images of
+        each subgroup that has any.
 
     Raises:
         OSError: a file cannot be read, or `out` not be written.
@@ -93,6 +98,7 @@ def evaluate(
             "subset": subset,
             "model": model_name,
             "protocol": protocol,
+            "subgroups": _summarize_apart(rows, subgroups or {}),
         }
         unfinished = Path(folder)
         write_plots(rows, worst, unfinished)
@@ -113,6 +119,8 @@ def read_table(path: Path) -> list[ImageScore]:
                 label=row["label"],
                 probabilities=tuple(float(row[name]) for name in _PROBABILITIES),
                 hd95=float(row["hd95"]) if row["hd95"] else None,
+                mask_margin=float(row["mask_margin"]),
+                refer=tuple(filter(None, row["refer"].split(_BETWEEN_REASONS))),
                 **{name: int(row[name]) for name in _PIXELS},
             )
             for row in csv.DictReader(file)
@@ -192,15 +200,13 @@ def score_output(output: RawOutput, rules: Postprocess, protocol: str) -> Case:
         OSError, ValueError: a mask file cannot be read, or has another size.
     """
     grey, truth = output.grey, load_mask(output.sample, output.grey.shape)
+    image = resize_image(grey, output.mask.shape)
     if protocol == "A":
         grey = resize_image(grey, PUBLISHED_GRID)
         truth = resize_mask(truth, PUBLISHED_GRID)
-        prediction = resize_probability(output.mask, PUBLISHED_GRID) > 0.5
-    else:
-        prediction = postprocess(
-            output.mask, output.probabilities, grey.shape, rules
-        ).mask
-    return _case(output.sample, grey, truth, prediction, output.probabilities)
+    found = postprocess(output.mask, output.probabilities, grey.shape, rules, image)
+    prediction = found.probability > 0.5 if protocol == "A" else found.mask
+    return _case(output, grey, truth, prediction, found.refer)
 
 
 def check_masks(samples: Sequence[Sample]) -> None:
@@ -213,6 +219,16 @@ def check_masks(samples: Sequence[Sample]) -> None:
             )
 
 
+def _summarize_apart(
+    rows: Sequence[ImageScore], subgroups: Mapping[str, Collection[str]]
+) -> dict[str, Any]:
+    parts = {
+        name: [row for row in rows if row.stem in stems]
+        for name, stems in subgroups.items()
+    }
+    return {name: summarize(part) for name, part in parts.items() if part}
+
+
 def _check(samples: Sequence[Sample], subset: str, protocol: str) -> None:
     if protocol not in PROTOCOLS:
         raise ValueError(f"protocol must be A or B, got {protocol}.")
@@ -222,23 +238,25 @@ def _check(samples: Sequence[Sample], subset: str, protocol: str) -> None:
 
 
 def _case(
-    sample: Sample,
+    output: RawOutput,
     grey: np.ndarray,
     truth: np.ndarray,
     prediction: np.ndarray,
-    probabilities: np.ndarray,
+    refer: tuple[str, ...],
 ) -> Case:
     height, width = grey.shape
     score = ImageScore(
-        stem=sample.stem,
-        label=sample.label,
-        probabilities=tuple(float(p) for p in probabilities),
+        stem=output.sample.stem,
+        label=output.sample.label,
+        probabilities=tuple(float(p) for p in output.probabilities),
         height=height,
         width=width,
         truth_px=int(truth.sum()),
         predicted_px=int(prediction.sum()),
         intersection_px=int((truth & prediction).sum()),
         hd95=hd95(truth, prediction),
+        mask_margin=mask_margin(output.mask),
+        refer=refer,
     )
     _, (dice,) = overlaps([score])
     return Case(score, float(dice), grey, truth, prediction)
@@ -258,10 +276,10 @@ def _write_table(rows: Sequence[ImageScore], path: Path) -> None:
         for row, iou, dice in zip(rows, *overlaps(rows), strict=True):
             predicted = LABELS[int(np.argmax(row.probabilities))]
             pixels = [getattr(row, name) for name in _PIXELS]
-            scores = [f"{iou:.6f}", f"{dice:.6f}", row.hd95]
-            writer.writerow(
-                [row.stem, row.label, predicted, *row.probabilities, *pixels, *scores]
-            )
+            scores = [f"{iou:.6f}", f"{dice:.6f}", row.hd95, row.mask_margin]
+            reasons = _BETWEEN_REASONS.join(row.refer)
+            facts = [row.stem, row.label, predicted, *row.probabilities]
+            writer.writerow([*facts, *pixels, *scores, reasons])
 
 
 def _bounding_box(mask: np.ndarray) -> tuple[slice, slice]:

@@ -13,6 +13,7 @@ from matplotlib.lines import Line2D
 from sklearn.metrics import auc, roc_curve
 
 from keras_efsnet.prediction import LABELS
+from keras_efsnet.training.selective import risk_coverage
 from keras_efsnet.training.summary import (
     ECE_BINS,
     ImageScore,
@@ -48,7 +49,7 @@ class Case:
 def write_plots(
     rows: Sequence[ImageScore], worst: Sequence[Case], folder: Path
 ) -> None:
-    """Writes roc, confusion, dice_histogram, reliability and worst_cases as PNG.
+    """Writes a PNG file for each figure below.
 
     Args:
         rows: the per-image table.
@@ -60,6 +61,7 @@ def write_plots(
         "confusion": draw_confusion(rows),
         "dice_histogram": draw_dice_histogram(rows),
         "reliability": draw_reliability(rows),
+        "risk_coverage": draw_risk_coverage(rows),
         "worst_cases": draw_worst_cases(worst),
     }
     for name, figure in figures.items():
@@ -178,6 +180,38 @@ def draw_reliability(rows: Sequence[ImageScore]) -> Figure:
     upper.legend(loc="upper left")
     lower.bar(edges, images, color=GUIDE_COLOUR, **bar)
     lower.set(xlabel="probability of the predicted class", ylabel="images")
+    return figure
+
+
+def draw_risk_coverage(rows: Sequence[ImageScore]) -> Figure:
+    """Draws how the error falls when the least sure images are left out."""
+    probabilities = np.array([row.probabilities for row in rows])
+    truth = np.array([LABELS.index(row.label) for row in rows])
+    _, dice = overlaps(rows)
+    curves = {
+        "wrong class, by its probability": risk_coverage(
+            probabilities.max(axis=1),
+            (probabilities.argmax(axis=1) != truth).astype(np.float64),
+        ),
+        "1 - Dice, by the mask's margin": risk_coverage(
+            np.array([row.mask_margin for row in rows]), 1 - dice
+        ),
+    }
+    figure = _figure(6.4, 4.0)
+    axes = figure.add_subplot()
+    for (name, (coverage, risk)), label in zip(curves.items(), LABELS[1:], strict=True):
+        text = f"{name}, area {risk.mean():.3f}"
+        axes.plot(coverage, risk, color=LABEL_COLOURS[label], label=text)
+    kept = sum(not row.refer for row in rows) / len(rows)
+    axes.axvline(kept, color="black", linestyle=":", label=f"not referred: {kept:.0%}")
+    axes.set(
+        title=f"Risk and coverage, {len(rows)} images",
+        xlabel="share of images kept, surest first",
+        ylabel="mean over these",
+        xlim=(0, 1.02),
+        ylim=(0, None),
+    )
+    axes.legend(loc="upper left")
     return figure
 
 

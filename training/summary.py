@@ -11,10 +11,12 @@ from typing import Any
 
 import numpy as np
 from keras import ops
-from sklearn.metrics import roc_auc_score
 
 from keras_efsnet.metrics import overlap_from_counts
 from keras_efsnet.prediction import LABELS
+from keras_efsnet.training.auroc import exact_auroc, weighted_auroc
+from keras_efsnet.training.draws import count_images, mean, ratio
+from keras_efsnet.training.selective import area_under_risk, kept_and_referred
 
 RESAMPLES = 1000
 SEED = 0
@@ -40,6 +42,8 @@ class ImageScore:
         predicted_px: lesion pixels in the prediction.
         intersection_px: lesion pixels in both.
         hd95: distance of the outlines in pixels; None where the truth is empty.
+        mask_margin: the mask's, from `refer.mask_margin`.
+        refer: the reasons not to trust the prediction.
     """
 
     stem: str
@@ -51,11 +55,13 @@ class ImageScore:
     predicted_px: int
     intersection_px: int
     hd95: float | None
+    mask_margin: float
+    refer: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class _Columns:
-    """The table as arrays: float64 pixel counts `(n,)`, class indices `(n,)`."""
+    """The table as arrays `(n,)`: float64 pixel counts, class indices, and so on."""
 
     shared: np.ndarray
     truth: np.ndarray
@@ -64,6 +70,8 @@ class _Columns:
     label: np.ndarray
     predicted: np.ndarray
     probabilities: np.ndarray
+    margin: np.ndarray
+    referred: np.ndarray
 
 
 def summarize(rows: Sequence[ImageScore]) -> dict[str, Any]:
@@ -81,6 +89,11 @@ def summarize(rows: Sequence[ImageScore]) -> dict[str, Any]:
     - `ece`: gap between confidence and accuracy in 15 bins of equal width over the
       most probable class's probability, weighted by the bins' images.
     - `confusion`: numbers of images, rows = truth, columns = prediction.
+    - `referred`: images with a reason not to trust them; `*_kept`: means over the
+      others; `*_referred`: over these.
+    - `class_error_area`, `dice_loss_area`: areas under the risk-coverage curves
+      (`selective`) of wrong classes, the surest class first, and of 1 - Dice, the
+      largest mask margin first.
 
     `..._ci` is the 95 % percentile interval of a seeded bootstrap over the images;
     resamples in which a figure is undefined are left out of it.
@@ -89,8 +102,9 @@ def summarize(rows: Sequence[ImageScore]) -> dict[str, Any]:
         rows: one per image, in file order.
 
     Returns:
-        `{"n", "mask": {...}, "class": {...}}` of Python numbers and lists; fractions
-        in [0, 1], `hd95_tumour` in pixels; None where a figure is undefined.
+        `{"n", "mask": {...}, "class": {...}, "refer": {...}}` of Python numbers and
+        lists; fractions in [0, 1], `hd95_tumour` in pixels; None where a figure is
+        undefined.
 
     Raises:
         ValueError: there is no row.
@@ -101,11 +115,14 @@ def summarize(rows: Sequence[ImageScore]) -> dict[str, Any]:
     as_is = np.arange(n)[np.newaxis]
     resampled = np.random.default_rng(SEED).integers(n, size=(RESAMPLES, n))
 
-    class_scores = _class_scores(table, _weights(as_is)) | _exact_auroc(table)
+    class_scores = _class_scores(table, count_images(as_is)) | _exact_auroc(table)
     mask = _report(_mask_scores(table, as_is), _mask_scores(table, resampled))
-    classes = _report(class_scores, _class_scores(table, _weights(resampled)))
-    classes["confusion"] = _confusion(table, _weights(as_is))[0].astype(int).tolist()
-    return {"n": n, "mask": mask, "class": classes}
+    classes = _report(class_scores, _class_scores(table, count_images(resampled)))
+    classes["confusion"] = (
+        _confusion(table, count_images(as_is))[0].astype(int).tolist()
+    )
+    refer = _report(_refer_scores(table, as_is), _refer_scores(table, resampled))
+    return {"n": n, "mask": mask, "class": classes, "refer": refer}
 
 
 def overlaps(rows: Sequence[ImageScore]) -> tuple[np.ndarray, np.ndarray]:
@@ -125,6 +142,8 @@ def _columns(rows: Sequence[ImageScore]) -> _Columns:
         label=np.array([LABELS.index(row.label) for row in rows]),
         predicted=probabilities.argmax(axis=1),
         probabilities=probabilities,
+        margin=np.array([row.mask_margin for row in rows]),
+        referred=np.array([bool(row.refer) for row in rows]),
     )
 
 
@@ -138,16 +157,8 @@ def _overlap(
     )
 
 
-def _weights(draws: np.ndarray) -> np.ndarray:
-    """Counts how often each draw `(r, n)` holds each image: float64 `(r, n)`."""
-    r, n = draws.shape
-    flat = draws + n * np.arange(r)[:, np.newaxis]
-    counts = np.bincount(flat.ravel(), minlength=r * n)
-    return counts.reshape(r, n).astype(np.float64)
-
-
 def _mask_scores(table: _Columns, draws: np.ndarray) -> Scores:
-    weights = _weights(draws)
+    weights = count_images(draws)
     iou, dice = _overlap(table.shared, table.truth, table.prediction)
     pooled, _ = _overlap(
         weights @ table.shared, weights @ table.truth, weights @ table.prediction
@@ -156,25 +167,16 @@ def _mask_scores(table: _Columns, draws: np.ndarray) -> Scores:
     tumour = weights * (table.truth > 0)
     normal = weights * (table.label == NORMAL)
     return {
-        "iou": _mean(iou, weights),
-        "dice": _mean(dice, weights),
-        "iou_tumour": _mean(iou, tumour),
-        "dice_tumour": _mean(dice, tumour),
+        "iou": mean(iou, weights),
+        "dice": mean(dice, weights),
+        "iou_tumour": mean(iou, tumour),
+        "dice_tumour": mean(dice, tumour),
         "iou_pooled": pooled,
         "iou_batch8": batch_iou,
         "f1_batch8": batch_f1,
-        "hd95_tumour": _mean(np.nan_to_num(table.hd95), tumour),
-        "normal_false_positive_rate": _mean(table.prediction > 0, normal),
+        "hd95_tumour": mean(np.nan_to_num(table.hd95), tumour),
+        "normal_false_positive_rate": mean(table.prediction > 0, normal),
     }
-
-
-def _mean(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    return _ratio(weights @ values, weights.sum(axis=1))
-
-
-def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    """Divides, with NaN where the whole is 0."""
-    return np.where(whole > 0, part / np.maximum(whole, 1), np.nan)
 
 
 def _batch_scores(table: _Columns, draws: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -194,8 +196,8 @@ def _batch_scores(table: _Columns, draws: np.ndarray) -> tuple[np.ndarray, np.nd
     iou, f1 = _overlap(total(table.shared), total(table.truth), total(table.prediction))
     images = sizes.sum(axis=1)
     return (
-        _ratio((iou * sizes).sum(axis=1), images),
-        _ratio((f1 * sizes).sum(axis=1), images),
+        ratio((iou * sizes).sum(axis=1), images),
+        ratio((f1 * sizes).sum(axis=1), images),
     )
 
 
@@ -204,22 +206,22 @@ def _class_scores(table: _Columns, weights: np.ndarray) -> Scores:
     truth, predicted = confusion.sum(axis=2), confusion.sum(axis=1)
     images = weights.sum(axis=1)
     hits = np.diagonal(confusion, axis1=1, axis2=2)
-    recall = _ratio(hits, truth)
+    recall = ratio(hits, truth)
     others = images - truth[:, MALIGNANT]
     false_alarms = predicted[:, MALIGNANT] - hits[:, MALIGNANT]
     auroc = np.stack(
         [
-            _auroc(table.probabilities[:, index], table.label == index, weights)
+            weighted_auroc(table.probabilities[:, index], table.label == index, weights)
             for index in range(len(LABELS))
         ]
     )
     return {
-        "accuracy": _ratio(hits.sum(axis=1), images),
+        "accuracy": ratio(hits.sum(axis=1), images),
         "balanced_accuracy": np.nanmean(recall, axis=1),
         "auroc_macro": auroc.mean(axis=0),
         "auroc_malignant": auroc[MALIGNANT],
         "sensitivity_malignant": recall[:, MALIGNANT],
-        "specificity_malignant": _ratio(others - false_alarms, others),
+        "specificity_malignant": ratio(others - false_alarms, others),
         "ece": _calibration_error(table.probabilities, table.label, weights),
     }
 
@@ -232,30 +234,26 @@ def _confusion(table: _Columns, weights: np.ndarray) -> np.ndarray:
 
 
 def _exact_auroc(table: _Columns) -> Scores:
-    """The areas under the table's own ROC curves, from scikit-learn, `(1,)` each."""
-    areas = []
-    for index in range(len(LABELS)):
-        positive = table.label == index
-        undefined = positive.all() or not positive.any()
-        scores = table.probabilities[:, index]
-        areas.append(np.nan if undefined else roc_auc_score(positive, scores))
+    """The areas under the table's own ROC curves, `(1,)` each."""
+    areas = [
+        exact_auroc(table.probabilities[:, index], table.label == index)
+        for index in range(len(LABELS))
+    ]
     return {
         "auroc_macro": np.array([np.mean(areas)]),
         "auroc_malignant": np.array([areas[MALIGNANT]]),
     }
 
 
-def _auroc(scores: np.ndarray, positive: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """The chance that a positive outranks a negative, ties half, for each draw."""
-    order = np.argsort(scores)
-    ranked = scores[order]
-    ties = np.flatnonzero(np.r_[True, ranked[1:] != ranked[:-1]])
-    ordered = weights[:, order]
-    positives = np.add.reduceat(ordered * positive[order], ties, axis=1)
-    negatives = np.add.reduceat(ordered * ~positive[order], ties, axis=1)
-    below = np.cumsum(negatives, axis=1) - negatives / 2
-    pairs = positives.sum(axis=1) * negatives.sum(axis=1)
-    return _ratio((positives * below).sum(axis=1), pairs)
+def _refer_scores(table: _Columns, draws: np.ndarray) -> Scores:
+    _, dice = _overlap(table.shared, table.truth, table.prediction)
+    right = (table.label == table.predicted).astype(np.float64)
+    surest = table.probabilities.max(axis=1)
+    return {
+        "class_error_area": area_under_risk(surest, 1 - right, draws),
+        "dice_loss_area": area_under_risk(table.margin, 1 - dice, draws),
+        **kept_and_referred(table.referred, right, dice, draws),
+    }
 
 
 def expected_calibration_error(probabilities: np.ndarray, labels: np.ndarray) -> float:

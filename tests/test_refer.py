@@ -1,0 +1,226 @@
+"""When a prediction is referred, and what looks like B-mode."""
+
+import json
+from dataclasses import asdict, replace
+
+import numpy as np
+import pytest
+
+from keras_efsnet import refer
+from keras_efsnet.images import resize_image
+from keras_efsnet.look import STATISTICS, Look, measure
+from keras_efsnet.phantom import make_phantom
+from keras_efsnet.prediction import LABELS, Postprocess, draw_overlay, postprocess
+from keras_efsnet.predictor import read_rules
+from keras_efsnet.refer import ReferRule, find_reasons, mask_margin
+from keras_efsnet.training.fit_refer import fit_look
+
+RULE = ReferRule(minimum_class_probability=0.6, minimum_mask_margin=0.5)
+SIDE = 64
+
+
+def reasons(rule=RULE, probability=0.9, margin=0.9, normal=False, lesion=True):
+    return find_reasons(
+        rule,
+        class_probability=probability,
+        margin=margin,
+        class_normal=normal,
+        lesion_found=lesion,
+        image=None,
+    )
+
+
+def nearby_look(maximum_distance):
+    """One whose distance is that of the mean brightness, in 1 / 255."""
+    inverse = np.zeros((STATISTICS, STATISTICS))
+    inverse[0, 0] = 255**2
+    rows = tuple(map(tuple, inverse.tolist()))
+    return Look((0.0,) * STATISTICS, rows, maximum_distance)
+
+
+def test_a_sure_answer_has_no_reason():
+    assert reasons() == ()
+    assert reasons(normal=True, lesion=False) == ()
+
+
+def test_limits_are_the_first_trusted_values():
+    assert reasons(probability=0.6, margin=0.5) == ()
+    assert reasons(probability=np.nextafter(0.6, 0)) == ("class unsure",)
+    assert reasons(margin=np.nextafter(0.5, 0)) == ("mask margin low",)
+
+
+@pytest.mark.parametrize(("normal", "lesion"), [(True, True), (False, False)])
+def test_mask_and_class_can_disagree(normal, lesion):
+    assert reasons(normal=normal, lesion=lesion) == ("mask and class disagree",)
+
+
+def test_reasons_come_together_and_in_order():
+    rule = replace(RULE, look=nearby_look(10.0))
+    found = find_reasons(
+        rule,
+        class_probability=0.5,
+        margin=0.1,
+        class_normal=True,
+        lesion_found=True,
+        image=np.full((SIDE, SIDE), 11, np.uint8),
+    )
+    assert found == refer.REASONS
+    assert found == (
+        "class unsure",
+        "mask margin low",
+        "mask and class disagree",
+        "does not look like B-mode",
+    )
+
+
+def test_margin_is_that_of_the_highest_probability():
+    assert mask_margin(np.float32([[0.0, 0.25]])) == pytest.approx(0.5)
+    assert mask_margin(np.float32([[0.1, 0.75]])) == pytest.approx(0.5)
+    assert mask_margin(np.float32([[0.5, 0.0]])) == 0
+    assert mask_margin(np.zeros((2, 2), np.float32)) == 1
+
+
+def test_small_lesions_do_not_count_and_those_behind_the_gate_do():
+    lesion = np.float32([[0.9, 0.1], [0.1, 0.1]])
+    benign, normal = np.float32([0.1, 0.8, 0.1]), np.float32([0.8, 0.1, 0.1])
+
+    def found(classes, **rules):
+        rules = Postprocess(refer=RULE, **rules)
+        return postprocess(lesion, classes, (2, 2), rules).refer
+
+    assert found(benign) == ()
+    assert found(benign, minimum_lesion_fraction=0.5) == ("mask and class disagree",)
+    assert found(normal) == ("mask and class disagree",)
+    assert found(normal, normal_gate=0.7) == ("mask and class disagree",)
+    assert found(normal, normal_gate=0.7, minimum_lesion_fraction=0.5) == ()
+
+
+def test_without_a_rule_nothing_is_referred():
+    unsure = np.float32([0.34, 0.33, 0.33])
+    found = postprocess(np.full((8, 8), 0.6, "f4"), unsure, (8, 8), Postprocess())
+    assert found.refer == ()
+
+
+def test_json_and_caption_name_the_reasons():
+    unsure = np.float32([0.3, 0.3, 0.4])
+    found = postprocess(
+        np.full((8, 8), 0.6, "f4"), unsure, (90, 200), Postprocess(refer=RULE)
+    )
+    assert json.loads(json.dumps(found.to_json()))["refer"] == [
+        "class unsure",
+        "mask margin low",
+    ]
+    grey = np.zeros((90, 200), np.uint8)
+    caption = np.asarray(draw_overlay(grey, found))[90:]
+    silent = np.asarray(draw_overlay(grey, replace(found, refer=())))[90:]
+    assert caption.shape == silent.shape
+    assert (caption != silent).any()
+
+
+@pytest.mark.parametrize("size", [(190, 310), (60, 1000), (1000, 190), (400, 500)])
+def test_every_reason_fits_into_the_bar(size):
+    unsure = np.float32([0.3, 0.3, 0.4])
+    found = postprocess(np.zeros((8, 8), "f4"), unsure, size, Postprocess())
+    found = replace(found, refer=refer.REASONS)
+    overlay = np.asarray(draw_overlay(np.zeros(size, np.uint8), found))
+    assert overlay.shape == (size[0] + 2 * max(size[0] // 18, 11), size[1], 3)
+    bar = overlay[size[0] :].any(axis=2)
+    assert bar.any()
+    assert not bar[:, [0, -1]].any()
+    assert not bar[[0, -1]].any()
+
+
+def test_a_card_gives_the_rule_back(tmp_path):
+    rules = Postprocess(0.01, 0.9, replace(RULE, look=nearby_look(3.0)))
+    card = tmp_path / "card.json"
+    card.write_text(json.dumps({"postprocess": asdict(rules)}))
+    assert read_rules(tmp_path / "model.keras") == rules
+
+
+@pytest.mark.parametrize(
+    "postprocess", [None, {}, {"normal_gate": 0.9}, {"refer": None}]
+)
+def test_older_cards_have_no_refer_rule(postprocess, tmp_path):
+    card = {} if postprocess is None else {"postprocess": postprocess}
+    (tmp_path / "card.json").write_text(json.dumps(card))
+    assert read_rules(tmp_path / "model.keras").refer is None
+
+
+LIMITS = {"minimum_class_probability": 0.5, "minimum_mask_margin": 0.5}
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        {},
+        [1],
+        "high",
+        {**LIMITS, "minimum_mask_margin": 1.5},
+        {**LIMITS, "minimum_class_probability": None},
+        {**LIMITS, "look": {}},
+        {**LIMITS, "look": {"mean": [0], "inverse_covariance": [[0]]}},
+        {**LIMITS, "look": {**asdict(nearby_look(1.0)), "maximum_distance": -1}},
+        {**LIMITS, "look": {**asdict(nearby_look(1.0)), "mean": [np.nan] * STATISTICS}},
+        {**LIMITS, "other": 1},
+    ],
+)
+def test_damaged_rules_name_the_card(rule, tmp_path):
+    card = tmp_path / "card.json"
+    card.write_text(json.dumps({"postprocess": {"refer": rule}}))
+    with pytest.raises(ValueError, match=r"card\.json: postprocess: "):
+        read_rules(tmp_path / "model.keras")
+
+
+def test_statistics_of_a_chequered_image():
+    image = np.zeros((SIDE, SIDE), np.uint8)
+    image[::2] = 100  # lines, one pixel high
+    numbers = measure(image)
+    assert numbers.shape == (STATISTICS,)
+    assert numbers[:2] == pytest.approx([50 / 255, 1.0])
+    # Across, no contrast; along, 100 grey levels, and none left in blocks of 2 x 2.
+    assert numbers[2:10] == pytest.approx(
+        np.log([0.5, 100.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5])
+    )
+    assert numbers[10:14] == pytest.approx([np.log(54)] * 4)
+    assert numbers[14] == pytest.approx(np.log(0.5))
+
+
+def test_the_depth_profile_begins_at_the_top():
+    image = np.repeat(np.uint8([40, 80, 120, 160]), SIDE // 4)[:, None]
+    numbers = measure(np.tile(image, (1, SIDE)))
+    assert numbers[10:14] == pytest.approx(np.log([44, 84, 124, 164]))
+    assert numbers[14] == pytest.approx(np.log(np.std([40, 80, 120, 160]) + 0.5))
+
+
+def test_the_greatest_distance_is_still_accepted():
+    image = np.full((SIDE, SIDE), 11, np.uint8)
+    distance = nearby_look(1.0).distance(image)
+    assert distance == pytest.approx(11, rel=1e-5)
+    assert nearby_look(distance).accepts(image)
+    assert not nearby_look(np.nextafter(distance, 0)).accepts(image)
+
+
+def test_phantoms_are_told_from_noise_photographs_and_lines():
+    def phantom(label, seed):
+        return resize_image(make_phantom(label, seed, (96, 120)).image, (SIDE, SIDE))
+
+    phantoms = [phantom(label, seed) for seed in range(25) for label in LABELS]
+    look = fit_look(phantoms[:45], phantoms[45:60])
+    assert np.mean([look.accepts(image) for image in phantoms[60:]]) >= 0.8
+
+    rng = np.random.default_rng(0)
+    rows, columns = np.mgrid[:SIDE, :SIDE]
+    for strange in (
+        rng.integers(0, 256, (SIDE, SIDE)),
+        np.clip(rng.normal(100, 30, (SIDE, SIDE)), 0, 255),
+        np.full((SIDE, SIDE), 90),
+        columns * 4,
+        np.where(rows % 8 < 2, 30, 250),
+    ):
+        assert not look.accepts(strange.astype(np.uint8))
+
+
+def test_a_network_too_small_for_the_look_is_refused():
+    tiny = [np.zeros((16, 16), np.uint8)] * 3
+    with pytest.raises(ValueError, match="look"):
+        fit_look(tiny, tiny)
