@@ -127,6 +127,14 @@ def predict(
     threads: Annotated[
         int | None, typer.Option(min=1, help="CPU threads of the network.")
     ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Processes to share the images among, by Ray. Goes on where an "
+            "earlier run stopped; writes predictions/*.json in parts.",
+        ),
+    ] = None,
 ) -> None:
     """Write masks, overlays and predictions.json for images and folders."""
     from keras_efsnet import batch
@@ -140,15 +148,19 @@ def predict(
     batch.prepare_output(out)
     with _quiet_start():
         predictor = load_predictor(model, threads, kind)
-    records: list[dict[str, Any]] = []
-    try:
-        results = _quietly(batch.run_jobs(jobs, predictor, out))
-        for record in console.with_bar(results, len(jobs)):
-            records.append(record)
-            console.print_record(record, len(records), len(jobs))
-    finally:  # also on Ctrl-C
-        batch.write_records(out, records)
-    failed = sum("error" in record for record in records)
+    if workers is None:
+        records: list[dict[str, Any]] = []
+        try:
+            for record in _shown(batch.run_jobs(jobs, predictor, out), len(jobs)):
+                records.append(record)
+        finally:  # also on Ctrl-C
+            batch.write_records(out, records)
+        failed = sum("error" in record for record in records)
+    else:
+        from keras_efsnet.scale import run_sharded
+
+        results = run_sharded(jobs, out, workers, model, threads, kind)
+        failed = sum("error" in record for record in _shown(results, len(jobs)))
     typer.echo(f"{len(jobs) - failed} of {len(jobs)} images: {out}. {NOTICE}")
     if failed:
         raise typer.Exit(NOTHING_DONE if failed == len(jobs) else SOME_FAILED)
@@ -466,6 +478,13 @@ def info(
     width = max(len(name) for name in facts)
     for name, value in facts.items():
         typer.echo(f"{name:{width}}  {value}")
+
+
+def _shown(results: Iterator[dict[str, Any]], total: int) -> Iterator[dict[str, Any]]:
+    """Shows each record after it is taken."""
+    for number, record in enumerate(console.with_bar(_quietly(results), total), 1):
+        yield record
+        console.print_record(record, number, total)
 
 
 def _quietly(records: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:

@@ -27,6 +27,7 @@ from keras_efsnet.training.busi import (
     read_split,
 )
 from keras_efsnet.training.callbacks import Checkpoints
+from keras_efsnet.training.distribute import adamw
 from keras_efsnet.training.leaks import count_leaks
 from keras_efsnet.training.settings import PHANTOM, TrainSettings
 from keras_efsnet.training.state import TrainingState, write_atomically
@@ -144,8 +145,8 @@ def compile_model(model: EFSNet, settings: TrainSettings, steps: int) -> None:
         warmup_target=settings.learning_rate,
         warmup_steps=warmup,
     )
-    optimizer = keras.optimizers.AdamW(
-        rate,
+    optimizer = adamw(
+        learning_rate=rate,
         weight_decay=settings.weight_decay,
         global_clipnorm=settings.clip_norm,
         use_ema=True,
