@@ -256,10 +256,11 @@ def evaluate(
     """Write metrics.json, per_image.csv and plots for a part of a dataset."""
     with _quiet_start():
         from keras_efsnet.predictor import load_predictor
-        from keras_efsnet.training import busi
         from keras_efsnet.training import evaluate as evaluation
+        from keras_efsnet.training.busi import index_dataset
+        from keras_efsnet.training.split import read_split
 
-        parts = busi.read_split(busi.index_dataset(data), split, fold)
+        parts = read_split(index_dataset(data), split, fold)
         predictor = load_predictor(model)
     samples = {
         Subset.TRAIN: parts.train,
@@ -315,10 +316,11 @@ def export(
         from keras_efsnet.predictor import KINDS, find_model
         from keras_efsnet.tflite import verify
         from keras_efsnet.tflite.export import export as run
-        from keras_efsnet.training import busi
+        from keras_efsnet.training.busi import index_dataset
+        from keras_efsnet.training.split import read_split
 
         limits = verify.Limits(max_dice_loss, min_class_agreement)
-        parts = busi.read_split(busi.index_dataset(data), split, fold)
+        parts = read_split(index_dataset(data), split, fold)
     typer.echo(f"Converting, then comparing {len(parts.validation)} images.", err=True)
     with _quiet_start():  # the converter writes a lot
         results = run(

@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from keras_efsnet.prediction import LABELS
-from keras_efsnet.training.busi import Sample, index_dataset, load_mask, read_split
+from keras_efsnet.training.busi import Sample, index_dataset, load_mask
+from keras_efsnet.training.split import read_split
 
 SIZE = (6, 8)
 

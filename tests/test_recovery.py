@@ -142,7 +142,6 @@ def test_killed_twenty_times_it_ends_with_the_same_weights(forks, tmp_path):
     for name, array in expected.items():
         np.testing.assert_array_equal(found[name], array, err_msg=name)
     assert log_rows(run) == log_rows(whole)
-    keras.saving.load_model(run / "best.keras", compile=False)
     assert not list(run.glob(".*.part.*"))
     kinds = ", ".join(f"{moments.count(kind)} {kind}" for kind in sorted(set(moments)))
     print(f"{forks.backend}: {KILLS} kills ({kinds}), {reached} epochs by then; equal")

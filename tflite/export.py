@@ -20,7 +20,7 @@ from keras_efsnet.tflite.convert import (
 from keras_efsnet.tflite.runtime import LiteModel
 from keras_efsnet.tflite.trial import description_path
 from keras_efsnet.tflite.verify import DEFAULT_LIMITS, Limits, Verification, verify
-from keras_efsnet.training.busi import Split
+from keras_efsnet.training.split import Split
 
 REPRESENTATIVE_PER_CLASS = 32
 REJECTED = "rejected"

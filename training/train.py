@@ -19,17 +19,12 @@ from keras_efsnet.model import EFSNet
 from keras_efsnet.phantom import write_phantoms
 from keras_efsnet.prediction import LABELS
 from keras_efsnet.training import pipeline
-from keras_efsnet.training.busi import (
-    Sample,
-    Split,
-    hold_out_fifth,
-    index_dataset,
-    read_split,
-)
+from keras_efsnet.training.busi import Sample, index_dataset
 from keras_efsnet.training.callbacks import Checkpoints
 from keras_efsnet.training.distribute import adamw
 from keras_efsnet.training.leaks import count_leaks
 from keras_efsnet.training.settings import PHANTOM, TrainSettings
+from keras_efsnet.training.split import Split, hold_out_fifth, read_split
 from keras_efsnet.training.state import TrainingState, write_atomically
 
 UNDECAYED = ["gamma", "beta", "slope", "bias"]
