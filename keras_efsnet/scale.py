@@ -84,7 +84,7 @@ def _run_on_ray(
     # Before Ray is imported: no report on its use leaves the machine.
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     try:
-        import ray
+        import ray.data
     except ImportError as error:
         raise ValueError(
             f"--workers needs Ray ({error}); install it: "
@@ -104,7 +104,7 @@ def _run_on_ray(
         results = shards.map(
             _Worker, fn_constructor_args=arguments, concurrency=workers, num_cpus=1
         )
-        for result in results.iter_rows(prefetch_batches=0):
+        for result in results.iter_rows():
             if result["problem"]:
                 raise OSError(result["problem"])
             yield int(result["number"])

@@ -42,14 +42,27 @@ callbacks.TrainingState.save = save_and_end
 """
     + TRAIN
 )
-# Seven images in batches of 4: the last batch of validation has to be filled up.
-FIT = """
+BUILD = """
 import json
 from contextlib import nullcontext
 import keras, numpy as np
 from keras_efsnet.losses import DiceBCE
-from keras_efsnet.training import distribute, pipeline
+from keras_efsnet.training import distribute, pipeline, train
+from keras_efsnet.training.settings import TrainSettings
 
+def build():
+    keras.utils.set_random_seed(0)
+    image = keras.Input((8, 8, 1))
+    x = keras.layers.Rescaling(1 / 255)(image)
+    x = keras.layers.Conv2D(4, 3, padding="same")(x)
+    x = keras.layers.BatchNormalization()(x)
+    mask = keras.layers.Conv2D(1, 1, activation="sigmoid", name="mask")(x)
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    label = keras.layers.Dense(3, activation="softmax", name="class")(x)
+    return keras.Model(image, {"mask": mask, "class": label})
+"""
+# Seven images in batches of 4: the last batch of validation has to be filled up.
+FIT = """
 rng = np.random.default_rng(0)
 cache = pipeline.ImageCache(
     images=rng.integers(0, 256, (7, 8, 8), np.uint8),
@@ -62,15 +75,7 @@ results = {}
 for devices in (1, 2):
     with distribute.all_devices(4) if devices == 2 else nullcontext():
         assert distribute.device_count() == devices
-        keras.utils.set_random_seed(0)
-        image = keras.Input((8, 8, 1))
-        x = keras.layers.Rescaling(1 / 255)(image)
-        x = keras.layers.Conv2D(4, 3, padding="same")(x)
-        x = keras.layers.BatchNormalization()(x)
-        mask = keras.layers.Conv2D(1, 1, activation="sigmoid", name="mask")(x)
-        x = keras.layers.GlobalAveragePooling2D()(x)
-        label = keras.layers.Dense(3, activation="softmax", name="class")(x)
-        model = keras.Model(image, {"mask": mask, "class": label})
+        model = build()
         model.compile(
             "sgd",
             {"mask": DiceBCE(), "class": "sparse_categorical_crossentropy"},
@@ -122,7 +127,7 @@ def test_pytorch_is_refused(monkeypatch):
 
 def test_jax_devices_together_are_one_device():
     pytest.importorskip("jax")
-    results = json.loads(run(FIT, "jax"))
+    results = json.loads(run(BUILD + FIT, "jax"))
     alone, together = results["1"], results["2"]
     assert together["accuracy"] == pytest.approx(alone["accuracy"])
     np.testing.assert_allclose(together["weights"], alone["weights"], atol=1e-5)
@@ -132,23 +137,17 @@ def test_jax_devices_together_are_one_device():
 # Each half of the batch is the same two images, so that a replica's own statistics are
 # the batch's. The steps are those of training, its clipping of the gradients too.
 STEPS = """
-import json
-from contextlib import nullcontext
-import keras, numpy as np
-from keras_efsnet import EFSNet
-from keras_efsnet.training import distribute, train
-from keras_efsnet.training.settings import TrainSettings
-
-settings = TrainSettings(data="phantom", phantoms=2, epochs=1, batch_size=4)
+settings = TrainSettings(
+    data="phantom", phantoms=2, epochs=1, learning_rate=0.1, clip_norm=0.01
+)
 rng = np.random.default_rng(0)
-half = rng.integers(0, 256, (2, 16, 16, 1)).astype("float32")
+half = rng.integers(0, 256, (2, 8, 8, 1)).astype("float32")
 x = np.concatenate([half, half])
 y = {"mask": (x > 128).astype("float32"), "class": np.array([0, 1, 0, 1])}
 results = []
 for devices in (1, 2):
     with distribute.all_devices(4) if devices == 2 else nullcontext():
-        keras.utils.set_random_seed(0)
-        model = EFSNet((16, 16, 1), width=0.5, dropout=0.0, class_dropout=0.0)
+        model = build()
         train.compile_model(model, settings, steps=2)
         weights = [w.numpy() for w in model.weights]
         model.fit(x, y, batch_size=4, epochs=4, shuffle=False, verbose=0)
@@ -167,7 +166,7 @@ print(json.dumps({
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_steps_are_those_of_one_device(backend):
     skip_without(backend)
-    found = json.loads(run(STEPS, backend).splitlines()[-1])
+    found = json.loads(run(BUILD + STEPS, backend).splitlines()[-1])
     print(f"{backend}: difference {found['difference']:.1e}, change {found['change']}")
     assert found["difference"] < 1e-5 < 1e-2 < found["change"]
 
