@@ -8,6 +8,7 @@ go on in its folder.
 
 import json
 import os
+import secrets
 from collections.abc import Iterator, Sequence
 from hashlib import sha256
 from pathlib import Path
@@ -23,6 +24,14 @@ SHARD = 100
 
 STORE_BYTES = 80 * 2**20
 """Of Ray's object store, nearly its smallest: only names pass through."""
+
+_PRIVATE = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+    "RAY_AUTH_MODE": "token",
+}
+"""Read by Ray when it is imported: no report of its use leaves the machine, and its
+servers, through which code can be run, answer this machine and this run alone."""
 
 
 def run_sharded(
@@ -81,8 +90,7 @@ def _run_on_ray(
     rows: list[dict[str, Any]], workers: int, arguments: tuple
 ) -> Iterator[int]:
     """The numbers of the shards in the order in which they are done."""
-    # Before Ray is imported: no report on its use leaves the machine.
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ.update(_PRIVATE, RAY_AUTH_TOKEN=secrets.token_hex(32))
     try:
         import ray.data
     except ImportError as error:
