@@ -90,7 +90,8 @@ def _run_on_ray(
     rows: list[dict[str, Any]], workers: int, arguments: tuple
 ) -> Iterator[int]:
     """The numbers of the shards in the order in which they are done."""
-    os.environ.update(_PRIVATE, RAY_AUTH_TOKEN=secrets.token_hex(32))
+    os.environ.update(_PRIVATE)
+    os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     try:
         import ray.data
     except ImportError as error:
