@@ -25,9 +25,10 @@ from keras_efsnet.phantom import make_phantom
 from keras_efsnet.prediction import LABELS
 from keras_efsnet.predictor import load_predictor, predict_image
 from keras_efsnet.refer import NOT_B_MODE
-from keras_efsnet.training.busi import index_dataset, read_split
+from keras_efsnet.training.busi import index_dataset
 from keras_efsnet.training.evaluate import run_network, score_output
 from keras_efsnet.training.selective import risk_coverage
+from keras_efsnet.training.split import read_split
 from keras_efsnet.training.summary import summarize
 
 IMAGES = 40

@@ -120,7 +120,9 @@ def write_image(path: Path, image: Image.Image) -> None:
     write_whole(path, lambda part: image.save(part, format="PNG", compress_level=3))
 
 
-def write_records(out: Path, records: Sequence[dict[str, Any]]) -> None:
+def write_records(
+    out: Path, records: Sequence[dict[str, Any]], name: str = RECORDS_NAME
+) -> None:
     """Writes predictions.json, a line a record, whole or not at all."""
     lines = [json.dumps(record, ensure_ascii=False) for record in records]
     text = "[\n" + ",\n".join(lines) + "\n]\n"
@@ -129,7 +131,7 @@ def write_records(out: Path, records: Sequence[dict[str, Any]]) -> None:
         # A file's name that is no UTF-8 stays readable, as JSON's \udc80 to \udcff.
         part.write_text(text, encoding="utf-8", errors="backslashreplace")
 
-    write_whole(out / RECORDS_NAME, write)
+    write_whole(out / name, write)
 
 
 def prepare_output(out: Path) -> None:

@@ -127,6 +127,14 @@ def predict(
     threads: Annotated[
         int | None, typer.Option(min=1, help="CPU threads of the network.")
     ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Processes to share the images among, by Ray. Goes on where an "
+            "earlier run stopped; writes predictions/*.json in parts.",
+        ),
+    ] = None,
 ) -> None:
     """Write masks, overlays and predictions.json for images and folders."""
     from keras_efsnet import batch
@@ -140,19 +148,25 @@ def predict(
     batch.prepare_output(out)
     with _quiet_start():
         predictor = load_predictor(model, threads, kind)
-    records: list[dict[str, Any]] = []
+    kept: list[dict[str, Any]] = []
+    failed = referred = 0
+    if workers is None:
+        results = batch.run_jobs(jobs, predictor, out)
+    else:
+        from keras_efsnet.scale import run_sharded
+
+        results = run_sharded(jobs, out, workers, model, threads, kind)
     try:
-        results = _quietly(batch.run_jobs(jobs, predictor, out))
-        for record in console.with_bar(results, len(jobs)):
-            records.append(record)
-            console.print_record(record, len(records), len(jobs))
+        for record in _shown(results, len(jobs)):
+            failed += "error" in record
+            referred += bool(record.get("refer"))
+            if workers is None:
+                kept.append(record)
     finally:  # also on Ctrl-C
-        batch.write_records(out, records)
-    failed = sum("error" in record for record in records)
-    referred = ""
-    if predictor.rules.refer:
-        referred = f", {sum(bool(r.get('refer')) for r in records)} referred"
-    typer.echo(f"{len(jobs) - failed} of {len(jobs)} images{referred}: {out}. {NOTICE}")
+        if workers is None:
+            batch.write_records(out, kept)
+    trusted = f", {referred} referred" if predictor.rules.refer else ""
+    typer.echo(f"{len(jobs) - failed} of {len(jobs)} images{trusted}: {out}. {NOTICE}")
     if failed:
         raise typer.Exit(NOTHING_DONE if failed == len(jobs) else SOME_FAILED)
 
@@ -247,11 +261,12 @@ def evaluate(
     """Write metrics.json, per_image.csv and plots for a part of a dataset."""
     with _quiet_start():
         from keras_efsnet.predictor import load_predictor
-        from keras_efsnet.training import busi
         from keras_efsnet.training import evaluate as evaluation
+        from keras_efsnet.training.busi import index_dataset
+        from keras_efsnet.training.split import read_split, read_subgroups
 
-        parts = busi.read_split(busi.index_dataset(data), split, fold)
-        subgroups = busi.read_subgroups(split)
+        parts = read_split(index_dataset(data), split, fold)
+        subgroups = read_subgroups(split)
         predictor = load_predictor(model)
     samples = {
         Subset.TRAIN: parts.train,
@@ -310,10 +325,11 @@ def export(
         from keras_efsnet.predictor import KINDS, find_model
         from keras_efsnet.tflite import verify
         from keras_efsnet.tflite.export import export as run
-        from keras_efsnet.training import busi
+        from keras_efsnet.training.busi import index_dataset
+        from keras_efsnet.training.split import read_split
 
         limits = verify.Limits(max_dice_loss, min_class_agreement)
-        parts = busi.read_split(busi.index_dataset(data), split, fold)
+        parts = read_split(index_dataset(data), split, fold)
     typer.echo(f"Converting, then comparing {len(parts.validation)} images.", err=True)
     with _quiet_start():  # the converter writes a lot
         results = run(
@@ -473,6 +489,13 @@ def info(
     width = max(len(name) for name in facts)
     for name, value in facts.items():
         typer.echo(f"{name:{width}}  {value}")
+
+
+def _shown(results: Iterator[dict[str, Any]], total: int) -> Iterator[dict[str, Any]]:
+    """Shows each record after it is taken."""
+    for number, record in enumerate(console.with_bar(_quietly(results), total), 1):
+        yield record
+        console.print_record(record, number, total)
 
 
 def _quietly(records: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:

@@ -17,9 +17,10 @@ from keras_efsnet.cli import main
 from keras_efsnet.phantom import make_phantom
 from keras_efsnet.prediction import LABELS
 from keras_efsnet.training import train as training
-from keras_efsnet.training.busi import index_dataset, read_split
+from keras_efsnet.training.busi import index_dataset
 from keras_efsnet.training.leaks import count_leaks
 from keras_efsnet.training.settings import TrainSettings
+from keras_efsnet.training.split import read_split
 from keras_efsnet.training.split_data import assign_folds, group_samples
 
 SIZE = (96, 128)

@@ -16,6 +16,7 @@ from keras_efsnet.tflite.verify import verify
 from keras_efsnet.training import busi
 from keras_efsnet.training.evaluate import evaluate
 from keras_efsnet.training.settings import TrainSettings, read_settings
+from keras_efsnet.training.split import read_split
 
 SPLIT = Path(busi.__file__).parent / "splits" / "busi_grouped_folds.csv"
 
@@ -35,7 +36,7 @@ def split():
     folder = os.environ.get("BUSI_DIR")
     if not folder:
         pytest.skip("BUSI_DIR is not set: the dataset is not part of the package")
-    return busi.read_split(busi.index_dataset(folder), [SPLIT])
+    return read_split(busi.index_dataset(folder), [SPLIT])
 
 
 def test_there_is_a_preset():

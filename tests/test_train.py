@@ -27,7 +27,10 @@ SETTINGS = TrainSettings(
 )
 
 
-BACKENDS = ["torch", pytest.param("tensorflow", marks=pytest.mark.slow)]
+BACKENDS = [
+    "torch",
+    *(pytest.param(name, marks=pytest.mark.slow) for name in ("tensorflow", "jax")),
+]
 
 
 def start(backend, out, *options):

@@ -88,3 +88,19 @@ def test_a_damaged_description_is_named(lite_file, text):
     description_path(lite_file).write_text(text)
     with pytest.raises(ValueError, match=r"tiny\.tflite\.json: no description of"):
         load_predictor(lite_file)
+
+
+@pytest.mark.slow
+def test_a_file_that_never_ends_is_refused(tmp_path):
+    tf = pytest.importorskip("tensorflow")
+
+    @tf.function(input_signature=[tf.TensorSpec((1, 8, 8, 1), tf.float32)])
+    def halve_until_negative(image):
+        is_left = lambda x: tf.reduce_min(x) >= 0  # noqa: E731
+        return tf.while_loop(is_left, lambda x: [x * 0.5], [image])
+
+    converter = tf.lite.TFLiteConverter.from_concrete_functions(
+        [halve_until_negative.get_concrete_function()], tf.Module()
+    )
+    with pytest.raises(ValueError, match="took too long or too much memory"):
+        check_file(tmp_path / "endless.tflite", converter.convert())

@@ -23,7 +23,7 @@ from keras_efsnet.tflite.convert import (
 from keras_efsnet.tflite.runtime import LiteModel
 from keras_efsnet.tflite.trial import description_path
 from keras_efsnet.tflite.verify import DEFAULT_LIMITS, Limits, Verification, verify
-from keras_efsnet.training.busi import Split
+from keras_efsnet.training.split import Split
 
 FINE_TUNED: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "int8-qat": ("int8", ("quantize",)),

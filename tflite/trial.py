@@ -6,8 +6,10 @@ description names by hash, or, where it has none, run once in a process of its o
 """
 
 import json
+import math
 import subprocess
 import sys
+import time
 from functools import lru_cache
 from pathlib import Path
 
@@ -15,8 +17,12 @@ import numpy as np
 
 from keras_efsnet.digests import file_digest
 
-TRIAL_SECONDS, TRIAL_BYTES = 8, 2**30
-"""Limits of the trial; EFSNet takes tenths of a second and 50 MiB."""
+TRIAL_SECONDS, TRIAL_BYTES = 2, 2**30
+"""Limits of loading and running it; EFSNet takes tenths of a second and 50 MiB. The
+time is the processor's, so that a busy machine refuses no file."""
+
+PATIENCE = 60
+"""Seconds on the clock after which the trial is ended even if it does nothing."""
 
 
 def description_path(file: Path) -> Path:
@@ -70,7 +76,7 @@ def _try_apart(content: bytes) -> None:
         # Without -P, the modules beside this one would hide others of their names.
         [sys.executable, "-P", __file__],
         input=content,
-        timeout=TRIAL_SECONDS,
+        timeout=PATIENCE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         check=True,
@@ -84,6 +90,8 @@ def main() -> None:
     if sys.platform != "win32":
         import resource
 
+        seconds = math.ceil(time.process_time()) + TRIAL_SECONDS
+        resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
         resource.setrlimit(resource.RLIMIT_DATA, (TRIAL_BYTES, TRIAL_BYTES))
     try:
         runner = Interpreter(

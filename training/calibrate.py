@@ -30,7 +30,7 @@ from keras_efsnet.keras_predictor import KerasPredictor
 from keras_efsnet.metrics import overlap_from_counts
 from keras_efsnet.model import EFSNet
 from keras_efsnet.prediction import LABELS, Postprocess, postprocess
-from keras_efsnet.training.busi import Sample, index_dataset, load_mask, read_split
+from keras_efsnet.training.busi import Sample, index_dataset, load_mask
 from keras_efsnet.training.evaluate import (
     RawOutput,
     check_masks,
@@ -38,6 +38,7 @@ from keras_efsnet.training.evaluate import (
     score_output,
 )
 from keras_efsnet.training.fit_refer import fit_refer
+from keras_efsnet.training.split import read_split
 from keras_efsnet.training.state import save_model, write_atomically
 from keras_efsnet.training.summary import expected_calibration_error
 

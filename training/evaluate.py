@@ -68,7 +68,7 @@ def evaluate(
         protocol: "A" or "B", see above.
         out: folder for metrics.json, per_image.csv and the plots; made where missing.
             Files appear there when all are done.
-        subgroups: stems by the name of a subgroup, from `busi.read_subgroups`.
+        subgroups: stems by the name of a subgroup, from `split.read_subgroups`.
         progress: called with the numbers of finished and of all images.
 
     Returns:

@@ -7,7 +7,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
-from keras_efsnet.training.busi import Sample, Split, read_groups
+from keras_efsnet.training.busi import Sample
+from keras_efsnet.training.split import Split, read_groups
 from keras_efsnet.training.state import write_atomically
 
 

@@ -8,7 +8,8 @@ import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold
 
 from keras_efsnet.prediction import LABELS
-from keras_efsnet.training.busi import FOLDS, UNUSED, Sample
+from keras_efsnet.training.busi import Sample
+from keras_efsnet.training.split import FOLDS, UNUSED
 from keras_efsnet.training.state import write_atomically
 
 

@@ -19,17 +19,13 @@ from keras_efsnet.model import EFSNet
 from keras_efsnet.phantom import write_phantoms
 from keras_efsnet.prediction import LABELS
 from keras_efsnet.training import pipeline
-from keras_efsnet.training.busi import (
-    Sample,
-    Split,
-    hold_out_fifth,
-    index_dataset,
-    read_split,
-)
+from keras_efsnet.training.busi import Sample, index_dataset
 from keras_efsnet.training.callbacks import Checkpoints
 from keras_efsnet.training.deep_supervision import COARSE, DeeplySupervised
+from keras_efsnet.training.distribute import adamw
 from keras_efsnet.training.leaks import count_leaks
 from keras_efsnet.training.settings import PHANTOM, TrainSettings
+from keras_efsnet.training.split import Split, hold_out_fifth, read_split
 from keras_efsnet.training.state import TrainingState, write_atomically
 
 UNDECAYED = ["gamma", "beta", "slope", "bias"]
@@ -151,8 +147,8 @@ def compile_model(
         warmup_target=settings.learning_rate,
         warmup_steps=warmup,
     )
-    optimizer = keras.optimizers.AdamW(
-        rate,
+    optimizer = adamw(
+        learning_rate=rate,
         weight_decay=settings.weight_decay,
         global_clipnorm=settings.clip_norm,
         use_ema=True,

@@ -1,0 +1,151 @@
+"""Prediction of very large archives: shards of images on Ray's workers, to be resumed.
+
+The images of a run are cut into shards of `SHARD` in their order. A worker predicts a
+shard and then writes its records, `predictions/<number>.json`; a shard whose file is
+there is done. `predictions/run.json` says what run it is, so that another one does not
+go on in its folder.
+"""
+
+import json
+import os
+import secrets
+from collections.abc import Iterator, Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from keras_efsnet.batch import Job, describe_error, run_jobs, write_records
+from keras_efsnet.files import write_whole
+from keras_efsnet.predictor import load_predictor
+
+FOLDER = "predictions"
+SHARD = 100
+"""Images of a file of records: what a run that goes on may do again, a worker."""
+
+STORE_BYTES = 80 * 2**20
+"""Of Ray's object store, nearly its smallest: only names pass through."""
+
+_PRIVATE = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+    "RAY_AUTH_MODE": "token",
+}
+"""Read by Ray when it is imported: no report of its use leaves the machine, and its
+servers, through which code can be run, answer this machine and this run alone."""
+
+
+def run_sharded(
+    jobs: Sequence[Job],
+    out: Path,
+    workers: int,
+    model: str,
+    threads: int | None = None,
+    kind: str | None = None,
+) -> Iterator[dict[str, Any]]:
+    """Predicts the images that are not done yet and yields the records of all.
+
+    Those of the shards that were done come first. Records and files of an image are
+    those of `run_jobs`.
+
+    Args:
+        jobs: from `plan_jobs`.
+        out: the output folder; exists.
+        workers: processes that predict.
+        model, threads, kind: see `load_predictor`.
+
+    Raises:
+        ValueError: Ray is not installed, or `out` holds another run.
+        OSError: the disk is full.
+    """
+    _check_run(out, {"model": model, "kind": kind, "inputs": _digest(jobs)})
+    shards = [jobs[first : first + SHARD] for first in range(0, len(jobs), SHARD)]
+    left = [number for number in range(len(shards)) if not _file(out, number).exists()]
+    for number in range(len(shards)):
+        if number not in left:
+            yield from _read_shard(out, number)
+    if left:
+        rows = [{"number": number, "jobs": shards[number]} for number in left]
+        for number in _run_on_ray(rows, workers, (out, model, threads, kind)):
+            yield from _read_shard(out, number)
+
+
+class _Worker:
+    """Loads the network once and predicts one shard after another."""
+
+    def __init__(self, out: Path, *model: Any) -> None:
+        self.out = out
+        self.predictor = load_predictor(*model)
+
+    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+        number = row["number"]
+        try:
+            records = list(run_jobs(row["jobs"], self.predictor, self.out))
+            write_records(self.out / FOLDER, records, _file(self.out, number).name)
+        except OSError as error:  # the disk is full
+            return {"number": number, "problem": describe_error(error)}
+        return {"number": number, "problem": ""}
+
+
+def _run_on_ray(
+    rows: list[dict[str, Any]], workers: int, arguments: tuple
+) -> Iterator[int]:
+    """The numbers of the shards in the order in which they are done."""
+    os.environ.update(_PRIVATE)
+    os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    try:
+        import ray.data
+    except ImportError as error:
+        raise ValueError(
+            f"--workers needs Ray ({error}); install it: "
+            'pip install "keras-efsnet[scale]", or leave it out.'
+        ) from error
+    ray.init(
+        address="local",
+        num_cpus=workers,
+        include_dashboard=False,
+        object_store_memory=STORE_BYTES,
+        logging_level="error",
+        log_to_driver=False,
+    )
+    try:
+        ray.data.DataContext.get_current().enable_progress_bars = False
+        shards = ray.data.from_items(rows, override_num_blocks=len(rows))
+        results = shards.map(
+            _Worker, fn_constructor_args=arguments, concurrency=workers, num_cpus=1
+        )
+        for result in results.iter_rows():
+            if result["problem"]:
+                raise OSError(result["problem"])
+            yield int(result["number"])
+    finally:
+        ray.shutdown()
+
+
+def _check_run(out: Path, run: dict[str, Any]) -> None:
+    """Writes what run this is, or makes sure that it is the one that began here."""
+    file = out / FOLDER / "run.json"
+    text = json.dumps(run, indent=2) + "\n"
+    file.parent.mkdir(exist_ok=True)
+    if not file.exists():
+        write_whole(file, lambda part: part.write_text(text, encoding="utf-8"))
+    elif file.read_text(encoding="utf-8") != text:
+        raise ValueError(
+            f"{out}: holds a run of other images or another model; give the same ones "
+            "to go on with it, or choose another output folder."
+        )
+
+
+def _digest(jobs: Sequence[Job]) -> str:
+    """Of the images' names in their order, and of their outputs'."""
+    names = sha256()
+    for job in jobs:
+        names.update(repr((job.names(), str(job.target))).encode(errors="replace"))
+    return names.hexdigest()
+
+
+def _file(out: Path, number: int) -> Path:
+    return out / FOLDER / f"{number:06}.json"
+
+
+def _read_shard(out: Path, number: int) -> list[dict[str, Any]]:
+    return json.loads(_file(out, number).read_text(encoding="utf-8"))

@@ -1,0 +1,127 @@
+"""Prediction in shards: what is done, what a second run does, what it refuses."""
+
+import importlib.util
+import json
+import shutil
+import sys
+
+import pytest
+from PIL import Image
+
+from keras_efsnet import scale
+from keras_efsnet.cli import main
+
+SHARD_FILES = "predictions/[0-9]*.json"
+SHARDS = ["000000.json", "000001.json", "000002.json"]
+
+
+@pytest.fixture
+def archive(tmp_path, scan, monkeypatch):
+    """A folder of seven images, the fifth damaged, for shards of three."""
+    monkeypatch.setattr(scale, "SHARD", 3)
+    folder = tmp_path / "archive"
+    folder.mkdir()
+    for number in range(7):
+        Image.fromarray(scan[number:]).save(folder / f"{number}.png")
+    (folder / "4.png").write_bytes(b"no image")
+    return folder
+
+
+@pytest.fixture
+def shards_done(monkeypatch):
+    """The numbers of the shards that were predicted, in this process without Ray."""
+    done = []
+
+    def run(rows, workers, arguments):
+        worker = scale._Worker(*arguments)
+        for row in rows:
+            done.append(row["number"])
+            yield worker(row)["number"]
+
+    monkeypatch.setattr(scale, "_run_on_ray", run)
+    return done
+
+
+def predict(archive, out, *options):
+    return main(["predict", str(archive), "--out", str(out), *options])
+
+
+def records(out, pattern):
+    """The records of files in their order, without what differs by chance."""
+    texts = [file.read_text() for file in sorted(out.glob(pattern))]
+    found = [record for text in texts for record in json.loads(text)]
+    return [{k: v for k, v in r.items() if k != "milliseconds"} for r in found]
+
+
+def test_shards_hold_what_the_ordinary_command_writes(
+    archive, tmp_path, shards_done, capsys
+):
+    out, plain = tmp_path / "out", tmp_path / "plain"
+    assert predict(archive, out, "--workers", "2") == 1
+    assert "6 of 7 images" in capsys.readouterr().out
+    assert shards_done == [0, 1, 2]
+    assert predict(archive, plain) == 1
+    assert records(out, SHARD_FILES) == records(plain, "predictions.json")
+    images = sorted(plain.glob("*.png"))
+    assert len(images) == 12
+    for image in images:
+        assert (out / image.name).read_bytes() == image.read_bytes()
+
+
+def test_a_second_run_predicts_the_shards_that_are_missing(
+    archive, tmp_path, shards_done, capsys
+):
+    out = tmp_path / "out"
+    predict(archive, out, "--workers", "2")
+    (out / "predictions" / SHARDS[1]).unlink()
+    shards_done.clear()
+    capsys.readouterr()
+    assert predict(archive, out, "--workers", "1") == 1
+    assert shards_done == [1]
+    assert "6 of 7 images" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("change", ["model", "images"])
+def test_another_run_does_not_go_on_in_the_folder(
+    archive, tmp_path, shards_done, change, capsys
+):
+    predict(archive, tmp_path / "out", "--workers", "2")
+    options = ["--kind", "int8"] if change == "model" else []
+    if change == "images":
+        shutil.copy(archive / "0.png", archive / "new.png")
+    assert predict(archive, tmp_path / "out", "--workers", "2", *options) == 2
+    assert "holds a run of other images or another mod" in capsys.readouterr().err
+
+
+def test_a_full_disk_is_told(archive, tmp_path, shards_done, monkeypatch):
+    def full(*arguments):
+        raise OSError(28, "No space left on device", "a_mask.png")
+
+    monkeypatch.setattr(scale, "run_jobs", full)
+    worker = scale._Worker(tmp_path, "efsnet_base_busi")
+    answer = worker({"number": 5, "jobs": []})
+    assert answer == {"number": 5, "problem": "a_mask.png: No space left on device"}
+
+
+def test_without_ray_it_says_what_to_install(archive, tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    assert predict(archive, tmp_path / "out", "--workers", "2") == 2
+    assert 'pip install "keras-efsnet[scale]"' in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not importlib.util.find_spec("ray"), reason="Ray is not installed")
+@pytest.mark.filterwarnings("ignore")
+def test_on_ray(archive, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    out = tmp_path / "out"
+    # Paths relative to the working folder, which the workers share.
+    assert main(["predict", "archive", "--out", "out", "--workers", "2"]) == 1
+    assert [file.name for file in sorted(out.glob("predictions/0*"))] == SHARDS
+    kept = (out / "predictions" / SHARDS[0]).stat().st_mtime_ns
+    (out / "predictions" / SHARDS[1]).unlink()
+    assert main(["predict", "archive", "--out", "out", "--workers", "2"]) == 1
+    assert (out / "predictions" / SHARDS[0]).stat().st_mtime_ns == kept
+    assert "6 of 7 images" in capsys.readouterr().out
+    assert main(["predict", "archive", "--out", "plain"]) == 1
+    assert records(out, SHARD_FILES) == records(tmp_path / "plain", "predictions.json")
