@@ -289,6 +289,23 @@ def evaluate(
 
 
 @app.command()
+def report(
+    sources: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="RUN_OR_METRICS", help="Folders of `train` and `evaluate`."
+        ),
+    ],
+    out: Annotated[Path, typer.Option(metavar="FILE.html", help="The report.")],
+) -> None:
+    """Write one HTML file with curves, figures, charts, cases and settings."""
+    from keras_efsnet.training.report import write_report
+
+    size = write_report(sources, out)
+    typer.echo(f"{out}: {size / 1e6:.1f} MB. {NOTICE}")
+
+
+@app.command()
 def export(
     model: Annotated[
         str, typer.Option(metavar="NAME_OR_FILE", help="Preset, or a .keras file.")
