@@ -121,7 +121,7 @@ def _evaluation(folder: Path) -> Iterator[str]:
         subgroups = _subgroups(metrics.get("subgroups", {}))
     except (KeyError, TypeError, ValueError) as error:
         raise _damaged(folder / METRICS_FILE, error) from error
-    table = _table("numbers", ["figure", "value", "95 % interval", "0 to 1"], rows)
+    table = _table("numbers", ["figure", "value", "95 % interval (bar: 0 to 1)"], rows)
     yield _section("Figures", f"<p>{escape(facts)}</p>{table}")
     if metrics.get("subgroups"):
         yield _section("Subgroups", subgroups)
@@ -149,19 +149,14 @@ def _estimates(metrics: dict[str, Any]) -> Iterator[tuple[str, float, list[float
 
 def _metric_row(name: str, value: float, interval: list[float]) -> list[str]:
     low, high = interval
+    label = escape(FIGURES.get(name, name))
     if high > 1:  # pixels
-        return [
-            escape(FIGURES.get(name, name)),
-            f"{value:.1f}",
-            f"{low:.1f} to {high:.1f}",
-            "",
-        ]
+        return [label, f"{value:.1f}", f"{low:.1f} to {high:.1f}"]
     bar = (
         f'<div class="range"><i style="left:{low:.1%};width:{high - low:.1%}"></i>'
         f'<b style="left:calc({value:.1%} - .1rem)"></b></div>'
     )
-    label = escape(FIGURES.get(name, name))
-    return [label, f"{value:.3f}", f"{low:.3f} to {high:.3f}", bar]
+    return [label, f"{value:.3f}", f"{low:.3f} to {high:.3f}{bar}"]
 
 
 def _subgroups(subgroups: dict[str, dict[str, Any]]) -> str:
