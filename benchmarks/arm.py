@@ -3,7 +3,7 @@
     sudo apt-get install qemu-user-static mmdebstrap
     python benchmarks/arm.py --root arm64
 
-`--root` gets Debian's Python for arm64 and LiteRT's and NumPy's wheels (about 300 MB)
+`--root` gets Debian's Python for arm64 and LiteRT's and NumPy's wheels (217 MB)
 when it is not there yet. What is compared: the class, and the mask cut at 0.5, of
 phantoms of each class. Ends with exit code 1 if a class differs or a mask's Dice is
 below 0.99. An emulator says nothing about speed.

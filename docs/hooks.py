@@ -8,11 +8,10 @@ from typing import Any
 
 from keras_efsnet import DEFAULT_MODEL
 from keras_efsnet.predictor import PRESETS
-from keras_efsnet.training.report import FIGURES
+from keras_efsnet.training.report import FIGURES, IN_SUBGROUPS
 
 ROOT = Path(__file__).parents[1]
 SOURCES = ROOT / "build" / "api" / "keras_efsnet"
-SUBGROUP_FIGURES = ("dice", "dice_tumour", "accuracy", "sensitivity_malignant")
 
 
 def on_config(config: Any) -> None:
@@ -48,11 +47,13 @@ def _metrics(card: dict[str, Any]) -> Iterator[str]:
     yield _row("", *heads)
     yield _row(*["---"] * (1 + len(heads)))
     for name, label in FIGURES.items():
-        yield _row(label, *(_estimate(report, name) for report in subsets.values()))
+        cells = [_estimate(report, name) for report in subsets.values()]
+        if any(cells):
+            yield _row(label, *cells)
 
 
 def _subgroups(card: dict[str, Any]) -> Iterator[str]:
-    labels = [FIGURES[name] for name in SUBGROUP_FIGURES]
+    labels = [FIGURES[name] for name in IN_SUBGROUPS]
     rows = [
         _row(subset, group, str(report["n"]), *_estimates(report))
         for subset, whole in card["metrics"].items()
@@ -67,11 +68,11 @@ def _subgroups(card: dict[str, Any]) -> Iterator[str]:
 
 
 def _estimates(report: dict[str, Any]) -> list[str]:
-    return [_estimate(report, name) for name in SUBGROUP_FIGURES]
+    return [_estimate(report, name) for name in IN_SUBGROUPS]
 
 
 def _estimate(report: dict[str, Any], name: str) -> str:
-    figures = report["mask"] | report["class"]
+    figures = report["mask"] | report["class"] | report.get("refer", {})
     if figures.get(name) is None:
         return ""
     low, high = figures[f"{name}_ci"]
