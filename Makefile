@@ -6,7 +6,7 @@ PYTHON ?= python3
 CONSTRAINTS ?= constraints.txt
 PIP_INSTALL = .venv/bin/pip install --constraint $(CONSTRAINTS)
 
-.PHONY: demo test test-all lint audit bench
+.PHONY: demo test test-all lint docs audit bench
 .DELETE_ON_ERROR:
 
 demo: .venv/.demo-stamp
@@ -23,6 +23,10 @@ lint: .venv/.lint-stamp
 	.venv/bin/ruff format --check
 	.venv/bin/mypy
 
+# The site, in build/site; NO_MKDOCS_2_WARNING hides the theme's advertisement.
+docs: .venv/.docs-stamp
+	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict
+
 audit: .venv/.test-stamp
 	$(PIP_INSTALL) pip-audit
 	.venv/bin/pip-audit --skip-editable
@@ -33,7 +37,7 @@ bench: .venv/.test-stamp
 
 # A stamp is newer than the files that say what is installed.
 STAMPS := .venv/.demo-stamp .venv/.lint-stamp .venv/.test-stamp
-$(STAMPS): setup.cfg pyproject.toml $(CONSTRAINTS) | .venv/bin/pip
+$(STAMPS) .venv/.docs-stamp: setup.cfg pyproject.toml $(CONSTRAINTS) | .venv/bin/pip
 
 .venv/.demo-stamp:
 	$(PIP_INSTALL) --editable ".[lite]"
@@ -41,6 +45,10 @@ $(STAMPS): setup.cfg pyproject.toml $(CONSTRAINTS) | .venv/bin/pip
 
 .venv/.lint-stamp:
 	$(PIP_INSTALL) --editable ".[test]"
+	@touch $@
+
+.venv/.docs-stamp:
+	$(PIP_INSTALL) --editable ".[docs]"
 	@touch $@
 
 .venv/.test-stamp:

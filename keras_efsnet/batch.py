@@ -74,9 +74,15 @@ def plan_jobs(inputs: Sequence[Path], out: Path) -> list[Job]:
 
 
 def run_jobs(
-    jobs: Sequence[Job], predictor: Predictor, out: Path
+    jobs: Sequence[Job],
+    predictor: Predictor,
+    out: Path,
+    save_probabilities: bool = False,
 ) -> Iterator[dict[str, Any]]:
     """Predicts image after image, writes its mask and overlay and yields its record.
+
+    `save_probabilities` adds `<target>_probability.png` and its record's
+    `probability_file`.
 
     Records are the entries of predictions.json: see `make_record`, or for an image that
     failed its `path` and `error`.
@@ -86,7 +92,12 @@ def run_jobs(
     """
     for job in jobs:
         try:
-            yield _run_job(job, predictor, out)
+            record, prediction = _run_job(job, predictor, out)
+            if save_probabilities:
+                file = job.target.with_name(job.target.name + "_probability.png")
+                write_probability(file, prediction.probability)
+                record["probability_file"] = file.relative_to(out).as_posix()
+            yield record
         except (OSError, ValueError) as error:
             if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
                 raise
@@ -100,6 +111,12 @@ def write_prediction(target: Path, grey: np.ndarray, prediction: Prediction) -> 
     overlay = draw_overlay(grey, prediction)
     write_image(_mask_file(target), mask)
     write_image(_overlay_file(target), overlay)
+
+
+def write_probability(path: Path, probability: np.ndarray) -> None:
+    """Writes a 16-bit PNG file: 0 to 65535 for 0 to 1, before any rule of the card."""
+    pixels = np.rint(probability.clip(0, 1) * 65535).astype(np.uint16)
+    write_image(path, Image.fromarray(pixels))
 
 
 def make_record(
@@ -259,7 +276,10 @@ def _shorten(name: str) -> str:
     return name_bytes[:LONGEST_STEM].decode(errors="ignore")
 
 
-def _run_job(job: Job, predictor: Predictor, out: Path) -> dict[str, Any]:
+Outcome = tuple[dict[str, Any], Prediction]
+
+
+def _run_job(job: Job, predictor: Predictor, out: Path) -> Outcome:
     if job.problem:
         raise ValueError(job.problem)
     if job.frame is not None:
@@ -267,16 +287,17 @@ def _run_job(job: Job, predictor: Predictor, out: Path) -> dict[str, Any]:
     grey = read_image(job.source)
     prediction = predict_image(predictor, grey)
     write_prediction(job.target, grey, prediction)
-    return make_record(job.source, prediction, job.target, out)
+    return make_record(job.source, prediction, job.target, out), prediction
 
 
-def _run_frame(job: Job, frame: int, predictor: Predictor, out: Path) -> dict[str, Any]:
+def _run_frame(job: Job, frame: int, predictor: Predictor, out: Path) -> Outcome:
     regions = dicom.read_header(job.source).regions
     grey = dicom.read_frame(job.source, frame)
     prediction = predict_image(predictor, grey)
     write_prediction(job.target, dicom.hide_outside(grey, regions), prediction)
     record = make_record(job.source, prediction, job.target, out)
-    return {**job.names(), **record, **dicom.lesion_size(prediction, regions)}
+    size = dicom.lesion_size(prediction, regions)
+    return {**job.names(), **record, **size}, prediction
 
 
 def _mask_file(target: Path) -> Path:

@@ -32,6 +32,14 @@ class Subset(StrEnum):
     TEST = "test"
 
 
+class AnnotationFormat(StrEnum):
+    """What `efsnet predict --format` writes for annotation tools."""
+
+    COCO = "coco"
+    LABELME = "labelme"
+    CSV = "csv"
+
+
 app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -135,12 +143,26 @@ def predict(
             "earlier run stopped; writes predictions/*.json in parts.",
         ),
     ] = None,
+    save_probabilities: Annotated[
+        bool,
+        typer.Option("--save-probabilities", help="Also the mask's, as 16-bit PNG."),
+    ] = False,
+    formats: Annotated[
+        list[AnnotationFormat] | None,
+        typer.Option("--format", help="Also for annotation tools; repeat it."),
+    ] = None,
 ) -> None:
     """Write masks, overlays and predictions.json for images and folders."""
-    from keras_efsnet import batch
+    from keras_efsnet import annotations, batch
     from keras_efsnet.predictor import load_predictor
 
+    if workers is not None and (formats or save_probabilities):
+        raise ValueError(
+            "--workers writes masks and overlays alone; leave it out, or "
+            "--format and --save-probabilities."
+        )
     jobs = batch.plan_jobs(paths, out)
+    annotations.check_jobs(jobs, formats or [])
     if all(job.problem for job in jobs):
         for job in jobs:
             console.report_error(job.problem)
@@ -151,7 +173,7 @@ def predict(
     kept: list[dict[str, Any]] = []
     failed = referred = 0
     if workers is None:
-        results = batch.run_jobs(jobs, predictor, out)
+        results = batch.run_jobs(jobs, predictor, out, save_probabilities)
     else:
         from keras_efsnet.scale import run_sharded
 
@@ -165,6 +187,7 @@ def predict(
     finally:  # also on Ctrl-C
         if workers is None:
             batch.write_records(out, kept)
+            annotations.write_annotations(out, kept, formats or [])
     trusted = f", {referred} referred" if predictor.rules.refer else ""
     typer.echo(f"{len(jobs) - failed} of {len(jobs)} images{trusted}: {out}. {NOTICE}")
     if failed:
@@ -289,6 +312,23 @@ def evaluate(
     console.print_metrics(metrics)
     console.print_subgroups(metrics["subgroups"])
     typer.echo(f"metrics.json, per_image.csv and plots: {out}. {NOTICE}")
+
+
+@app.command()
+def report(
+    sources: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="RUN_OR_METRICS", help="Folders of `train` and `evaluate`."
+        ),
+    ],
+    out: Annotated[Path, typer.Option(metavar="FILE.html", help="The report.")],
+) -> None:
+    """Write one HTML file with curves, figures, charts, cases and settings."""
+    from keras_efsnet.training.report import write_report
+
+    size = write_report(sources, out)
+    typer.echo(f"{out}: {size / 1e6:.1f} MB. {NOTICE}")
 
 
 @app.command()
@@ -557,6 +597,27 @@ def split_data(
     splitting.write_folds(out, samples, groups, folds)
     console.print_folds(samples, folds.tolist())
     typer.echo(f"{len(found)} scans with several images kept together: {out}")
+
+
+@data_app.command("from-labelme")
+def convert_labelme(
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="LabelMe files, with sub-folders.")
+    ],
+    out: Annotated[Path, typer.Option(metavar="DATA", help="The dataset to make.")],
+) -> None:
+    """Make a dataset in BUSI's layout from corrected LabelMe files."""
+    from collections import Counter
+
+    from keras_efsnet.batch import prepare_output
+    from keras_efsnet.training.labelme import read_annotations, write_dataset
+
+    annotations = read_annotations(folder)
+    prepare_output(out)
+    write_dataset(annotations, out)
+    for label, number in Counter(a.label for a in annotations).items():
+        typer.echo(f"{label}: {number}")
+    typer.echo(f"{len(annotations)} images with masks: {out}")
 
 
 @contextmanager

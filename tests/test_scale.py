@@ -125,3 +125,10 @@ def test_on_ray(archive, tmp_path, monkeypatch, capsys):
     assert "6 of 7 images" in capsys.readouterr().out
     assert main(["predict", "archive", "--out", "plain"]) == 1
     assert records(out, SHARD_FILES) == records(tmp_path / "plain", "predictions.json")
+
+
+def test_workers_write_no_annotations(archive, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert predict(archive, out, "--workers", "2", "--format", "csv") == 2
+    assert "--workers writes masks and overlays alone" in capsys.readouterr().err
+    assert not out.exists()

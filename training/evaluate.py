@@ -30,7 +30,7 @@ from keras_efsnet.training.summary import BATCH, ImageScore, overlaps, summarize
 
 PROTOCOLS = ("A", "B")
 PUBLISHED_GRID = (256, 256)
-WORST_CASES = 8
+SHOWN_CASES = 8
 
 _PROBABILITIES = tuple(f"p_{label}" for label in LABELS)
 _PIXELS = ("height", "width", "truth_px", "predicted_px", "intersection_px")
@@ -86,10 +86,13 @@ def evaluate(
     with tempfile.TemporaryDirectory(prefix=".unfinished-", dir=out) as folder:
         rows: list[ImageScore] = []
         worst: list[Case] = []
+        best: list[Case] = []
         for output in run_network(predictor, samples):
             case = score_output(output, predictor.rules, protocol)
             rows.append(case.score)
-            worst = sorted([*worst, case], key=_badness)[:WORST_CASES]
+            worst = sorted([*worst, case], key=_badness)[:SHOWN_CASES]
+            if case.score.truth_px:
+                best = sorted([case, *best], key=_badness)[::-1][:SHOWN_CASES]
             if progress:
                 progress(len(rows), len(samples))
         metrics = {
@@ -101,7 +104,7 @@ def evaluate(
             "subgroups": _summarize_apart(rows, subgroups or {}),
         }
         unfinished = Path(folder)
-        write_plots(rows, worst, unfinished)
+        write_plots(rows, worst, best, unfinished)
         _write_table(rows, unfinished / "per_image.csv")
         text = json.dumps(metrics, indent=2, allow_nan=False)
         (unfinished / "metrics.json").write_text(text + "\n", encoding="utf-8")

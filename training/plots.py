@@ -47,13 +47,17 @@ class Case:
 
 
 def write_plots(
-    rows: Sequence[ImageScore], worst: Sequence[Case], folder: Path
+    rows: Sequence[ImageScore],
+    worst: Sequence[Case],
+    best: Sequence[Case],
+    folder: Path,
 ) -> None:
-    """Writes a PNG file for each figure below.
+    """Writes the pictures of an evaluation as PNG files.
 
     Args:
         rows: the per-image table.
         worst: the cases to show, worst first.
+        best: the same of the best; there may be none.
         folder: where to; files of these names are replaced.
     """
     figures = {
@@ -62,8 +66,11 @@ def write_plots(
         "dice_histogram": draw_dice_histogram(rows),
         "reliability": draw_reliability(rows),
         "risk_coverage": draw_risk_coverage(rows),
-        "worst_cases": draw_worst_cases(worst),
+        "dice_by_size": draw_dice_by_size(rows),
+        "worst_cases": draw_cases(worst),
     }
+    if best:
+        figures["best_cases"] = draw_cases(best)
     for name, figure in figures.items():
         figure.savefig(folder / f"{name}.png", dpi=DPI)
 
@@ -154,6 +161,36 @@ def draw_dice_histogram(rows: Sequence[ImageScore]) -> Figure:
     return figure
 
 
+def draw_dice_by_size(rows: Sequence[ImageScore]) -> Figure:
+    """Draws the Dice of each image with a lesion over the lesion's share of it."""
+    _, dice = overlaps(rows)
+    share = np.array([row.truth_px / (row.height * row.width) for row in rows])
+    labels = np.array([row.label for row in rows])
+    figure = _figure(6.4, 4.0)
+    axes = figure.add_subplot()
+    for label in LABELS[1:]:
+        chosen = (labels == label) & (share > 0)
+        axes.plot(
+            100 * share[chosen],
+            dice[chosen],
+            "o",
+            alpha=0.6,
+            color=LABEL_COLOURS[label],
+            label=f"{label}, {chosen.sum()} images",
+        )
+    _draw_quarter_means(axes, 100 * share[share > 0], dice[share > 0])
+    axes.set(
+        title="Dice by lesion size",
+        xlabel="lesion, % of the image",
+        ylabel="Dice",
+        xscale="log",
+        ylim=(-0.05, 1.05),
+    )
+    axes.xaxis.set_major_formatter("{x:g}")
+    figure.legend(loc="outside lower center", ncols=3)
+    return figure
+
+
 def draw_reliability(rows: Sequence[ImageScore]) -> Figure:
     """Draws accuracy against confidence in the bins of the calibration error."""
     edges, images, accuracy, confidence = _filled_bins(rows)
@@ -215,7 +252,7 @@ def draw_risk_coverage(rows: Sequence[ImageScore]) -> Figure:
     return figure
 
 
-def draw_worst_cases(cases: Sequence[Case]) -> Figure:
+def draw_cases(cases: Sequence[Case]) -> Figure:
     """Draws images with the outlines of truth and prediction, four in a row."""
     columns = min(len(cases), 4)
     lines = -(-len(cases) // columns)
@@ -249,6 +286,16 @@ def _filled_bins(
         right / images,
         np.bincount(members, confidence) / images,
     )
+
+
+def _draw_quarter_means(axes: Axes, sizes: np.ndarray, dice: np.ndarray) -> None:
+    """Draws the mean Dice of the smallest to the largest quarter of the lesions."""
+    for quarter in np.array_split(np.argsort(sizes), 4):
+        if quarter.size:
+            mean = dice[quarter].mean()
+            ends = sizes[quarter[[0, -1]]]
+            label = "mean of a quarter" if quarter[0] == sizes.argmin() else None
+            axes.plot(ends, [mean, mean], color="black", label=label)
 
 
 def _draw_case(axes: Axes, case: Case) -> None:

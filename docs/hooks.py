@@ -1,0 +1,105 @@
+"""Hooks of the site: the whole package for the API reference, and the card's tables."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from keras_efsnet import DEFAULT_MODEL
+from keras_efsnet.predictor import PRESETS
+from keras_efsnet.training.report import FIGURES, IN_SUBGROUPS
+
+ROOT = Path(__file__).parents[1]
+SOURCES = ROOT / "build" / "api" / "keras_efsnet"
+
+
+def on_config(config: Any) -> None:
+    """Links the package's files as they are installed, for mkdocstrings to find."""
+    shutil.rmtree(SOURCES, ignore_errors=True)
+    rooms = {"keras_efsnet": ".", "training": "training", "tflite": "tflite"}
+    for room, place in rooms.items():
+        folder = SOURCES / place
+        folder.mkdir(parents=True, exist_ok=True)
+        for file in (ROOT / room).glob("*.py"):
+            (folder / file.name).symlink_to(file)
+
+
+def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
+    """Replaces `{{ metrics }}`, `{{ subgroups }}` and `{{ rules }}` by the card's."""
+    card = json.loads((PRESETS / DEFAULT_MODEL / "card.json").read_text("utf-8"))
+    tables = {
+        "metrics": _metrics,
+        "subgroups": _subgroups,
+        "rules": _rules,
+        "training": _training,
+    }
+    for name, table in tables.items():
+        if f"{{{{ {name} }}}}" in markdown:
+            markdown = markdown.replace(f"{{{{ {name} }}}}", "\n".join(table(card)))
+    return markdown
+
+
+def _metrics(card: dict[str, Any]) -> Iterator[str]:
+    """A row a figure, a column a subset."""
+    subsets = card["metrics"]
+    heads = [f"{name}, {report['n']} images" for name, report in subsets.items()]
+    yield _row("", *heads)
+    yield _row(*["---"] * (1 + len(heads)))
+    for name, label in FIGURES.items():
+        cells = [_estimate(report, name) for report in subsets.values()]
+        if any(cells):
+            yield _row(label, *cells)
+
+
+def _subgroups(card: dict[str, Any]) -> Iterator[str]:
+    labels = [FIGURES[name] for name in IN_SUBGROUPS]
+    rows = [
+        _row(subset, group, str(report["n"]), *_estimates(report))
+        for subset, whole in card["metrics"].items()
+        for group, report in whole.get("subgroups", {}).items()
+    ]
+    if not rows:
+        yield "The card holds no subgroups yet."
+        return
+    yield _row("subset", "subgroup", "images", *labels)
+    yield _row(*["---"] * (3 + len(labels)))
+    yield from rows
+
+
+def _estimates(report: dict[str, Any]) -> list[str]:
+    return [_estimate(report, name) for name in IN_SUBGROUPS]
+
+
+def _estimate(report: dict[str, Any], name: str) -> str:
+    figures = report["mask"] | report["class"] | report.get("refer", {})
+    if figures.get(name) is None:
+        return ""
+    low, high = figures[f"{name}_ci"]
+    digits = 1 if high > 1 else 3  # HD95 is in pixels
+    return f"{figures[name]:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
+
+
+def _rules(card: dict[str, Any]) -> Iterator[str]:
+    facts = {**card.get("calibration", {}), **card.get("postprocess", {})}
+    if not facts:
+        yield "These weights are not calibrated, and the card has no rules."
+        return
+    yield _row("what", "value")
+    yield _row("---", "---")
+    for name, value in facts.items():
+        yield _row(name.replace("_", " "), json.dumps(value).replace("|", "\\|"))
+
+
+def _training(card: dict[str, Any]) -> Iterator[str]:
+    yield _row("run", "epochs", "size", "phantoms a class", "seed", "training images")
+    yield _row(*["---"] * 6)
+    for number, run in enumerate([*card["earlier_runs"], card], start=1):
+        settings = run["settings"]
+        names = ("epochs", "image_size", "phantoms", "seed")
+        cells = (str(settings[name]) for name in names)
+        yield _row(str(number), *cells, str(run["images"]["train"]))
+
+
+def _row(*cells: str) -> str:
+    return f"| {' | '.join(cells)} |"

@@ -1,0 +1,156 @@
+"""COCO, LabelMe and CSV beside the predictions, and the way back to a dataset."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+from pycocotools.coco import COCO
+
+from keras_efsnet.annotations import check_jobs
+from keras_efsnet.batch import Job
+from keras_efsnet.cli import main
+from keras_efsnet.images import read_mask
+from keras_efsnet.training.busi import index_dataset, load_mask
+
+
+@pytest.fixture
+def results(tmp_path, scan, predictor, monkeypatch):
+    """The results for a disc (benign), an empty scan and a file that is no image."""
+    monkeypatch.setattr("keras_efsnet.predictor.load_predictor", lambda *_: predictor)
+    folder = tmp_path / "scans"
+    (folder / "sub").mkdir(parents=True)
+    Image.fromarray(scan).save(folder / "sub" / "disc.png")
+    Image.fromarray(np.full_like(scan, 220)).save(folder / "empty.png")
+    (folder / "text.png").write_text("no image")
+    out = tmp_path / "out"
+    formats = [f"--format={name}" for name in ("coco", "labelme", "csv")]
+    arguments = ["predict", str(folder), "--out", str(out), *formats]
+    assert main([*arguments, "--save-probabilities"]) == 1
+    return out
+
+
+def test_coco_is_what_pycocotools_reads(results, capsys):
+    coco = COCO(results / "coco.json")
+    capsys.readouterr()
+    names = {image["file_name"]: image for image in coco.dataset["images"]}
+    assert set(names) == {"sub/disc.png", "empty.png"}
+    assert coco.loadCats(coco.getCatIds()) == [
+        {"id": 1, "name": "benign"},
+        {"id": 2, "name": "malignant"},
+    ]
+    assert coco.getAnnIds(names["empty.png"]["id"]) == []
+    (lesion,) = coco.loadAnns(coco.getAnnIds(names["sub/disc.png"]["id"]))
+    mask = read_mask(results / "sub" / "disc_mask.png")
+    assert lesion["category_id"] == 1
+    assert lesion["iscrowd"] == 0
+    assert lesion["area"] == pytest.approx(mask.sum(), rel=0.03)
+    rows, columns = np.nonzero(mask)
+    box = [columns.min(), rows.min(), np.ptp(columns) + 1, np.ptp(rows) + 1]
+    assert np.abs(np.subtract(lesion["bbox"], box)).max() <= 1
+    drawn = coco.annToMask(lesion)
+    assert drawn.shape == mask.shape
+    assert 2 * (drawn & mask).sum() / (drawn.sum() + mask.sum()) > 0.97
+
+
+def test_labelme_names_image_and_size(results, scan):
+    path = results / "labelme" / "sub" / "disc.json"
+    content = json.loads(path.read_text())
+    image = path.parent / content["imagePath"]
+    assert (content["imageHeight"], content["imageWidth"]) == scan.shape
+    np.testing.assert_array_equal(np.asarray(Image.open(image)), scan)
+    (shape,) = content["shapes"]
+    assert (shape["label"], shape["shape_type"]) == ("benign", "polygon")
+    assert json.loads((results / "labelme" / "empty.json").read_text())["shapes"] == []
+
+
+def test_csv_has_a_row_an_image_failed_ones_too(results):
+    with (results / "predictions.csv").open(newline="") as file:
+        rows = {row["path"].rpartition("/")[2]: row for row in csv.DictReader(file)}
+    assert set(rows) == {"disc.png", "empty.png", "text.png"}
+    assert rows["disc.png"]["class"] == "benign"
+    assert float(rows["disc.png"]["p_benign"]) == pytest.approx(0.7)
+    assert len(json.loads(rows["disc.png"]["boxes"])) == 1
+    assert "not an image" in rows["text.png"]["error"]
+    assert rows["text.png"]["class"] == ""
+
+
+def test_probabilities_have_16_bits_at_the_image_size(results, scan):
+    records = json.loads((results / "predictions.json").read_text())
+    (file,) = (r["probability_file"] for r in records if "disc" in r["path"])
+    with Image.open(results / file) as image:
+        assert image.mode == "I;16"
+        probability = np.asarray(image) / 65535
+    assert probability.shape == scan.shape
+    mask = read_mask(results / file.replace("_probability", "_mask"))
+    np.testing.assert_array_equal(probability > 0.5, mask)
+    assert len(np.unique(probability)) > 5
+
+
+def test_labelme_files_for_dicom_are_refused(tmp_path):
+    jobs = [Job(tmp_path / "clip.dcm", tmp_path / "clip", frame=1)]
+    with pytest.raises(ValueError, match="LabelMe opens no DICOM"):
+        check_jobs(jobs, ["csv", "labelme"])
+    check_jobs(jobs, ["csv", "coco"])
+
+
+def correct(path, change):
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+
+
+def move_right(content):
+    (shape,) = content["shapes"]
+    shape["points"] = [[x + 20, y] for x, y in shape["points"]]
+    shape["label"] = "malignant"
+
+
+def test_corrected_files_become_a_dataset(results, tmp_path, capsys):
+    correct(results / "labelme" / "sub" / "disc.json", move_right)
+    data = tmp_path / "data"
+    command = ["data", "from-labelme", str(results / "labelme"), "--out", str(data)]
+    assert main(command) == 0
+    assert "malignant: 1" in capsys.readouterr().out
+    normal, malignant = index_dataset(data)
+    assert (normal.stem, malignant.stem) == ("empty", "disc")
+    assert (normal.label, malignant.label) == ("normal", "malignant")
+    before = read_mask(results / "sub" / "disc_mask.png")
+    after = load_mask(malignant, before.shape)
+    moved = np.roll(before, 20, axis=1)
+    assert 2 * (after & moved).sum() / (after.sum() + moved.sum()) > 0.97
+    assert not load_mask(normal, before.shape).any()
+    assert main(command) == 2
+    assert "not an empty folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda c: c["shapes"][0].update(label="cyst"), "are benign or all malignant"),
+        (lambda c: c["shapes"][0].update(shape_type="circle"), "must be a polygon"),
+        (lambda c: c["shapes"][0].update(points=[[1, 2]]), "three points"),
+        (lambda c: c.update(imageHeight=61), "has another size"),
+        (lambda c: c.update(imagePath="../gone.png"), "gone.png: No such file"),
+        (lambda c: c.pop("shapes"), "no LabelMe file"),
+        (lambda c: c.update(imagePath="disc.json"), "images end in .png"),
+    ],
+)
+def test_wrong_files_are_one_line_and_nothing_is_written(
+    change, message, results, tmp_path, capsys
+):
+    path = results / "labelme" / "sub" / "disc.json"
+    correct(path, change)
+    capsys.readouterr()
+    data = tmp_path / "data"
+    arguments = ["data", "from-labelme", str(results / "labelme"), "--out", str(data)]
+    assert main(arguments) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert message in line
+    assert not data.exists()
+
+
+def test_a_folder_without_labelme_files(tmp_path, capsys):
+    assert main(["data", "from-labelme", str(tmp_path), "--out", str(tmp_path)]) == 2
+    assert "no LabelMe file here" in capsys.readouterr().err

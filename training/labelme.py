@@ -1,0 +1,121 @@
+"""From corrected LabelMe files to a dataset in BUSI's layout.
+
+The label of an image's polygons is its class; an image without a polygon is normal.
+"""
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from keras_efsnet.annotations import LESIONS
+from keras_efsnet.files import write_whole
+from keras_efsnet.images import SUFFIXES, read_image
+from keras_efsnet.polygons import fill_polygon
+
+
+@dataclass(frozen=True, eq=False)
+class Annotation:
+    """What a LabelMe file says: its image, the class, and polygons in pixels."""
+
+    image: Path
+    label: str
+    polygons: tuple[np.ndarray, ...]
+
+
+def read_annotations(folder: Path) -> list[Annotation]:
+    """Reads all LabelMe files of a folder and its sub-folders.
+
+    Raises:
+        OSError: a file cannot be read.
+        ValueError: a file is no LabelMe file, its image is not there, its shapes are
+            not polygons of one class, or two images share a name.
+    """
+    files = sorted(folder.rglob("*.json"))
+    if not files:
+        raise ValueError(
+            f"{folder}: no LabelMe file here; give the folder labelme/ that `efsnet "
+            "predict --format labelme` writes."
+        )
+    annotations: dict[str, Annotation] = {}
+    for file in files:
+        annotation = _read(file)
+        twin = annotations.setdefault(annotation.image.stem, annotation)
+        if twin is not annotation:
+            raise ValueError(
+                f"{file}: {twin.image} and {annotation.image} would share a name in "
+                "the dataset; rename one of them."
+            )
+    return list(annotations.values())
+
+
+def write_dataset(annotations: Sequence[Annotation], out: Path) -> None:
+    """Copies each image to its class's folder and draws its mask beside it.
+
+    Raises:
+        OSError: a file cannot be read or written.
+        ValueError: `out` holds files already.
+    """
+    if out.exists() and any(out.iterdir()):
+        raise ValueError(f"{out}: not an empty folder; choose a new one.")
+    for label in ("normal", *LESIONS):
+        (out / label).mkdir(parents=True, exist_ok=True)
+    for annotation in annotations:
+        _write(annotation, out / annotation.label / annotation.image.name)
+
+
+def _write(annotation: Annotation, path: Path) -> None:
+    write_whole(path, lambda part: shutil.copyfile(annotation.image, part))
+    height, width = read_image(path).shape
+    mask = np.zeros((height, width), np.uint8)
+    for points in annotation.polygons:
+        mask[fill_polygon(points, (height, width))] = 255
+    image = Image.fromarray(mask)
+    write_whole(
+        path.with_name(f"{path.stem}_mask.png"),
+        lambda part: image.save(part, format="PNG"),
+    )
+
+
+def _read(file: Path) -> Annotation:
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+        image = (file.parent / content["imagePath"]).resolve()
+        shape = (content["imageHeight"], content["imageWidth"])
+        polygons = tuple(_polygon(file, drawn) for drawn in content["shapes"])
+        labels = {drawn["label"] for drawn in content["shapes"]}
+    except (KeyError, TypeError, json.JSONDecodeError) as error:
+        raise ValueError(
+            f"{file}: no LabelMe file ({type(error).__name__}: {error}); remove it or "
+            "save it again."
+        ) from error
+    if len(labels) > 1 or not labels <= set(LESIONS):
+        raise ValueError(
+            f"{file}: all polygons of an image are {' or all '.join(LESIONS)}, got "
+            f"{', '.join(sorted(map(str, labels)))}; relabel them."
+        )
+    if image.suffix.lower() not in SUFFIXES:
+        raise ValueError(
+            f"{image}: a dataset's images end in {', '.join(SUFFIXES)}; convert it."
+        )
+    if read_image(image).shape != shape:
+        raise ValueError(
+            f"{file}: drawn on an image of {shape[0]} x {shape[1]} (height x width), "
+            f"but {image} has another size; annotate it again."
+        )
+    return Annotation(image, min(labels, default="normal"), polygons)
+
+
+def _polygon(file: Path, drawn: dict[str, Any]) -> np.ndarray:
+    points = np.array(drawn["points"], np.float64)
+    if drawn["shape_type"] != "polygon" or points.shape[1:] != (2,) or len(points) < 3:
+        raise ValueError(
+            f"{file}: each shape must be a polygon of three points or more, got "
+            f"{drawn['shape_type']} of {len(points)}; draw it as one."
+        )
+    return points

@@ -1,0 +1,276 @@
+"""One HTML file that shows a training run or an evaluation, for an email.
+
+Pictures are those that the evaluation wrote, and are part of the file; it needs no
+other file, no network and no script.
+"""
+
+import base64
+import csv
+import io
+import json
+from collections.abc import Iterator, Sequence
+from html import escape
+from pathlib import Path
+from string import Template
+from typing import Any
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from PIL import Image
+
+from keras_efsnet import __version__
+from keras_efsnet.files import write_whole
+
+RUN_FILE, METRICS_FILE = "settings.json", "metrics.json"
+
+FIGURES = {
+    "iou": "IoU, all images",
+    "dice": "Dice, all images",
+    "iou_tumour": "IoU, images with a lesion",
+    "dice_tumour": "Dice, images with a lesion",
+    "iou_pooled": "IoU of all pixels together",
+    "iou_batch8": "IoU of batches of 8, as in published tables",
+    "f1_batch8": "F1 of batches of 8, as in published tables",
+    "hd95_tumour": "HD95 in pixels, images with a lesion",
+    "normal_false_positive_rate": "normal images with a false mask",
+    "accuracy": "accuracy of the class",
+    "balanced_accuracy": "balanced accuracy",
+    "auroc_macro": "AUROC, mean of the classes",
+    "auroc_malignant": "AUROC, malignant",
+    "sensitivity_malignant": "sensitivity, malignant",
+    "specificity_malignant": "specificity, malignant",
+    "ece": "expected calibration error",
+}
+"""What the figures of metrics.json are called; others keep their own name."""
+
+IN_SUBGROUPS = ("dice", "dice_tumour", "accuracy", "sensitivity_malignant")
+
+CHARTS = {
+    "roc": "ROC curves of each class against the rest.",
+    "confusion": "How many images of each class got which class.",
+    "reliability": "How often the class is right at each stated probability.",
+    "risk_coverage": "How the error falls when the least sure images are left out.",
+    "dice_histogram": "How many images reach which Dice.",
+    "dice_by_size": "Dice of each image over its lesion's size.",
+}
+CASES = {"worst_cases": "Lowest Dice first.", "best_cases": "Highest Dice first."}
+CASE_QUALITY = 85
+
+
+def write_report(sources: Sequence[Path], out: Path) -> int:
+    """Writes the report of runs and evaluations.
+
+    Args:
+        sources: folders of `efsnet train` and `efsnet evaluate`, or files in them.
+        out: the HTML file; a file that was there before is replaced.
+
+    Returns:
+        Its size in bytes.
+
+    Raises:
+        OSError: a file cannot be read or written.
+        ValueError: a source is neither, or one of its files is damaged.
+    """
+    body = "\n".join(section for path in sources for section in _describe(path))
+    page = Template(Path(__file__).with_name("report.html").read_text(encoding="utf-8"))
+    text = page.substitute(
+        title="Report: " + escape(", ".join(_name(path) for path in sources)),
+        notice="For research use only, not for diagnosis.",
+        version=__version__,
+        body=body,
+    )
+    content = text.encode(errors="backslashreplace")
+    write_whole(out, lambda part: part.write_bytes(content))
+    return len(content)
+
+
+def _describe(path: Path) -> Iterator[str]:
+    folder = _folder(path)
+    has_run, has_metrics = (
+        (folder / name).is_file() for name in (RUN_FILE, METRICS_FILE)
+    )
+    if not has_run and not has_metrics:
+        raise ValueError(
+            f"{path}: no {RUN_FILE} or {METRICS_FILE} here; give the folder that "
+            "`efsnet train` or `efsnet evaluate` wrote."
+        )
+    if has_metrics:
+        yield from _evaluation(folder)
+    if has_run:
+        yield from _run(folder)
+
+
+def _folder(path: Path) -> Path:
+    return path if path.is_dir() else path.parent
+
+
+def _name(path: Path) -> str:
+    return _folder(path).resolve().name
+
+
+def _evaluation(folder: Path) -> Iterator[str]:
+    metrics = _read_json(folder / METRICS_FILE)
+    try:
+        facts = (
+            f"{metrics['model']} on the {metrics['subset']} subset of "
+            f"{metrics['split']['name']}, {metrics['n']} images, protocol "
+            f"{metrics['protocol']}."
+        )
+        rows = [_metric_row(*row) for row in _estimates(metrics)]
+        subgroups = _subgroups(metrics.get("subgroups", {}))
+    except (KeyError, TypeError, ValueError) as error:
+        raise _damaged(folder / METRICS_FILE, error) from error
+    table = _table("numbers", ["figure", "value", "95 % interval (bar: 0 to 1)"], rows)
+    yield _section("Figures", f"<p>{escape(facts)}</p>{table}")
+    if metrics.get("subgroups"):
+        yield _section("Subgroups", subgroups)
+    charts = [
+        _picture(file, caption, "chart")
+        for name, caption in CHARTS.items()
+        if (file := folder / f"{name}.png").is_file()
+    ]
+    if charts:
+        yield _section("Charts", f'<div class="charts">{"".join(charts)}</div>')
+    for name, caption in CASES.items():
+        file = folder / f"{name}.png"
+        if file.is_file():
+            title = name.replace("_", " ").capitalize()
+            yield _section(title, _picture(file, caption, "case"))
+
+
+def _estimates(metrics: dict[str, Any]) -> Iterator[tuple[str, float, list[float]]]:
+    for group in metrics.values():
+        if isinstance(group, dict):
+            for name, value in group.items():
+                if isinstance(value, float):
+                    yield name, value, group[f"{name}_ci"]
+
+
+def _metric_row(name: str, value: float, interval: list[float]) -> list[str]:
+    low, high = interval
+    label = escape(FIGURES.get(name, name))
+    if high > 1:  # pixels
+        return [label, f"{value:.1f}", f"{low:.1f} to {high:.1f}"]
+    bar = (
+        f'<div class="range"><i style="left:{low:.1%};width:{high - low:.1%}"></i>'
+        f'<b style="left:calc({value:.1%} - .1rem)"></b></div>'
+    )
+    return [label, f"{value:.3f}", f"{low:.3f} to {high:.3f}{bar}"]
+
+
+def _subgroups(subgroups: dict[str, dict[str, Any]]) -> str:
+    """A table with a row a subgroup."""
+    rows = []
+    for name, metrics in subgroups.items():
+        cells = {
+            figure: f"{value:.2f} ({low:.2f} to {high:.2f})"
+            for figure, value, (low, high) in _estimates(metrics)
+        }
+        found = [cells.get(figure, "") for figure in IN_SUBGROUPS]
+        rows.append([escape(name), str(metrics["n"]), *found])
+    header = ["subgroup", "images", *(FIGURES[figure] for figure in IN_SUBGROUPS)]
+    return _table("numbers", header, rows)
+
+
+def _run(folder: Path) -> Iterator[str]:
+    facts = _read_json(folder / RUN_FILE)
+    log = folder / "log.csv"
+    if log.is_file() and log.stat().st_size:
+        curves = _read_log(log)
+        best = curves["val_mask_dice"].argmax()
+        caption = (
+            f"{len(curves['epoch'])} epochs; best validation Dice "
+            f"{curves['val_mask_dice'][best]:.3f} after epoch "
+            f"{curves['epoch'][best] + 1:.0f}."
+        )
+        image = io.BytesIO()
+        _draw_curves(curves).savefig(image, format="png", dpi=150)
+        picture = _figure(image.getvalue(), "png", caption, "chart")
+        yield _section("Learning curves", picture)
+    rows = [[escape(name), escape(str(value))] for name, value in _flatten(facts)]
+    yield _section("Settings", _table("facts", ["setting", "value"], rows))
+
+
+def _draw_curves(log: dict[str, np.ndarray]) -> Figure:
+    panels = {
+        "loss": "loss",
+        "Dice of the mask": "mask_dice",
+        "accuracy of the class": "class_sparse_categorical_accuracy",
+    }
+    figure = Figure(figsize=(12, 3.6), layout="constrained")
+    FigureCanvasAgg(figure)
+    for axes, (title, name) in zip(figure.subplots(1, 3), panels.items(), strict=True):
+        axes.plot(log["epoch"] + 1, log[name], ".-", label="training, augmented")
+        axes.plot(log["epoch"] + 1, log[f"val_{name}"], ".-", label="validation")
+        axes.set(title=title, xlabel="epoch")
+        axes.legend()
+    return figure
+
+
+def _read_log(path: Path) -> dict[str, np.ndarray]:
+    with path.open(newline="", encoding="utf-8") as file:
+        names, *rows = csv.reader(file)
+    try:
+        values = np.array(rows, np.float64)
+        log = dict(zip(names, values.T, strict=True))
+        if not len(rows) or "val_mask_dice" not in log:
+            raise ValueError("no epoch, or no val_mask_dice")
+    except ValueError as error:
+        raise _damaged(path, error) from error
+    return log
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        facts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise _damaged(path, error) from error
+    return facts
+
+
+def _damaged(path: Path, error: Exception) -> ValueError:
+    return ValueError(
+        f"{path}: not as `efsnet` writes it ({type(error).__name__}: {error}); make "
+        "it again."
+    )
+
+
+def _flatten(facts: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in facts.items():
+        if isinstance(value, dict):
+            yield from _flatten(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def _section(title: str, content: str) -> str:
+    return f"<section><h2>{title}</h2>{content}</section>"
+
+
+def _table(kind: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    head = "".join(f"<th>{cell}</th>" for cell in header)
+    lines = (f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
+    return (
+        f'<div class="scroll"><table class="{kind}"><thead><tr>{head}</tr></thead>'
+        f"<tbody>{''.join(lines)}</tbody></table></div>"
+    )
+
+
+def _picture(path: Path, caption: str, kind: str) -> str:
+    """A PNG file as part of the page; photographs as JPEG, a fifth of the size."""
+    if kind == "chart":
+        return _figure(path.read_bytes(), "png", caption, kind)
+    buffer = io.BytesIO()
+    with Image.open(path) as image:
+        image.convert("RGB").save(buffer, "JPEG", quality=CASE_QUALITY)
+    return _figure(buffer.getvalue(), "jpeg", caption, kind)
+
+
+def _figure(content: bytes, format_: str, caption: str, kind: str) -> str:
+    data = base64.b64encode(content).decode()
+    return (
+        f'<figure><img class="{kind}" alt="{escape(caption)}" '
+        f'src="data:image/{format_};base64,{data}">'
+        f"<figcaption>{escape(caption)}</figcaption></figure>"
+    )
