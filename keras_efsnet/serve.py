@@ -6,13 +6,14 @@ files, each under a path of its own in a table.
 
 import io
 import json
-import mimetypes
+import sys
 from collections.abc import Callable, Mapping
 from functools import cache, partial
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from socketserver import ThreadingTCPServer
+from typing import Any
 from urllib.parse import urlsplit
 
 from PIL import Image
@@ -26,8 +27,17 @@ from keras_efsnet.predictor import find_lite_file, find_model, read_card, read_r
 WEB = Path(__file__).parent / "web"
 ADDRESS = "127.0.0.1"
 
-# Not left to the machine's own table, which may lack these or say something else.
-TYPES = {".js": "text/javascript", ".wasm": "application/wasm"}
+# Not left to the machine's own table, which may lack one or say something else.
+TYPES = {
+    ".css": "text/css",
+    ".html": "text/html",
+    ".js": "text/javascript",
+    ".json": "application/json",
+    ".png": "image/png",
+    ".svg": "image/svg+xml",
+    ".tflite": "application/octet-stream",
+    ".wasm": "application/wasm",
+}
 
 POLICY = {
     "default-src": "'self'",
@@ -81,6 +91,11 @@ class Server(ThreadingTCPServer):
                 "another with --port, 0 takes a free one."
             ) from error
 
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A browser that goes away in the middle of an answer is no error."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
     @property
     def url(self) -> str:
         return f"http://{ADDRESS}:{self.server_address[1]}/"
@@ -99,18 +114,18 @@ def list_contents(model: str | Path) -> Contents:
     check_digest(file, file.read_bytes())
     read_rules(file)
     card = json.dumps(read_card(file)).encode()
-    pages = {f"/{page.relative_to(WEB).as_posix()}": page for page in _pages()}
+    pages = {
+        f"/{path.relative_to(WEB).as_posix()}": path.read_bytes
+        for path in WEB.rglob("*")
+        if path.is_file()
+    }
     return {
-        **{path: page.read_bytes for path, page in pages.items()},
-        "/": pages["/index.html"].read_bytes,
+        **pages,
+        "/": pages["/index.html"],
         "/model/model.tflite": file.read_bytes,
         "/model/card.json": lambda: card,
         **{f"/phantom/{label}.png": partial(_phantom, label) for label in LABELS},
     }
-
-
-def _pages() -> list[Path]:
-    return [path for path in WEB.rglob("*") if path.is_file()]
 
 
 @cache
@@ -139,7 +154,8 @@ class _Handler(BaseHTTPRequestHandler):
             return
         body = read()
         self.send_response(HTTPStatus.OK)
-        self.send_header("Content-Type", _type_of(path))
+        suffix = Path(path).suffix or ".html"
+        self.send_header("Content-Type", TYPES[suffix])
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         if with_body:
@@ -155,9 +171,3 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: object) -> None:
         """Prints nothing: the address is all that a user needs."""
-
-
-def _type_of(path: str) -> str:
-    name = "index.html" if path == "/" else path
-    known = TYPES.get(Path(name).suffix) or mimetypes.guess_type(name)[0]
-    return known or "application/octet-stream"

@@ -65,7 +65,11 @@ def _resize_image(grey, size):
 
 def _resize_probability(probability, size):
     resized = images.resize_probability(probability, size)
-    return {"probability": encode(probability), "size": size, "resized": encode(resized)}
+    return {
+        "probability": encode(probability),
+        "size": size,
+        "resized": encode(resized),
+    }
 
 
 def _postprocess(rng):

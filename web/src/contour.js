@@ -2,48 +2,70 @@
  * The border of a mask as `draw_overlay` of `keras_efsnet/prediction.py` draws it.
  *
  * @typedef {import('./images.js').Grey} Grey
- * @typedef {import('./components.js').Box} Box
  */
 
 /** Red, green, blue. */
 export const COLOUR = [255, 214, 0];
 
+/** Past the image's edges is no lesion: one cut by the edge is closed there. */
+const FRAME = 2;
+
 /**
  * @param {Grey} mask of 0 and 1
- * @param {Box[]} boxes around all that is 1
  * @returns {Grey} of 0 and 1: 2 pixels wide, 3 in large images
  */
-export function findContour(mask, boxes) {
+export function findContour(mask) {
   const { height, width } = mask;
-  const inwards = Math.min(height, width) >= 400 ? 2 : 1;
+  const stride = width + 2 * FRAME;
+  const inside = addFrame(mask, stride);
+  const outside = inside.map((bit) => 1 - bit);
+  const nearInside = grow(inside, stride, 1);
+  const nearOutside = grow(outside, stride, Math.min(height, width) >= 400 ? 2 : 1);
   const pixels = new Uint8Array(height * width);
-  for (const [left, top, right, bottom] of boxes) {
-    for (let row = Math.max(top - 1, 0); row < Math.min(bottom + 1, height); row++) {
-      for (let column = Math.max(left - 1, 0); column < Math.min(right + 1, width); column++) {
-        const isBorder = isNear(mask, row, column, 1, 1) && isNear(mask, row, column, inwards, 0);
-        if (isBorder) pixels[row * width + column] = 1;
-      }
+  for (let row = 0; row < height; row++) {
+    const start = (row + FRAME) * stride + FRAME;
+    for (let column = 0; column < width; column++) {
+      pixels[row * width + column] = nearInside[start + column] & nearOutside[start + column];
     }
   }
   return { height, width, pixels };
 }
 
 /**
- * Whether `bit` lies in the square of `radius` around a pixel. Past the image's edges
- * are zeros, so that a lesion cut by the edge is closed there.
- *
  * @param {Grey} mask
- * @param {number} row
- * @param {number} column
- * @param {number} radius
- * @param {0 | 1} bit
+ * @param {number} stride pixels of a row with its frame
  */
-function isNear({ height, width, pixels }, row, column, radius, bit) {
-  for (let y = row - radius; y <= row + radius; y++) {
-    for (let x = column - radius; x <= column + radius; x++) {
-      const isInside = y >= 0 && x >= 0 && y < height && x < width;
-      if ((isInside ? pixels[y * width + x] : 0) === bit) return true;
-    }
+function addFrame({ height, width, pixels }, stride) {
+  const framed = new Uint8Array((height + 2 * FRAME) * stride);
+  for (let row = 0; row < height; row++) {
+    const line = pixels.subarray(row * width, (row + 1) * width);
+    framed.set(line, (row + FRAME) * stride + FRAME);
   }
-  return false;
+  return framed;
+}
+
+/**
+ * Sets each pixel with a 1 in the square of `radius` around it.
+ *
+ * @param {Uint8Array} pixels
+ * @param {number} stride
+ * @param {number} radius
+ */
+function grow(pixels, stride, radius) {
+  for (let round = 0; round < radius; round++) {
+    pixels = spread(spread(pixels, 1), stride);
+  }
+  return pixels;
+}
+
+/**
+ * @param {Uint8Array} pixels
+ * @param {number} step to the neighbours
+ */
+function spread(pixels, step) {
+  const target = pixels.slice();
+  for (let at = step; at < pixels.length - step; at++) {
+    target[at] = pixels[at - step] | pixels[at] | pixels[at + step];
+  }
+  return target;
 }

@@ -4,8 +4,8 @@
  * columns. 8-bit images are summed in whole numbers of 1 / 2^22 and rounded after each
  * of the two passes, so every pixel comes out as in Pillow.
  *
- * @typedef {{count: number, first: Int32Array, weights: Float64Array}} Taps
- *   For each new pixel the `first` old one and the weights of the `count` from there on.
+ * @typedef {{first: number, weights: Float64Array}} Tap
+ *   For a new pixel the `first` old one and the weights of those from there on.
  */
 
 const BITS = 22;
@@ -47,7 +47,7 @@ export function resizeFloats(values, height, width, newHeight, newWidth) {
  * @param {number} width
  * @param {number} newHeight
  * @param {number} newWidth
- * @param {(length: number, newLength: number) => Taps} taps
+ * @param {(length: number, newLength: number) => Tap[]} taps
  * @param {(sum: number) => number} finish
  * @returns {T}
  */
@@ -66,66 +66,55 @@ function resize(source, height, width, newHeight, newWidth, taps, finish) {
 /**
  * @param {number} length pixels there are
  * @param {number} newLength pixels wanted
- * @returns {Taps}
+ * @returns {Tap[]}
  */
 function makeTaps(length, newLength) {
   const scale = length / newLength;
   const reach = Math.max(scale, 1);
-  const count = 2 * Math.ceil(reach) + 1;
-  const first = new Int32Array(newLength);
-  const weights = new Float64Array(newLength * count);
-  for (let pixel = 0; pixel < newLength; pixel++) {
+  return Array.from({ length: newLength }, (_, pixel) => {
     const centre = (pixel + 0.5) * scale;
-    const start = Math.max(Math.trunc(centre - reach + 0.5), 0);
+    const first = Math.max(Math.trunc(centre - reach + 0.5), 0);
     const end = Math.min(Math.trunc(centre + reach + 0.5), length);
-    let sum = 0;
-    for (let tap = 0; tap < end - start; tap++) {
-      const distance = Math.abs((tap + start - centre + 0.5) * (1 / reach));
-      const weight = Math.max(1 - distance, 0);
-      weights[pixel * count + tap] = weight;
-      sum += weight;
-    }
-    for (let tap = 0; tap < end - start; tap++) weights[pixel * count + tap] /= sum;
-    first[pixel] = start;
-  }
-  return { count, first, weights };
+    const weights = new Float64Array(end - first).map((_, tap) => {
+      const distance = Math.abs((tap + first - centre + 0.5) * (1 / reach));
+      return Math.max(1 - distance, 0);
+    });
+    const sum = weights.reduce((total, weight) => total + weight, 0);
+    return { first, weights: weights.map((weight) => weight / sum) };
+  });
 }
 
 /**
- * @param {Taps} taps
- * @returns {Taps} with weights in 1 / 2^22
+ * @param {Tap[]} taps
+ * @returns {Tap[]} with weights in 1 / 2^22
  */
-function wholeNumbers({ count, first, weights }) {
-  return {
-    count,
+function wholeNumbers(taps) {
+  return taps.map(({ first, weights }) => ({
     first,
     weights: weights.map((weight) => Math.trunc(0.5 + weight * 2 ** BITS)),
-  };
+  }));
 }
 
 /**
  * @template {Uint8Array | Float32Array} T
  * @param {T} source
  * @param {number} width of the source
- * @param {Taps} taps
+ * @param {Tap[]} taps
  * @param {number} newWidth
  * @param {(sum: number) => number} finish
  * @returns {T}
  */
-function alongRows(source, width, { count, first, weights }, newWidth, finish) {
+function alongRows(source, width, taps, newWidth, finish) {
   const height = source.length / width;
   const target = emptyLike(source, height * newWidth);
-  for (let row = 0; row < height; row++) {
-    for (let column = 0; column < newWidth; column++) {
-      const start = first[column];
-      const used = Math.min(count, width - start);
+  taps.forEach(({ first, weights }, column) => {
+    for (let row = 0; row < height; row++) {
+      const start = row * width + first;
       let sum = 0;
-      for (let tap = 0; tap < used; tap++) {
-        sum += source[row * width + start + tap] * weights[column * count + tap];
-      }
+      for (let tap = 0; tap < weights.length; tap++) sum += source[start + tap] * weights[tap];
       target[row * newWidth + column] = finish(sum);
     }
-  }
+  });
   return target;
 }
 
@@ -133,25 +122,27 @@ function alongRows(source, width, { count, first, weights }, newWidth, finish) {
  * @template {Uint8Array | Float32Array} T
  * @param {T} source
  * @param {number} width of source and target
- * @param {Taps} taps
+ * @param {Tap[]} taps
  * @param {number} newHeight
  * @param {(sum: number) => number} finish
  * @returns {T}
  */
-function alongColumns(source, width, { count, first, weights }, newHeight, finish) {
-  const height = source.length / width;
+function alongColumns(source, width, taps, newHeight, finish) {
   const target = emptyLike(source, newHeight * width);
-  for (let row = 0; row < newHeight; row++) {
-    const start = first[row];
-    const used = Math.min(count, height - start);
-    for (let column = 0; column < width; column++) {
-      let sum = 0;
-      for (let tap = 0; tap < used; tap++) {
-        sum += source[(start + tap) * width + column] * weights[row * count + tap];
+  const sums = new Float64Array(width);
+  taps.forEach(({ first, weights }, row) => {
+    sums.fill(0);
+    for (let tap = 0; tap < weights.length; tap++) {
+      const start = (first + tap) * width;
+      const weight = weights[tap];
+      for (let column = 0; column < width; column++) {
+        sums[column] += source[start + column] * weight;
       }
-      target[row * width + column] = finish(sum);
     }
-  }
+    for (let column = 0; column < width; column++) {
+      target[row * width + column] = finish(sums[column]);
+    }
+  });
   return target;
 }
 

@@ -57,7 +57,7 @@ test('mask, record and contour are equal', () => {
     const prediction = postprocess(outputs, { height, width }, vector.rules);
     assert.deepEqual(prediction.mask.pixels, decode(vector.mask).pixels);
     assert.deepEqual(toRecord(prediction, 0), vector.record);
-    const contour = findContour(prediction.mask, prediction.boxes);
+    const contour = findContour(prediction.mask);
     assert.deepEqual(contour.pixels, decode(vector.contour).pixels);
   }
 });
