@@ -62,6 +62,7 @@ function showShown(isLive) {
   showPrediction(prediction, isLive);
   image.ariaLabel = `${name}: ${find('summary').textContent}`;
   find('caption').textContent = `${name}, ${grey.width} x ${grey.height}`;
+  find('figure').style.setProperty('--ratio', `${grey.width / grey.height}`);
   find('figure').hidden = false;
   find('empty').hidden = true;
   for (const id of ['save-mask', 'save-record']) find(id).removeAttribute('disabled');
