@@ -33,13 +33,19 @@ export async function loadModel(base, accelerator) {
     cpuOptions: { numThreads: threads },
   });
   const [, height, width] = network.getInputDetails()[0].shape;
-  const place = accelerator === 'webgpu' ? 'WebGPU' : 'WebAssembly';
+  // A network that WebGPU cannot run as a whole runs in WebAssembly.
+  const isOnGpu = network.options.accelerator === 'webgpu';
   return {
     height,
     width,
-    runtime: threads > 1 ? `${place}, ${threads} threads` : place,
+    runtime: isOnGpu ? 'WebGPU' : describe(threads),
     run: (pixels) => run(network, pixels, height, width),
   };
+}
+
+/** @param {number} threads */
+function describe(threads) {
+  return threads > 1 ? `WebAssembly, ${threads} threads` : 'WebAssembly';
 }
 
 /**

@@ -62,8 +62,12 @@ export async function writeSamples() {
   return (await readdir(folder)).map((name) => join(folder, name));
 }
 
-/** Starts Chromium with a camera that shows a phantom. */
-export async function startBrowser() {
+/**
+ * Starts Chromium with a camera that shows a phantom.
+ *
+ * @param {string[]} [more] arguments
+ */
+export async function startBrowser(more = []) {
   if (!existsSync(CHROMIUM)) {
     throw new Error(`${CHROMIUM} is missing: apt-get install chromium, or set CHROMIUM.`);
   }
@@ -77,8 +81,70 @@ export async function startBrowser() {
       '--use-fake-ui-for-media-stream',
       '--use-fake-device-for-media-stream',
       `--use-file-for-fake-video-capture=${camera}`,
+      ...more,
     ],
   });
+}
+
+/**
+ * Keeps what a page asks for and what breaks on it.
+ *
+ * @param {import('playwright-core').Page} page
+ */
+function watchTraffic(page) {
+  /** @type {string[]} */
+  const requests = [];
+  /** @type {string[]} */
+  const problems = [];
+  page.context().on('request', (request) => requests.push(request.url()));
+  page.on('pageerror', (error) => problems.push(String(error)));
+  page.on('console', (message) => {
+    if (/Content Security Policy/.test(message.text())) problems.push(message.text());
+  });
+  return { requests, problems };
+}
+
+/**
+ * Opens the page and waits for the network.
+ *
+ * @param {import('playwright-core').Browser} browser
+ * @param {string} url
+ * @param {import('playwright-core').BrowserContextOptions} [options]
+ */
+export async function openPage(browser, url, options) {
+  const page = await browser.newPage(options);
+  const traffic = watchTraffic(page);
+  await load(page, url);
+  return { page, traffic };
+}
+
+/**
+ * @param {import('playwright-core').Page} page
+ * @param {string} url
+ */
+export async function load(page, url) {
+  await page.goto(url);
+  await page.waitForFunction(() => document.getElementById('summary')?.textContent === 'Ready.');
+}
+
+/**
+ * @param {import('playwright-core').Page} page
+ * @param {string} label
+ */
+export async function pickPhantom(page, label) {
+  await page.click(`[data-phantom=${label}]`);
+  await waitForCaption(page, `${label}.png`);
+}
+
+/**
+ * @param {import('playwright-core').Page} page
+ * @param {string} text that it begins with
+ */
+export function waitForCaption(page, text) {
+  return page.waitForFunction(
+    (text) => document.getElementById('caption')?.textContent?.startsWith(text),
+    text,
+  );
 }
 
 export function makeFolder() {
