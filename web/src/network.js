@@ -5,7 +5,9 @@
  * @typedef {{
  *   outputs: import('./prediction.js').Outputs,
  *   milliseconds: number,
+ *   input: Grey,
  * }} Answer
+ *   `input` is what the network saw, `milliseconds` what it took.
  * @typedef {{
  *   runtime: string,
  *   run: (grey: Grey) => Promise<Answer>,
@@ -27,7 +29,10 @@ export async function startNetwork(accelerator) {
   });
   return {
     runtime,
-    run: (grey) => ask(worker, { pixels: resizeImage(grey, height, width).pixels }),
+    run: async (grey) => {
+      const input = resizeImage(grey, height, width);
+      return { ...(await ask(worker, { pixels: input.pixels })), input };
+    },
     stop: () => worker.terminate(),
   };
 }

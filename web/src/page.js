@@ -17,7 +17,7 @@ import { startNetwork } from './network.js';
 import { find } from './page-parts.js';
 import { drawContour, drawImage, encodeMask } from './picture.js';
 import { postprocess, THRESHOLD, toRecord } from './prediction.js';
-import { showPrediction, showThreshold, showTiming } from './result.js';
+import { showPrediction, showRefer, showThreshold, showTiming } from './result.js';
 
 const image = /** @type {HTMLCanvasElement} */ (find('image'));
 const overlay = /** @type {HTMLCanvasElement} */ (find('overlay'));
@@ -46,12 +46,20 @@ async function analyse(grey, name, signal, rate = 0) {
   const start = performance.now();
   const answer = await run(grey);
   if (signal.aborted) return;
-  const prediction = postprocess(answer.outputs, grey, rules, threshold.valueAsNumber);
+  const prediction = cut(answer, grey);
   const milliseconds = performance.now() - start;
   shown = { name, grey, answer, milliseconds, prediction };
   drawImage(image, grey);
   showShown(rate > 0);
   showTiming(milliseconds, answer.milliseconds, runtime, rate);
+}
+
+/**
+ * @param {import('./network.js').Answer} answer
+ * @param {Grey} grey
+ */
+function cut({ outputs, input }, grey) {
+  return postprocess(outputs, grey, rules, input, threshold.valueAsNumber);
 }
 
 /** @param {boolean} isLive */
@@ -60,6 +68,7 @@ function showShown(isLive) {
   const { name, grey, prediction } = shown;
   drawContour(overlay, prediction);
   showPrediction(prediction, isLive);
+  if (rules.refer) showRefer(prediction.refer);
   image.ariaLabel = `${name}: ${find('summary').textContent}`;
   find('caption').textContent = `${name}, ${grey.width} x ${grey.height}`;
   find('figure').style.setProperty('--ratio', `${grey.width / grey.height}`);
@@ -124,7 +133,7 @@ function moveThreshold() {
   showThreshold(threshold.valueAsNumber);
   if (!shown) return;
   const { answer, grey } = shown;
-  shown.prediction = postprocess(answer.outputs, grey, rules, threshold.valueAsNumber);
+  shown.prediction = cut(answer, grey);
   showShown(false);
 }
 

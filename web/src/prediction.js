@@ -4,8 +4,12 @@
  * @typedef {import('./images.js').Grey} Grey
  * @typedef {import('./images.js').Probability} Probability
  * @typedef {import('./components.js').Box} Box
- * @typedef {{minimum_lesion_fraction?: number, normal_gate?: number | null}} Rules
- *   The card's `postprocess`.
+ * @typedef {{
+ *   minimum_lesion_fraction?: number,
+ *   normal_gate?: number | null,
+ *   refer?: import('./refer.js').ReferRule | null,
+ * }} Rules
+ *   The card's `postprocess`; those it lacks are off.
  * @typedef {{mask: Probability, classes: Float32Array}} Outputs
  * @typedef {{
  *   mask: Grey,
@@ -13,11 +17,14 @@
  *   probabilities: Record<string, number>,
  *   area: number,
  *   boxes: Box[],
+ *   refer: string[],
  * }} Prediction
+ *   `refer`: why a person should look; empty = no objection.
  */
 
 import { splitComponents } from './components.js';
 import { resizeProbability } from './images.js';
+import { findReasons, maskMargin } from './refer.js';
 
 export const LABELS = ['normal', 'benign', 'malignant'];
 
@@ -30,10 +37,12 @@ export const THRESHOLD = 0.5;
  * @param {Outputs} outputs
  * @param {{height: number, width: number}} size the image's own
  * @param {Rules} rules
+ * @param {Grey} [image] the network's input, for the refer rule
  * @param {number} [threshold] only for looking; predictions are made at 0.5
  * @returns {Prediction}
  */
-export function postprocess({ mask, classes }, size, rules, threshold = THRESHOLD) {
+export function postprocess(outputs, size, rules, image, threshold = THRESHOLD) {
+  const { mask, classes } = outputs;
   const probabilities = Object.fromEntries(LABELS.map((label, i) => [label, classes[i]]));
   const { values } = resizeProbability(mask, size.height, size.width);
   const pixels = new Uint8Array(values.length);
@@ -42,11 +51,17 @@ export function postprocess({ mask, classes }, size, rules, threshold = THRESHOL
     for (let at = 0; at < pixels.length; at++) pixels[at] = values[at] > threshold ? 1 : 0;
   }
   const minimumArea = (rules.minimum_lesion_fraction ?? 0) * pixels.length;
-  return {
-    ...splitComponents({ height: size.height, width: size.width, pixels }, minimumArea),
-    label: LABELS[classes.indexOf(Math.max(...classes))],
-    probabilities,
+  const lesion = splitComponents({ height: size.height, width: size.width, pixels }, minimumArea);
+  const label = LABELS[classes.indexOf(Math.max(...classes))];
+  const facts = {
+    classProbability: probabilities[label],
+    margin: maskMargin(mask.values),
+    isNormal: label === 'normal',
+    isEmpty: lesion.area === 0,
+    image,
   };
+  const refer = rules.refer ? findReasons(rules.refer, facts) : [];
+  return { ...lesion, label, probabilities, refer };
 }
 
 /**
@@ -55,7 +70,8 @@ export function postprocess({ mask, classes }, size, rules, threshold = THRESHOL
  * @param {Prediction} prediction
  * @param {number} milliseconds
  */
-export function toRecord({ mask, label, probabilities, area, boxes }, milliseconds) {
+export function toRecord(prediction, milliseconds) {
+  const { mask, label, probabilities, area, boxes, refer } = prediction;
   const rounded = Object.entries(probabilities).map(([k, p]) => [k, round(p, 6)]);
   return {
     class: label,
@@ -63,6 +79,7 @@ export function toRecord({ mask, label, probabilities, area, boxes }, millisecon
     lesion_area_px: area,
     lesion_fraction: round(area / mask.pixels.length, 6),
     boxes,
+    refer,
     milliseconds: round(milliseconds, 2),
   };
 }

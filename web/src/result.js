@@ -25,6 +25,15 @@ export function showPrediction({ label, probabilities, area, mask }, isLive) {
   }
 }
 
+/** @param {string[]} reasons for a person to look */
+export function showRefer(reasons) {
+  find('refer').hidden = false;
+  find('refer').classList.toggle('raised', reasons.length > 0);
+  find('refer').textContent = reasons.length
+    ? `Refer to a person: ${reasons.join(', ')}`
+    : 'Refer rule: no objection';
+}
+
 /**
  * @param {number} milliseconds from grey image to prediction
  * @param {number} network of these, in the network

@@ -6,7 +6,7 @@ import { after, before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import axe from 'axe-core';
 
-import { openPage, pickPhantom, startBrowser, startServer } from './setting.js';
+import { load, openPage, pickPhantom, startBrowser, startServer, useReferRule } from './setting.js';
 
 const SCREENSHOTS = fileURLToPath(new URL('../screenshots/', import.meta.url));
 
@@ -29,20 +29,20 @@ after(async () => {
 for (const width of [390, 1280]) {
   for (const colorScheme of /** @type {const} */ (['light', 'dark'])) {
     test(`${width} pixels, ${colorScheme}`, async () => {
-      const { page } = await openPage(browser, server.url, {
-        viewport: { width, height: 844 },
-        colorScheme,
-        reducedMotion: 'reduce',
-      });
+      const viewport = { width, height: 844 };
+      const context = await browser.newContext({ viewport, colorScheme, reducedMotion: 'reduce' });
+      await useReferRule(context);
+      const page = await context.newPage();
+      await load(page, server.url);
       await look(page, `${width}-${colorScheme}-empty`);
-      await pickPhantom(page, 'malignant');
+      await pickPhantom(page, 'benign');
       await page.locator('#swipe').fill('70');
       await look(page, `${width}-${colorScheme}`);
       await page.locator('#threshold').fill('0.9');
       await page.setInputFiles('#file', SCREENSHOTS + '../package.json');
       await page.waitForFunction(() => document.getElementById('problem')?.textContent);
       await look(page, `${width}-${colorScheme}-problem`);
-      await page.close();
+      await context.close();
     });
   }
 }

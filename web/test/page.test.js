@@ -13,6 +13,7 @@ import {
   predict,
   startBrowser,
   startServer,
+  useReferRule,
   waitForCaption,
   writeSamples,
 } from './setting.js';
@@ -95,6 +96,19 @@ test('a moved threshold changes the mask and is said', async () => {
   assert.deepEqual(moved.probabilities, before.probabilities);
   await page.locator('#threshold').fill('0.5');
   assert.deepEqual((await save(page)).record, before);
+});
+
+test('the reasons of a card with a refer rule are shown and saved', async () => {
+  const context = await browser.newContext();
+  await useReferRule(context);
+  const other = await context.newPage();
+  await load(other, server.url);
+  await pickPhantom(other, 'malignant');
+  assert.equal(await other.innerText('#refer'), 'Refer rule: no objection');
+  await pickPhantom(other, 'benign');
+  assert.equal(await other.innerText('#refer'), 'Refer to a person: class unsure');
+  assert.deepEqual((await save(other)).record.refer, ['class unsure']);
+  await context.close();
 });
 
 test('the swipe hides the contour right of the line', async () => {
@@ -202,9 +216,9 @@ async function checkSaved(page, name) {
   );
   const furthest = Math.max(...differences);
   assert.ok(furthest < 1e-3, `${name}: probabilities differ by ${furthest}`);
-  const { overlay_file, ...keys } = python.record;
-  assert.deepEqual(Object.keys(record).sort(), Object.keys(keys).sort());
-  assert.deepEqual(record.refer, python.record.refer);
+  const { overlay_file, ...wanted } = { refer: [], ...python.record };
+  assert.deepEqual(Object.keys(record).sort(), Object.keys(wanted).sort());
+  assert.deepEqual(record.refer, wanted.refer);
   const dice = await compareMasks(mask, python.mask);
   console.log(`${name}: Dice with Python ${dice.toFixed(4)}, probabilities within ${furthest.toFixed(6)}`);
   assert.ok(dice >= 0.99, `${name}: Dice ${dice}`);
