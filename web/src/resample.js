@@ -4,8 +4,14 @@
  * columns. 8-bit images are summed in whole numbers of 1 / 2^22 and rounded after each
  * of the two passes, so every pixel comes out as in Pillow.
  *
- * @typedef {{first: number, weights: Float64Array}} Tap
- *   For a new pixel the `first` old one and the weights of those from there on.
+ * @typedef {{
+ *   first: Int32Array,
+ *   past: Int32Array,
+ *   weights: Float64Array,
+ *   stride: number,
+ * }} Taps
+ *   For each new pixel the old ones from `first` to before `past`; their weights begin at
+ *   `stride` times the new pixel.
  */
 
 const BITS = 22;
@@ -47,7 +53,7 @@ export function resizeFloats(values, height, width, newHeight, newWidth) {
  * @param {number} width
  * @param {number} newHeight
  * @param {number} newWidth
- * @param {(length: number, newLength: number) => Tap[]} taps
+ * @param {(length: number, newLength: number) => Taps} taps
  * @param {(sum: number) => number} finish
  * @returns {T}
  */
@@ -66,55 +72,63 @@ function resize(source, height, width, newHeight, newWidth, taps, finish) {
 /**
  * @param {number} length pixels there are
  * @param {number} newLength pixels wanted
- * @returns {Tap[]}
+ * @returns {Taps}
  */
 function makeTaps(length, newLength) {
   const scale = length / newLength;
   const reach = Math.max(scale, 1);
-  return Array.from({ length: newLength }, (_, pixel) => {
+  const stride = 2 * Math.ceil(reach) + 1;
+  const first = new Int32Array(newLength);
+  const past = new Int32Array(newLength);
+  const weights = new Float64Array(newLength * stride);
+  for (let pixel = 0; pixel < newLength; pixel++) {
     const centre = (pixel + 0.5) * scale;
-    const first = Math.max(Math.trunc(centre - reach + 0.5), 0);
-    const end = Math.min(Math.trunc(centre + reach + 0.5), length);
-    const weights = new Float64Array(end - first).map((_, tap) => {
-      const distance = Math.abs((tap + first - centre + 0.5) * (1 / reach));
-      return Math.max(1 - distance, 0);
-    });
-    const sum = weights.reduce((total, weight) => total + weight, 0);
-    return { first, weights: weights.map((weight) => weight / sum) };
-  });
+    first[pixel] = Math.max(Math.trunc(centre - reach + 0.5), 0);
+    past[pixel] = Math.min(Math.trunc(centre + reach + 0.5), length);
+    const own = weights.subarray(pixel * stride, pixel * stride + past[pixel] - first[pixel]);
+    let sum = 0;
+    for (let tap = 0; tap < own.length; tap++) {
+      const distance = Math.abs((tap + first[pixel] - centre + 0.5) * (1 / reach));
+      own[tap] = Math.max(1 - distance, 0);
+      sum += own[tap];
+    }
+    for (let tap = 0; tap < own.length; tap++) own[tap] /= sum;
+  }
+  return { first, past, weights, stride };
 }
 
 /**
- * @param {Tap[]} taps
- * @returns {Tap[]} with weights in 1 / 2^22
+ * @param {Taps} taps
+ * @returns {Taps} with weights in 1 / 2^22
  */
 function wholeNumbers(taps) {
-  return taps.map(({ first, weights }) => ({
-    first,
-    weights: weights.map((weight) => Math.trunc(0.5 + weight * 2 ** BITS)),
-  }));
+  const weights = taps.weights.map((weight) => Math.trunc(0.5 + weight * 2 ** BITS));
+  return { ...taps, weights };
 }
 
 /**
  * @template {Uint8Array | Float32Array} T
  * @param {T} source
  * @param {number} width of the source
- * @param {Tap[]} taps
+ * @param {Taps} taps
  * @param {number} newWidth
  * @param {(sum: number) => number} finish
  * @returns {T}
  */
-function alongRows(source, width, taps, newWidth, finish) {
+function alongRows(source, width, { first, past, weights, stride }, newWidth, finish) {
   const height = source.length / width;
   const target = emptyLike(source, height * newWidth);
-  taps.forEach(({ first, weights }, column) => {
-    for (let row = 0; row < height; row++) {
-      const start = row * width + first;
+  for (let row = 0; row < height; row++) {
+    const start = row * width;
+    for (let column = 0; column < newWidth; column++) {
+      let weight = column * stride;
       let sum = 0;
-      for (let tap = 0; tap < weights.length; tap++) sum += source[start + tap] * weights[tap];
+      for (let at = start + first[column]; at < start + past[column]; at++) {
+        sum += source[at] * weights[weight++];
+      }
       target[row * newWidth + column] = finish(sum);
     }
-  });
+  }
   return target;
 }
 
@@ -122,19 +136,19 @@ function alongRows(source, width, taps, newWidth, finish) {
  * @template {Uint8Array | Float32Array} T
  * @param {T} source
  * @param {number} width of source and target
- * @param {Tap[]} taps
+ * @param {Taps} taps
  * @param {number} newHeight
  * @param {(sum: number) => number} finish
  * @returns {T}
  */
-function alongColumns(source, width, taps, newHeight, finish) {
+function alongColumns(source, width, { first, past, weights, stride }, newHeight, finish) {
   const target = emptyLike(source, newHeight * width);
   const sums = new Float64Array(width);
-  taps.forEach(({ first, weights }, row) => {
+  for (let row = 0; row < newHeight; row++) {
     sums.fill(0);
-    for (let tap = 0; tap < weights.length; tap++) {
-      const start = (first + tap) * width;
-      const weight = weights[tap];
+    for (let old = first[row]; old < past[row]; old++) {
+      const weight = weights[row * stride + old - first[row]];
+      const start = old * width;
       for (let column = 0; column < width; column++) {
         sums[column] += source[start + column] * weight;
       }
@@ -142,7 +156,7 @@ function alongColumns(source, width, taps, newHeight, finish) {
     for (let column = 0; column < width; column++) {
       target[row * width + column] = finish(sums[column]);
     }
-  });
+  }
   return target;
 }
 
