@@ -2,6 +2,7 @@
  * The border of a mask as `draw_overlay` of `keras_efsnet/prediction.py` draws it.
  *
  * @typedef {import('./images.js').Grey} Grey
+ * @typedef {import('./components.js').Box} Box
  */
 
 /** Red, green, blue. */
@@ -12,19 +13,22 @@ const FRAME = 2;
 
 /**
  * @param {Grey} mask of 0 and 1
+ * @param {Box[]} boxes around all that is 1
  * @returns {Grey} of 0 and 1: 2 pixels wide, 3 in large images
  */
-export function findContour(mask) {
+export function findContour(mask, boxes) {
   const { height, width } = mask;
-  const stride = width + 2 * FRAME;
-  const inside = addFrame(mask, stride);
+  const pixels = new Uint8Array(height * width);
+  if (!boxes.length) return { height, width, pixels };
+  const [left, top, right, bottom] = enclose(boxes);
+  const stride = right - left + 2 * FRAME;
+  const inside = cutOut(mask, [left, top, right, bottom], stride);
   const outside = inside.map((bit) => 1 - bit);
   const nearInside = grow(inside, stride, 1);
   const nearOutside = grow(outside, stride, Math.min(height, width) >= 400 ? 2 : 1);
-  const pixels = new Uint8Array(height * width);
-  for (let row = 0; row < height; row++) {
-    const start = (row + FRAME) * stride + FRAME;
-    for (let column = 0; column < width; column++) {
+  for (let row = Math.max(top - 1, 0); row < Math.min(bottom + 1, height); row++) {
+    const start = (row - top + FRAME) * stride + FRAME - left;
+    for (let column = Math.max(left - 1, 0); column < Math.min(right + 1, width); column++) {
       pixels[row * width + column] = nearInside[start + column] & nearOutside[start + column];
     }
   }
@@ -32,14 +36,25 @@ export function findContour(mask) {
 }
 
 /**
+ * @param {Box[]} boxes
+ * @returns {Box}
+ */
+function enclose(boxes) {
+  const corners = [0, 1, 2, 3].map((corner) => boxes.map((box) => box[corner]));
+  const [lefts, tops, rights, bottoms] = corners;
+  return [Math.min(...lefts), Math.min(...tops), Math.max(...rights), Math.max(...bottoms)];
+}
+
+/**
  * @param {Grey} mask
+ * @param {Box} box
  * @param {number} stride pixels of a row with its frame
  */
-function addFrame({ height, width, pixels }, stride) {
-  const framed = new Uint8Array((height + 2 * FRAME) * stride);
-  for (let row = 0; row < height; row++) {
-    const line = pixels.subarray(row * width, (row + 1) * width);
-    framed.set(line, (row + FRAME) * stride + FRAME);
+function cutOut({ width, pixels }, [left, top, right, bottom], stride) {
+  const framed = new Uint8Array((bottom - top + 2 * FRAME) * stride);
+  for (let row = top; row < bottom; row++) {
+    const line = pixels.subarray(row * width + left, row * width + right);
+    framed.set(line, (row - top + FRAME) * stride + FRAME);
   }
   return framed;
 }

@@ -42,19 +42,33 @@ export async function openVideo(file) {
 
 /**
  * Shows frame after frame until it is stopped; frames that come meanwhile are dropped.
+ * While one frame is shown, the network works on the next.
  *
+ * @template T
  * @param {HTMLVideoElement} video
- * @param {(grey: import('./images.js').Grey) => Promise<void>} show
+ * @param {(grey: import('./images.js').Grey) => Promise<T>} ask
+ * @param {(answer: T) => void} show
  * @param {AbortSignal} signal
  */
-export async function watch(video, show, signal) {
+export async function watch(video, ask, show, signal) {
+  // At once, not with the next frame: a hidden page gets none, and a camera stays on.
+  const end = () => close(video);
+  if (signal.aborted) return end();
+  signal.addEventListener('abort', end, { once: true });
+  /** @type {Promise<T> | undefined} */
+  let asked;
   try {
     while (!signal.aborted) {
-      await nextFrame(video, signal);
-      if (!signal.aborted) await show(grabFrame(video));
+      await nextFrame(video);
+      const grey = grabFrame(video);
+      const answer = await asked;
+      if (signal.aborted) return;
+      asked = ask(grey);
+      if (answer) show(answer);
     }
-  } finally {
-    close(video);
+  } catch (error) {
+    end();
+    throw error;
   }
 }
 
@@ -79,14 +93,9 @@ function makeVideo() {
   return video;
 }
 
-/**
- * @param {HTMLVideoElement} video
- * @param {AbortSignal} signal
- */
-function nextFrame(video, signal) {
+/** @param {HTMLVideoElement} video */
+function nextFrame(video) {
   return new Promise((resolve) => {
-    // A hidden page gets no more frames, and a camera must be let go at once.
-    signal.addEventListener('abort', resolve, { once: true });
     // Not in every browser.
     if ('requestVideoFrameCallback' in video) video.requestVideoFrameCallback(resolve);
     else requestAnimationFrame(resolve);

@@ -33,25 +33,39 @@ let rules;
 let shown;
 let source = new AbortController();
 
-/**
- * Predicts and shows one image.
- *
- * @param {Grey} grey
- * @param {string} name
- * @param {AbortSignal} signal of its source
- * @param {number} [rate] frames a second, for one of a video
- */
-async function analyse(grey, name, signal, rate = 0) {
+/** @param {Grey} grey */
+async function ask(grey) {
   const { run, runtime } = await network;
   const start = performance.now();
   const answer = await run(grey);
-  if (signal.aborted) return;
+  return { grey, answer, runtime, milliseconds: performance.now() - start };
+}
+
+/**
+ * Shows one image and what the network said of it.
+ *
+ * @param {string} name
+ * @param {Awaited<ReturnType<typeof ask>>} asked
+ * @param {number} [rate] frames a second, for one of a video
+ */
+function show(name, { grey, answer, runtime, milliseconds }, rate = 0) {
+  const start = performance.now();
   const prediction = cut(answer, grey);
-  const milliseconds = performance.now() - start;
+  milliseconds += performance.now() - start;
   shown = { name, grey, answer, milliseconds, prediction };
   drawImage(image, grey);
   showShown(rate > 0);
   showTiming(milliseconds, answer.milliseconds, runtime, rate);
+}
+
+/**
+ * @param {Blob} file
+ * @param {string} name
+ * @param {AbortSignal} signal of its source
+ */
+async function showFile(file, name, signal) {
+  const asked = await ask(await readImage(file, name));
+  if (!signal.aborted) show(name, asked);
 }
 
 /**
@@ -100,9 +114,7 @@ async function change(begin) {
 /** @param {File} file */
 function openFile(file) {
   if (file.type.startsWith('video/')) return openLive(() => openVideo(file), file.name);
-  return change(async (signal) => {
-    await analyse(await readImage(file, file.name), file.name, signal);
-  });
+  return change((signal) => showFile(file, file.name, signal));
 }
 
 /** @param {string} label */
@@ -111,7 +123,7 @@ function openPhantom(label) {
     const name = `${label}.png`;
     const response = await fetch(`phantom/${name}`);
     if (!response.ok) throw new Error(`${name}: not there (${response.status})`);
-    await analyse(await readImage(await response.blob(), name), name, signal);
+    await showFile(await response.blob(), name, signal);
   });
 }
 
@@ -124,7 +136,7 @@ function openLive(open, name) {
     const video = await open();
     find('stop').hidden = signal.aborted;
     const meter = makeMeter();
-    await watch(video, (grey) => analyse(grey, name, signal, meter.tick()), signal);
+    await watch(video, ask, (asked) => show(name, asked, meter.tick()), signal);
   });
 }
 

@@ -24,8 +24,8 @@ export function drawImage(canvas, grey) {
  * @param {HTMLCanvasElement} canvas
  * @param {Prediction} prediction
  */
-export function drawContour(canvas, { mask }) {
-  draw(canvas, findContour(mask), LINE);
+export function drawContour(canvas, { mask, boxes }) {
+  draw(canvas, findContour(mask, boxes), LINE);
 }
 
 /**

@@ -34,11 +34,24 @@ after(async () => {
 });
 
 test('camera', async (t) => {
+  await page.evaluate(() => {
+    const media = navigator.mediaDevices;
+    const open = media.getUserMedia.bind(media);
+    /** @type {MediaStreamTrack[]} */
+    const tracks = [];
+    media.getUserMedia = async (wanted) => {
+      const stream = await open(wanted);
+      tracks.push(...stream.getTracks());
+      return stream;
+    };
+    Object.assign(window, { tracks: () => tracks.map(({ readyState }) => readyState) });
+  });
   await page.click('#camera');
   await waitForCaption(page, 'camera, 640 x 480');
   await measure(t, 'camera');
   await page.click('#stop');
   assert.ok(await page.isHidden('#stop'));
+  assert.deepEqual(await page.evaluate(() => /** @type {any} */ (window).tracks()), ['ended']);
 });
 
 test('video file', async (t) => {

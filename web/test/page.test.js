@@ -73,6 +73,18 @@ test('a file that is dropped or pasted is predicted', async () => {
   }
 });
 
+test('of several in a row the last one is shown', async () => {
+  for (let round = 0; round < 3; round++) {
+    for (const label of ['benign', 'malignant', 'normal']) {
+      await page.click(`[data-phantom=${label}]`);
+    }
+    await waitForCaption(page, 'normal.png');
+    assert.match(await page.innerText('#summary'), /^normal/);
+    await checkSaved(page, 'normal.png');
+    await pickPhantom(page, 'benign');
+  }
+});
+
 test('a file that is no image is named', async () => {
   await page.setInputFiles('#file', {
     name: 'notes.txt',

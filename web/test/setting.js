@@ -161,13 +161,13 @@ export function makeFolder() {
   return mkdtemp(join(tmpdir(), 'efsnet-web-'));
 }
 
-/** A raw video of 640 x 480, 60 frames a second: the malignant phantom of the vectors. */
+/** A raw video of 640 x 480, 30 frames a second: the malignant phantom of the vectors. */
 function makeVideo() {
   const small = decode(VECTORS.resize_image.at(-1).image);
   const { height, width, pixels } = resizeImage(small, 480, 640);
   const luma = pixels.map((grey) => 16 + (grey * 219) / 255);
   const chroma = Buffer.alloc((height * width) / 2, 128);
   const frame = Buffer.concat([Buffer.from('FRAME\n'), luma, chroma]);
-  const header = Buffer.from(`YUV4MPEG2 W${width} H${height} F60:1 Ip A1:1 C420\n`);
+  const header = Buffer.from(`YUV4MPEG2 W${width} H${height} F30:1 Ip A1:1 C420\n`);
   return Buffer.concat([header, frame, frame]);
 }

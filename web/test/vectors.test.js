@@ -38,6 +38,6 @@ test('mask, record and contour are equal', () => {
     const prediction = postprocess(outputs, { height, width }, vector.rules);
     assert.deepEqual(prediction.mask, decode(vector.mask));
     assert.deepEqual(toRecord(prediction, 0), { refer: [], ...vector.record });
-    assert.deepEqual(findContour(prediction.mask), decode(vector.contour));
+    assert.deepEqual(findContour(prediction.mask, prediction.boxes), decode(vector.contour));
   }
 });
