@@ -2,13 +2,8 @@
  * The page: images in, pictures and results out.
  *
  * @typedef {import('./images.js').Grey} Grey
- * @typedef {{
- *   name: string,
- *   grey: Grey,
- *   answer: import('./network.js').Answer,
- *   milliseconds: number,
- *   prediction: import('./prediction.js').Prediction,
- * }} Shown
+ * @typedef {Awaited<ReturnType<typeof ask>>} Asked
+ * @typedef {Asked & {name: string, prediction: import('./prediction.js').Prediction}} Shown
  */
 
 import { readImage } from './decode.js';
@@ -27,35 +22,35 @@ const accelerator = /** @type {HTMLSelectElement} */ (find('accelerator'));
 
 /** @type {Promise<import('./network.js').Network>} */
 let network;
-/** @type {import('./prediction.js').Rules} */
-let rules;
+/** @type {Promise<import('./prediction.js').Rules>} */
+const card = fetch('model/card.json').then(async (file) => (await file.json()).postprocess ?? {});
 /** @type {Shown | undefined} */
 let shown;
 let source = new AbortController();
 
 /** @param {Grey} grey */
 async function ask(grey) {
-  const { run, runtime } = await network;
+  const [{ run, runtime }, rules] = await Promise.all([network, card]);
   const start = performance.now();
   const answer = await run(grey);
-  return { grey, answer, runtime, milliseconds: performance.now() - start };
+  return { grey, answer, rules, runtime, milliseconds: performance.now() - start };
 }
 
 /**
  * Shows one image and what the network said of it.
  *
  * @param {string} name
- * @param {Awaited<ReturnType<typeof ask>>} asked
+ * @param {Asked} asked
  * @param {number} [rate] frames a second, for one of a video
  */
-function show(name, { grey, answer, runtime, milliseconds }, rate = 0) {
+function show(name, asked, rate = 0) {
   const start = performance.now();
-  const prediction = cut(answer, grey);
-  milliseconds += performance.now() - start;
-  shown = { name, grey, answer, milliseconds, prediction };
-  drawImage(image, grey);
+  const prediction = cut(asked);
+  const milliseconds = asked.milliseconds + performance.now() - start;
+  shown = { ...asked, name, milliseconds, prediction };
+  drawImage(image, asked.grey);
   showShown(rate > 0);
-  showTiming(milliseconds, answer.milliseconds, runtime, rate);
+  showTiming(milliseconds, asked.answer.milliseconds, asked.runtime, rate);
 }
 
 /**
@@ -68,18 +63,15 @@ async function showFile(file, name, signal) {
   if (!signal.aborted) show(name, asked);
 }
 
-/**
- * @param {import('./network.js').Answer} answer
- * @param {Grey} grey
- */
-function cut({ outputs, input }, grey) {
-  return postprocess(outputs, grey, rules, input, threshold.valueAsNumber);
+/** @param {Asked} asked */
+function cut({ answer, grey, rules }) {
+  return postprocess(answer.outputs, grey, rules, answer.input, threshold.valueAsNumber);
 }
 
 /** @param {boolean} isLive */
 function showShown(isLive) {
   if (!shown) return;
-  const { name, grey, prediction } = shown;
+  const { name, grey, prediction, rules } = shown;
   drawContour(overlay, prediction);
   showPrediction(prediction, isLive);
   if (rules.refer) showRefer(prediction.refer);
@@ -134,7 +126,7 @@ function openPhantom(label) {
 function openLive(open, name) {
   return change(async (signal) => {
     const video = await open();
-    find('stop').hidden = signal.aborted;
+    if (!signal.aborted) find('stop').hidden = false;
     const meter = makeMeter();
     await watch(video, ask, (asked) => show(name, asked, meter.tick()), signal);
   });
@@ -144,8 +136,7 @@ function openLive(open, name) {
 function moveThreshold() {
   showThreshold(threshold.valueAsNumber);
   if (!shown) return;
-  const { answer, grey } = shown;
-  shown.prediction = cut(answer, grey);
+  shown.prediction = cut(shown);
   showShown(false);
 }
 
@@ -216,7 +207,7 @@ function moveSwipe() {
 async function load() {
   network?.then(({ stop }) => stop(), () => {});
   network = startNetwork(accelerator.value === 'webgpu' ? 'webgpu' : 'wasm');
-  const { runtime } = await network;
+  const [{ runtime }] = await Promise.all([network, card]);
   if (!shown) find('summary').textContent = 'Ready.';
   find('timing').textContent = runtime;
 }
@@ -225,11 +216,7 @@ async function start() {
   connect();
   moveThreshold();
   moveSwipe();
-  await change(async () => {
-    const card = await fetch('model/card.json');
-    rules = (await card.json()).postprocess ?? {};
-    await load();
-  });
+  await change(load);
   const adapter = await navigator.gpu?.requestAdapter();
   find('accelerator-choice').hidden = !adapter;
 }

@@ -1,7 +1,7 @@
 /** What the tests in a browser need: the installed package, its server, Chromium. */
 
 import { execFile, spawn } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { existsSync, rmSync } from 'node:fs';
 import { mkdtemp, readdir, readFile, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -157,8 +157,11 @@ export function waitForCaption(page, text) {
   );
 }
 
-export function makeFolder() {
-  return mkdtemp(join(tmpdir(), 'efsnet-web-'));
+/** @returns {Promise<string>} a folder that is removed when the tests end */
+export async function makeFolder() {
+  const folder = await mkdtemp(join(tmpdir(), 'efsnet-web-'));
+  process.on('exit', () => rmSync(folder, { recursive: true, force: true }));
+  return folder;
 }
 
 /** A raw video of 640 x 480, 30 frames a second: the malignant phantom of the vectors. */
