@@ -6,7 +6,7 @@ PYTHON ?= python3
 CONSTRAINTS ?= constraints.txt
 PIP_INSTALL = .venv/bin/pip install --constraint $(CONSTRAINTS)
 
-.PHONY: demo test test-all lint docs audit bench
+.PHONY: demo test test-all test-web lint docs audit bench
 .DELETE_ON_ERROR:
 
 demo: .venv/.demo-stamp
@@ -17,6 +17,16 @@ test: .venv/.test-stamp
 
 test-all: .venv/.test-stamp
 	.venv/bin/pytest -m ""
+
+# The page in headless Chromium; CHROMIUM=path names another one than Debian's.
+test-web: .venv/.demo-stamp web/node_modules/.package-lock.json
+	cd web && npm test
+
+# npm writes this file last.
+web/node_modules/.package-lock.json: web/package-lock.json
+	@command -v npm > /dev/null || { \
+	    echo "make test-web needs Node 20.19 or newer with npm: nodejs.org" >&2; exit 1; }
+	cd web && npm ci
 
 lint: .venv/.lint-stamp
 	.venv/bin/ruff check

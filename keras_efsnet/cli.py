@@ -513,6 +513,30 @@ def stream(
 
 
 @app.command()
+def serve(
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="0 takes a free one.")
+    ] = 8321,
+    model: Annotated[
+        str, typer.Option(metavar="PRESET", help="Preset, or a folder like one.")
+    ] = DEFAULT_MODEL,
+    no_browser: Annotated[
+        bool, typer.Option("--no-browser", help="Only print the address.")
+    ] = False,
+) -> None:
+    """Show the demo page in a browser, to this machine alone; Ctrl-C ends it."""
+    import webbrowser
+
+    from keras_efsnet.serve import Server, list_contents
+
+    with Server(port, list_contents(model)) as server:
+        typer.echo(f"{server.url} (Ctrl-C ends it). {NOTICE}")
+        if not no_browser:
+            webbrowser.open(server.url)
+        server.serve_forever()
+
+
+@app.command()
 def info(
     model: Annotated[
         str,

@@ -1,0 +1,173 @@
+"""The browser demo: the built page, a model and phantoms, served to this machine alone.
+
+The page runs the model itself, so that nothing is sent here; the server only hands out
+files, each under a path of its own in a table.
+"""
+
+import io
+import json
+import sys
+from collections.abc import Callable, Mapping
+from functools import cache, partial
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from socketserver import ThreadingTCPServer
+from typing import Any
+from urllib.parse import urlsplit
+
+from PIL import Image
+
+from keras_efsnet.demo import SEED
+from keras_efsnet.digests import check_digest
+from keras_efsnet.phantom import make_phantom
+from keras_efsnet.prediction import LABELS
+from keras_efsnet.predictor import find_lite_file, find_model, read_card, read_rules
+
+WEB = Path(__file__).parent / "web"
+ADDRESS = "127.0.0.1"
+
+# Not left to the machine's own table, which may lack one or say something else.
+TYPES = {
+    ".css": "text/css",
+    ".html": "text/html",
+    ".js": "text/javascript",
+    ".json": "application/json",
+    ".png": "image/png",
+    ".svg": "image/svg+xml",
+    ".tflite": "application/octet-stream",
+    ".wasm": "application/wasm",
+}
+
+POLICY = {
+    "default-src": "'self'",
+    "script-src": "'self' 'wasm-unsafe-eval'",
+    "img-src": "'self' blob:",
+    "media-src": "'self' blob:",
+    "object-src": "'none'",
+    "base-uri": "'none'",
+    "form-action": "'none'",
+    "frame-ancestors": "'none'",
+}
+HEADERS = {
+    # Both are what WebAssembly threads need.
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Embedder-Policy": "require-corp",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Content-Security-Policy": "; ".join(f"{k} {v}" for k, v in POLICY.items()),
+    "Permissions-Policy": "camera=(self), microphone=(), geolocation=()",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    # Another version of the package may run on the same port tomorrow.
+    "Cache-Control": "no-store",
+}
+
+Contents = Mapping[str, Callable[[], bytes]]
+
+
+class Server(ThreadingTCPServer):
+    """An HTTP server for this machine's browsers.
+
+    `http.server.HTTPServer` would look up the machine's name, which may ask a network.
+
+    Args:
+        port: on 127.0.0.1; 0 takes a free one.
+        contents: by path, from "/".
+
+    Raises:
+        ValueError: the port cannot be used.
+    """
+
+    allow_reuse_address = True
+    daemon_threads = True
+
+    def __init__(self, port: int, contents: Contents) -> None:
+        self.contents = contents
+        try:
+            super().__init__((ADDRESS, port), _Handler)
+        except OSError as error:
+            raise ValueError(
+                f"port {port} of {ADDRESS} cannot be used ({error.strerror}); choose "
+                "another with --port, 0 takes a free one."
+            ) from error
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A browser that goes away in the middle of an answer is no error."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
+    @property
+    def url(self) -> str:
+        return f"http://{ADDRESS}:{self.server_address[1]}/"
+
+
+def list_contents(model: str | Path) -> Contents:
+    """Everything that is served, by path.
+
+    Args:
+        model: a preset's name, or a folder laid out like one; its float32 file runs.
+
+    Raises:
+        OSError, ValueError: there is no such model, or it is damaged.
+    """
+    file = find_lite_file(find_model(model).keras_file.parent, "float32")
+    check_digest(file, file.read_bytes())
+    read_rules(file)
+    card = json.dumps(read_card(file)).encode()
+    pages = {
+        f"/{path.relative_to(WEB).as_posix()}": path.read_bytes
+        for path in WEB.rglob("*")
+        if path.is_file()
+    }
+    return {
+        **pages,
+        "/": pages["/index.html"],
+        "/model/model.tflite": file.read_bytes,
+        "/model/card.json": lambda: card,
+        **{f"/phantom/{label}.png": partial(_phantom, label) for label in LABELS},
+    }
+
+
+@cache
+def _phantom(label: str) -> bytes:
+    """The PNG file that `efsnet demo` writes for this class."""
+    file = io.BytesIO()
+    Image.fromarray(make_phantom(label, SEED).image).save(file, format="PNG")
+    return file.getvalue()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: Server
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        self._answer(with_body=True)
+
+    def do_HEAD(self) -> None:
+        self._answer(with_body=False)
+
+    def _answer(self, with_body: bool) -> None:
+        path = urlsplit(self.path).path
+        read = self.server.contents.get(path)
+        if read is None:
+            self.send_error(HTTPStatus.NOT_FOUND)
+            return
+        body = read()
+        self.send_response(HTTPStatus.OK)
+        suffix = Path(path).suffix or ".html"
+        self.send_header("Content-Type", TYPES[suffix])
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if with_body:
+            self.wfile.write(body)
+
+    def end_headers(self) -> None:
+        for name, value in HEADERS.items():
+            self.send_header(name, value)
+        super().end_headers()
+
+    def version_string(self) -> str:
+        return "efsnet"
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Prints nothing: the address is all that a user needs."""

@@ -1,0 +1,150 @@
+import http.client
+import io
+import json
+import socket
+import threading
+from contextlib import closing
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_efsnet import serve
+from keras_efsnet.cli import main
+from keras_efsnet.demo import SEED
+from keras_efsnet.phantom import make_phantom
+from keras_efsnet.predictor import PRESETS
+
+PRESET = PRESETS / "efsnet_base_busi"
+
+
+@pytest.fixture(scope="module")
+def server():
+    with serve.Server(0, serve.list_contents("efsnet_base_busi")) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,)).start()
+        yield server
+        server.shutdown()
+
+
+@pytest.fixture
+def get(server):
+    def ask(path, method="GET"):
+        with closing(http.client.HTTPConnection(*server.server_address)) as connection:
+            connection.request(method, path)
+            response = connection.getresponse()
+            return response, response.read()
+
+    return ask
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("/", "text/html"),
+        ("/index.js", "text/javascript"),
+        ("/index.css", "text/css"),
+        ("/icon.svg", "image/svg+xml"),
+        ("/litert/litert_wasm_compat_internal.wasm", "application/wasm"),
+        ("/model/card.json", "application/json"),
+        ("/model/model.tflite", "application/octet-stream"),
+        ("/phantom/benign.png", "image/png"),
+    ],
+)
+def test_types_and_lengths(get, path, kind):
+    response, body = get(path, "HEAD")
+    assert response.status == 200
+    assert response.getheader("Content-Type") == kind
+    assert body == b""
+    assert int(response.getheader("Content-Length")) > 100
+
+
+def test_the_page_may_use_threads_and_reach_no_other_origin(get):
+    response, _ = get("/")
+    headers = dict(response.getheaders())
+    assert headers["Cross-Origin-Opener-Policy"] == "same-origin"
+    assert headers["Cross-Origin-Embedder-Policy"] == "require-corp"
+    assert headers["Cache-Control"] == "no-store"
+    rules = dict(
+        rule.split(" ", 1) for rule in headers["Content-Security-Policy"].split("; ")
+    )
+    assert rules["default-src"] == "'self'"
+    allowed = {source for rule in rules.values() for source in rule.split()}
+    assert allowed == {"'self'", "'none'", "'wasm-unsafe-eval'", "blob:"}
+
+
+def test_the_model_and_the_phantoms_are_those_of_the_package(get):
+    assert (
+        get("/model/model.tflite")[1] == (PRESET / "model_float32.tflite").read_bytes()
+    )
+    card = json.loads((PRESET / "card.json").read_text(encoding="utf-8"))
+    assert json.loads(get("/model/card.json")[1]) == card
+    image = np.asarray(Image.open(io.BytesIO(get("/phantom/malignant.png")[1])))
+    assert np.array_equal(image, make_phantom("malignant", SEED).image)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/../serve.py",
+        "/%2e%2e/serve.py",
+        "/litert/../../serve.py",
+        "//etc/passwd",
+        "/model/../card.json",
+        "/model/model_int8.tflite",
+        "/phantom/none.png",
+        "/litert",
+        "/index.html/",
+    ],
+)
+def test_nothing_else_is_there(get, path):
+    assert get(path)[0].status == 404
+
+
+def test_a_query_is_ignored_and_nothing_is_taken(get):
+    assert get("/?a=b")[0].status == 200
+    assert get("/", "POST")[0].status == 501
+
+
+def test_only_this_machine_is_answered(server):
+    assert server.server_address[0] == "127.0.0.1"
+    assert server.url == f"http://127.0.0.1:{server.server_address[1]}/"
+
+
+@pytest.fixture
+def started(monkeypatch):
+    """The addresses that a browser is asked to open; the server ends as by Ctrl-C."""
+    opened = []
+    monkeypatch.setattr("webbrowser.open", opened.append)
+
+    def interrupt(self):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(serve.Server, "serve_forever", interrupt)
+    return opened
+
+
+def test_ctrl_c_is_one_line(started, capsys):
+    assert main(["serve", "--port", "0"]) == 130
+    printed = capsys.readouterr()
+    assert printed.err == "interrupted\n"
+    assert printed.out.startswith(started[0])
+
+
+def test_no_browser(started):
+    assert main(["serve", "--port", "0", "--no-browser"]) == 130
+    assert started == []
+
+
+def test_port_in_use(started, capsys):
+    with closing(socket.create_server(("127.0.0.1", 0))) as other:
+        port = str(other.getsockname()[1])
+        assert main(["serve", "--port", port]) == 2
+    line = capsys.readouterr().err
+    assert line.startswith(f"error: port {port} of 127.0.0.1 cannot be used (")
+    assert line.endswith("choose another with --port, 0 takes a free one.\n")
+    assert started == []
+
+
+def test_unknown_model(started, capsys):
+    assert main(["serve", "--model", "huge"]) == 2
+    assert capsys.readouterr().err.startswith("error: huge: no such model")

@@ -1,0 +1,84 @@
+/**
+ * Files and video frames as grey images.
+ *
+ * @typedef {import('./images.js').Grey} Grey
+ */
+
+import { MAX_PIXELS, toGrey } from './images.js';
+
+/**
+ * Reads an image file, turned as its EXIF orientation says, without colour management.
+ *
+ * @param {Blob} file
+ * @param {string} name for messages
+ * @returns {Promise<Grey>}
+ */
+export async function readImage(file, name) {
+  let bitmap;
+  try {
+    bitmap = await createImageBitmap(file, {
+      colorSpaceConversion: 'none',
+      premultiplyAlpha: 'none',
+    });
+  } catch {
+    throw new Error(`${name}: not an image that this browser reads; open a PNG, JPEG or BMP file.`);
+  }
+  const { height, width } = bitmap;
+  if (height * width > MAX_PIXELS) {
+    throw new Error(`${name}: more than ${MAX_PIXELS.toLocaleString('en')} pixels; scale the image down.`);
+  }
+  const pixels = draw(bitmap, height, width);
+  return toGrey(isOpaque(pixels) ? pixels : readStraight(bitmap) ?? pixels, height, width);
+}
+
+/**
+ * @param {HTMLVideoElement} video
+ * @returns {Grey} the frame that it shows
+ */
+export function grabFrame(video) {
+  const { videoHeight: height, videoWidth: width } = video;
+  return toGrey(draw(video, height, width), height, width);
+}
+
+const canvas = new OffscreenCanvas(1, 1);
+
+/**
+ * @param {ImageBitmap | HTMLVideoElement} source
+ * @param {number} height
+ * @param {number} width
+ */
+function draw(source, height, width) {
+  // Setting a size empties the canvas and costs time; only an image can be transparent.
+  if (source instanceof ImageBitmap || canvas.height !== height || canvas.width !== width) {
+    Object.assign(canvas, { height, width });
+  }
+  const context = canvas.getContext('2d', { willReadFrequently: true });
+  if (!context) throw new Error('this browser has no canvas to read images with.');
+  context.drawImage(source, 0, 0);
+  return context.getImageData(0, 0, width, height).data;
+}
+
+/** @param {Uint8ClampedArray} rgba */
+function isOpaque(rgba) {
+  return rgba.every((value, at) => at % 4 !== 3 || value === 255);
+}
+
+/**
+ * The colours of a transparent image as they are in the file, as Python reads them: a
+ * canvas in two dimensions multiplies them by their alpha.
+ *
+ * @param {ImageBitmap} bitmap
+ * @returns {Uint8Array | undefined} nothing where there is no WebGL, or not for this size
+ */
+function readStraight(bitmap) {
+  const gl = new OffscreenCanvas(1, 1).getContext('webgl');
+  if (!gl) return undefined;
+  const texture = gl.createTexture();
+  gl.bindTexture(gl.TEXTURE_2D, texture);
+  gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA, gl.RGBA, gl.UNSIGNED_BYTE, bitmap);
+  gl.bindFramebuffer(gl.FRAMEBUFFER, gl.createFramebuffer());
+  gl.framebufferTexture2D(gl.FRAMEBUFFER, gl.COLOR_ATTACHMENT0, gl.TEXTURE_2D, texture, 0);
+  const pixels = new Uint8Array(4 * bitmap.width * bitmap.height);
+  gl.readPixels(0, 0, bitmap.width, bitmap.height, gl.RGBA, gl.UNSIGNED_BYTE, pixels);
+  return gl.getError() === gl.NO_ERROR ? pixels : undefined;
+}

@@ -1,0 +1,224 @@
+/**
+ * The page: images in, pictures and results out.
+ *
+ * @typedef {import('./images.js').Grey} Grey
+ * @typedef {Awaited<ReturnType<typeof ask>>} Asked
+ * @typedef {Asked & {name: string, prediction: import('./prediction.js').Prediction}} Shown
+ */
+
+import { readImage } from './decode.js';
+import { makeMeter, openCamera, openVideo, watch } from './live.js';
+import { startNetwork } from './network.js';
+import { find } from './page-parts.js';
+import { drawContour, drawImage, encodeMask } from './picture.js';
+import { postprocess, THRESHOLD, toRecord } from './prediction.js';
+import { showPrediction, showRefer, showThreshold, showTiming } from './result.js';
+
+const image = /** @type {HTMLCanvasElement} */ (find('image'));
+const overlay = /** @type {HTMLCanvasElement} */ (find('overlay'));
+const threshold = /** @type {HTMLInputElement} */ (find('threshold'));
+const swipe = /** @type {HTMLInputElement} */ (find('swipe'));
+const accelerator = /** @type {HTMLSelectElement} */ (find('accelerator'));
+
+/** @type {Promise<import('./network.js').Network>} */
+let network;
+/** @type {Promise<import('./prediction.js').Rules>} */
+const card = fetch('model/card.json').then(async (file) => (await file.json()).postprocess ?? {});
+/** @type {Shown | undefined} */
+let shown;
+let source = new AbortController();
+
+/** @param {Grey} grey */
+async function ask(grey) {
+  const [{ run, runtime }, rules] = await Promise.all([network, card]);
+  const start = performance.now();
+  const answer = await run(grey);
+  return { grey, answer, rules, runtime, milliseconds: performance.now() - start };
+}
+
+/**
+ * Shows one image and what the network said of it.
+ *
+ * @param {string} name
+ * @param {Asked} asked
+ * @param {number} [rate] frames a second, for one of a video
+ */
+function show(name, asked, rate = 0) {
+  const start = performance.now();
+  const prediction = cut(asked);
+  const milliseconds = asked.milliseconds + performance.now() - start;
+  shown = { ...asked, name, milliseconds, prediction };
+  drawImage(image, asked.grey);
+  showShown(rate > 0);
+  showTiming(milliseconds, asked.answer.milliseconds, asked.runtime, rate);
+}
+
+/**
+ * @param {Blob} file
+ * @param {string} name
+ * @param {AbortSignal} signal of its source
+ */
+async function showFile(file, name, signal) {
+  const asked = await ask(await readImage(file, name));
+  if (!signal.aborted) show(name, asked);
+}
+
+/** @param {Asked} asked */
+function cut({ answer, grey, rules }) {
+  return postprocess(answer.outputs, grey, rules, answer.input, threshold.valueAsNumber);
+}
+
+/** @param {boolean} isLive */
+function showShown(isLive) {
+  if (!shown) return;
+  const { name, grey, prediction, rules } = shown;
+  drawContour(overlay, prediction);
+  showPrediction(prediction, isLive);
+  if (rules.refer) showRefer(prediction.refer);
+  image.ariaLabel = `${name}: ${find('summary').textContent}`;
+  find('caption').textContent = `${name}, ${grey.width} x ${grey.height}`;
+  find('figure').style.setProperty('--ratio', `${grey.width / grey.height}`);
+  find('figure').hidden = false;
+  find('empty').hidden = true;
+  for (const id of ['save-mask', 'save-record']) find(id).removeAttribute('disabled');
+}
+
+/**
+ * Ends what runs and begins something new; a failure is said on the page.
+ *
+ * @param {(signal: AbortSignal) => Promise<void>} begin
+ */
+async function change(begin) {
+  source.abort();
+  source = new AbortController();
+  const { signal } = source;
+  find('stop').hidden = true;
+  find('problem').textContent = '';
+  try {
+    await begin(signal);
+  } catch (error) {
+    if (signal.aborted) return;
+    find('stop').hidden = true;
+    find('problem').textContent = error instanceof Error ? error.message : String(error);
+  }
+}
+
+/** @param {File} file */
+function openFile(file) {
+  if (file.type.startsWith('video/')) return openLive(() => openVideo(file), file.name);
+  return change((signal) => showFile(file, file.name, signal));
+}
+
+/** @param {string} label */
+function openPhantom(label) {
+  return change(async (signal) => {
+    const name = `${label}.png`;
+    const response = await fetch(`phantom/${name}`);
+    if (!response.ok) throw new Error(`${name}: not there (${response.status})`);
+    await showFile(await response.blob(), name, signal);
+  });
+}
+
+/**
+ * @param {() => Promise<HTMLVideoElement>} open
+ * @param {string} name
+ */
+function openLive(open, name) {
+  return change(async (signal) => {
+    const video = await open();
+    if (!signal.aborted) find('stop').hidden = false;
+    const meter = makeMeter();
+    await watch(video, ask, (asked) => show(name, asked, meter.tick()), signal);
+  });
+}
+
+/** Shows the same output cut elsewhere. */
+function moveThreshold() {
+  showThreshold(threshold.valueAsNumber);
+  if (!shown) return;
+  shown.prediction = cut(shown);
+  showShown(false);
+}
+
+async function saveMask() {
+  if (shown) save(`${stem()}_mask.png`, await encodeMask(shown.prediction.mask));
+}
+
+function saveRecord() {
+  if (!shown) return;
+  const record = {
+    path: shown.name,
+    ...toRecord(shown.prediction, shown.milliseconds),
+    mask_file: `${stem()}_mask.png`,
+    // Only where it is not the model's own.
+    ...(threshold.valueAsNumber === THRESHOLD ? {} : { threshold: threshold.valueAsNumber }),
+  };
+  const text = `[\n${JSON.stringify(record)}\n]\n`;
+  save(`${stem()}_predictions.json`, new Blob([text], { type: 'application/json' }));
+}
+
+function stem() {
+  return shown?.name.replace(/\.[^.]+$/, '') ?? '';
+}
+
+/**
+ * @param {string} name
+ * @param {Blob} content
+ */
+function save(name, content) {
+  const link = document.createElement('a');
+  link.download = name;
+  link.href = URL.createObjectURL(content);
+  link.click();
+  URL.revokeObjectURL(link.href);
+}
+
+function connect() {
+  const file = /** @type {HTMLInputElement} */ (find('file'));
+  file.addEventListener('change', () => {
+    if (file.files?.length) openFile(file.files[0]);
+    file.value = '';
+  });
+  document.addEventListener('dragover', (event) => event.preventDefault());
+  document.addEventListener('drop', (event) => {
+    event.preventDefault();
+    if (event.dataTransfer?.files.length) openFile(event.dataTransfer.files[0]);
+  });
+  document.addEventListener('paste', (event) => {
+    if (event.clipboardData?.files.length) openFile(event.clipboardData.files[0]);
+  });
+  for (const button of document.querySelectorAll('[data-phantom]')) {
+    const { phantom } = /** @type {HTMLElement} */ (button).dataset;
+    button.addEventListener('click', () => openPhantom(phantom ?? ''));
+  }
+  find('camera').addEventListener('click', () => openLive(openCamera, 'camera'));
+  find('stop').addEventListener('click', () => change(async () => {}));
+  find('save-mask').addEventListener('click', saveMask);
+  find('save-record').addEventListener('click', saveRecord);
+  threshold.addEventListener('input', moveThreshold);
+  swipe.addEventListener('input', moveSwipe);
+  accelerator.addEventListener('change', () => change(load));
+}
+
+function moveSwipe() {
+  find('figure').style.setProperty('--shown', `${swipe.value}%`);
+}
+
+async function load() {
+  network?.then(({ stop }) => stop(), () => {});
+  network = startNetwork(accelerator.value === 'webgpu' ? 'webgpu' : 'wasm');
+  const [{ runtime }] = await Promise.all([network, card]);
+  if (!shown) find('summary').textContent = 'Ready.';
+  find('timing').textContent = runtime;
+}
+
+async function start() {
+  connect();
+  moveThreshold();
+  moveSwipe();
+  await change(load);
+  const adapter = await navigator.gpu?.requestAdapter();
+  find('accelerator-choice').hidden = !adapter;
+}
+
+start();

@@ -1,0 +1,65 @@
+/**
+ * The image and over it the lesion's contour, each on a canvas of the image's size.
+ *
+ * @typedef {import('./images.js').Grey} Grey
+ * @typedef {import('./prediction.js').Prediction} Prediction
+ */
+
+import { COLOUR, findContour } from './contour.js';
+
+/** For each value a pixel's four bytes, alpha highest. */
+const GREYS = Uint32Array.from({ length: 256 }, (_, value) => colour(value, value, value));
+const LINE = Uint32Array.of(0, colour(COLOUR[0], COLOUR[1], COLOUR[2]));
+const BLACK_AND_WHITE = Uint32Array.of(GREYS[0], GREYS[255]);
+
+/**
+ * @param {HTMLCanvasElement} canvas
+ * @param {Grey} grey
+ */
+export function drawImage(canvas, grey) {
+  draw(canvas, grey, GREYS);
+}
+
+/**
+ * @param {HTMLCanvasElement} canvas
+ * @param {Prediction} prediction
+ */
+export function drawContour(canvas, { mask, boxes }) {
+  draw(canvas, findContour(mask, boxes), LINE);
+}
+
+/**
+ * @param {Grey} mask
+ * @returns {Promise<Blob>} a PNG file of 0 and 255
+ */
+export function encodeMask(mask) {
+  const canvas = document.createElement('canvas');
+  draw(canvas, mask, BLACK_AND_WHITE);
+  return new Promise((resolve, reject) => {
+    canvas.toBlob((blob) => (blob ? resolve(blob) : reject(new Error('the mask cannot be saved'))));
+  });
+}
+
+/**
+ * @param {HTMLCanvasElement} canvas
+ * @param {Grey} source
+ * @param {Uint32Array} palette
+ */
+function draw(canvas, { height, width, pixels }, palette) {
+  const image = new ImageData(width, height);
+  const words = new Uint32Array(image.data.buffer);
+  for (let at = 0; at < words.length; at++) words[at] = palette[pixels[at]];
+  // Setting a size, even the same one, empties a canvas and costs time.
+  if (canvas.width !== width) canvas.width = width;
+  if (canvas.height !== height) canvas.height = height;
+  canvas.getContext('2d')?.putImageData(image, 0, 0);
+}
+
+/**
+ * @param {number} red
+ * @param {number} green
+ * @param {number} blue
+ */
+function colour(red, green, blue) {
+  return 0xff000000 + blue * 0x10000 + green * 0x100 + red;
+}

@@ -1,0 +1,93 @@
+/**
+ * What the network says about an image: a port of `keras_efsnet/prediction.py`.
+ *
+ * @typedef {import('./images.js').Grey} Grey
+ * @typedef {import('./images.js').Probability} Probability
+ * @typedef {import('./components.js').Box} Box
+ * @typedef {{
+ *   minimum_lesion_fraction?: number,
+ *   normal_gate?: number | null,
+ *   refer?: import('./refer.js').ReferRule | null,
+ * }} Rules
+ *   The card's `postprocess`; those it lacks are off.
+ * @typedef {{mask: Probability, classes: Float32Array}} Outputs
+ * @typedef {{
+ *   mask: Grey,
+ *   label: string,
+ *   probabilities: Record<string, number>,
+ *   area: number,
+ *   boxes: Box[],
+ *   refer: string[],
+ * }} Prediction
+ *   `refer`: why a person should look; empty = no objection.
+ */
+
+import { splitComponents } from './components.js';
+import { resizeProbability } from './images.js';
+import { findReasons, maskMargin } from './refer.js';
+
+export const LABELS = ['normal', 'benign', 'malignant'];
+
+/** The cut of every calibrated model. */
+export const THRESHOLD = 0.5;
+
+/**
+ * Turns the network's output for one image into a prediction.
+ *
+ * @param {Outputs} outputs
+ * @param {{height: number, width: number}} size the image's own
+ * @param {Rules} rules
+ * @param {Grey} [image] the network's input, for the refer rule
+ * @param {number} [threshold] only for looking; predictions are made at 0.5
+ * @returns {Prediction}
+ */
+export function postprocess(outputs, size, rules, image, threshold = THRESHOLD) {
+  const { mask, classes } = outputs;
+  const probabilities = Object.fromEntries(LABELS.map((label, i) => [label, classes[i]]));
+  const { values } = resizeProbability(mask, size.height, size.width);
+  const pixels = new Uint8Array(values.length);
+  const gate = rules.normal_gate ?? Infinity;
+  if (probabilities.normal < gate) {
+    for (let at = 0; at < pixels.length; at++) pixels[at] = values[at] > threshold ? 1 : 0;
+  }
+  const minimumArea = (rules.minimum_lesion_fraction ?? 0) * pixels.length;
+  const lesion = splitComponents({ height: size.height, width: size.width, pixels }, minimumArea);
+  const label = LABELS[classes.indexOf(Math.max(...classes))];
+  const facts = {
+    classProbability: probabilities[label],
+    margin: maskMargin(mask.values),
+    isNormal: label === 'normal',
+    isEmpty: lesion.area === 0,
+    image,
+  };
+  const refer = rules.refer ? findReasons(rules.refer, facts) : [];
+  return { ...lesion, label, probabilities, refer };
+}
+
+/**
+ * The facts under the keys of predictions.json.
+ *
+ * @param {Prediction} prediction
+ * @param {number} milliseconds
+ */
+export function toRecord(prediction, milliseconds) {
+  const { mask, label, probabilities, area, boxes, refer } = prediction;
+  const rounded = Object.entries(probabilities).map(([k, p]) => [k, round(p, 6)]);
+  return {
+    class: label,
+    probabilities: Object.fromEntries(rounded),
+    lesion_area_px: area,
+    lesion_fraction: round(area / mask.pixels.length, 6),
+    boxes,
+    refer,
+    milliseconds: round(milliseconds, 2),
+  };
+}
+
+/**
+ * @param {number} value
+ * @param {number} digits
+ */
+function round(value, digits) {
+  return Number(value.toFixed(digits));
+}

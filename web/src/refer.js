@@ -1,0 +1,44 @@
+/**
+ * When not to trust a prediction: a port of `keras_efsnet/refer.py`.
+ *
+ * @typedef {import('./images.js').Grey} Grey
+ * @typedef {{
+ *   minimum_class_probability: number,
+ *   minimum_mask_margin: number,
+ *   look?: import('./look.js').Look | null,
+ * }} ReferRule
+ *   The `refer` of a card's `postprocess`.
+ */
+
+import { accepts } from './look.js';
+
+/**
+ * @param {ReferRule} rule
+ * @param {object} facts
+ * @param {number} facts.classProbability of the predicted class
+ * @param {number} facts.margin from `maskMargin`
+ * @param {boolean} facts.isNormal the predicted class is normal
+ * @param {boolean} facts.isEmpty the mask is, after postprocessing
+ * @param {Grey} [facts.image] the network's input; without it its look is left out
+ * @returns {string[]} why a person should look; empty where nothing speaks against it
+ */
+export function findReasons(rule, { classProbability, margin, isNormal, isEmpty, image }) {
+  /** @type {[string, boolean][]} */
+  const objections = [
+    ['class unsure', classProbability < rule.minimum_class_probability],
+    ['mask margin low', margin < rule.minimum_mask_margin],
+    ['mask and class disagree', isNormal !== isEmpty],
+    ['does not look like B-mode', Boolean(rule.look && image && !accepts(rule.look, image))],
+  ];
+  return objections.filter(([, isRaised]) => isRaised).map(([reason]) => reason);
+}
+
+/**
+ * How far the network is from the other answer to "is there a lesion?".
+ *
+ * @param {Float32Array} probability of lesion, the network's output
+ * @returns {number} in [0, 1]; 1 is sure
+ */
+export function maskMargin(probability) {
+  return Math.abs(2 * probability.reduce((most, value) => Math.max(most, value), 0) - 1);
+}

@@ -1,0 +1,65 @@
+/**
+ * The words and bars beside the picture.
+ *
+ * @typedef {import('./prediction.js').Prediction} Prediction
+ */
+
+import { find } from './page-parts.js';
+import { THRESHOLD } from './prediction.js';
+
+/**
+ * @param {Prediction} prediction
+ * @param {boolean} isLive a screen reader is not told every frame
+ */
+export function showPrediction({ label, probabilities, area, mask }, isLive) {
+  const summary = find('summary');
+  summary.ariaLive = isLive ? 'off' : 'polite';
+  const share = percent(area / mask.pixels.length, 1);
+  const lesion = area ? `lesion on ${share} of the image` : 'no lesion marked';
+  summary.textContent = `${label} ${percent(probabilities[label])}, ${lesion}`;
+  for (const row of find('bars').children) {
+    const name = /** @type {HTMLElement} */ (row).dataset.label ?? '';
+    row.classList.toggle('first', name === label);
+    row.getElementsByTagName('i')[0].style.width = `${100 * probabilities[name]}%`;
+    row.getElementsByTagName('b')[0].textContent = percent(probabilities[name]);
+  }
+}
+
+/** @param {string[]} reasons for a person to look */
+export function showRefer(reasons) {
+  find('refer').hidden = false;
+  find('refer').classList.toggle('raised', reasons.length > 0);
+  find('refer').textContent = reasons.length
+    ? `Refer to a person: ${reasons.join(', ')}`
+    : 'Refer rule: no objection';
+}
+
+/**
+ * @param {number} milliseconds from grey image to prediction
+ * @param {number} network of these, in the network
+ * @param {string} runtime
+ * @param {number} rate frames a second, 0 for a single image
+ */
+export function showTiming(milliseconds, network, runtime, rate) {
+  const frames = rate ? `${rate.toFixed(1)} frames a second, ` : '';
+  const times = `${milliseconds.toFixed(0)} ms an image, ${network.toFixed(0)} ms of it the network`;
+  find('timing').textContent = `${frames}${times} (${runtime})`;
+}
+
+/** @param {number} threshold */
+export function showThreshold(threshold) {
+  const value = threshold.toFixed(2);
+  const isOwn = threshold === THRESHOLD;
+  find('threshold-label').textContent = isOwn
+    ? `Threshold ${value}, the model's own`
+    : `Threshold ${value}: not the calibrated ${THRESHOLD.toFixed(2)}`;
+  find('threshold-label').classList.toggle('moved', !isOwn);
+}
+
+/**
+ * @param {number} fraction
+ * @param {number} [digits]
+ */
+function percent(fraction, digits = 0) {
+  return `${(100 * fraction).toFixed(digits)} %`;
+}

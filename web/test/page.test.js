@@ -1,0 +1,286 @@
+/** The page in headless Chromium against the Python runtime. */
+
+import assert from 'node:assert/strict';
+import { readFile, writeFile } from 'node:fs/promises';
+import { basename, join } from 'node:path';
+import { after, before, test } from 'node:test';
+
+import {
+  load,
+  makeFolder,
+  openPage,
+  pickPhantom,
+  predict,
+  startBrowser,
+  startServer,
+  useReferRule,
+  waitForCaption,
+  writeSamples,
+} from './setting.js';
+
+const LABELS = ['normal', 'benign', 'malignant'];
+
+/** @type {Awaited<ReturnType<typeof startServer>>} */
+let server;
+/** @type {import('playwright-core').Browser} */
+let browser;
+/** @type {import('playwright-core').Page} */
+let page;
+/** @type {string} */
+let folder;
+/** What Python says, by the file's name. @type {Map<string, {file: string, record: any, mask: Buffer}>} */
+const expected = new Map();
+/** @type {{requests: string[], problems: string[]}} */
+let traffic;
+
+before(async () => {
+  server = await startServer();
+  folder = await makeFolder();
+  const files = [...(await Promise.all(LABELS.map(fetchPhantom))), ...(await writeSamples())];
+  const predictions = await predict(files);
+  files.forEach((file, i) => expected.set(basename(file), { file, ...predictions[i] }));
+  browser = await startBrowser();
+  ({ page, traffic } = await openPage(browser, server.url));
+});
+
+after(async () => {
+  await browser?.close();
+  server?.stop();
+});
+
+test('phantoms have the class and mask of efsnet predict', async () => {
+  for (const label of LABELS) {
+    await pickPhantom(page, label);
+    await checkSaved(page, `${label}.png`);
+  }
+});
+
+test('files of every kind have the class and mask of efsnet predict', async () => {
+  for (const [name, { file }] of [...expected].slice(LABELS.length)) {
+    await page.setInputFiles('#file', file);
+    await waitForCaption(page, name);
+    await checkSaved(page, name);
+  }
+});
+
+test('a file that is dropped or pasted is predicted', async () => {
+  const { file } = expectedFor('benign.png');
+  for (const kind of ['drop', 'paste']) {
+    await pickPhantom(page, 'normal');
+    await giveFile(kind, await readFile(file), 'benign.png');
+    await waitForCaption(page, 'benign.png');
+    assert.match(await page.innerText('#summary'), /^benign/);
+  }
+});
+
+test('of several in a row the last one is shown', async () => {
+  for (let round = 0; round < 3; round++) {
+    for (const label of ['benign', 'malignant', 'normal']) {
+      await page.click(`[data-phantom=${label}]`);
+    }
+    await waitForCaption(page, 'normal.png');
+    assert.match(await page.innerText('#summary'), /^normal/);
+    await checkSaved(page, 'normal.png');
+    await pickPhantom(page, 'benign');
+  }
+});
+
+test('a file that is no image is named', async () => {
+  await page.setInputFiles('#file', {
+    name: 'notes.txt',
+    mimeType: 'text/plain',
+    buffer: Buffer.from('no image'),
+  });
+  await page.waitForFunction(() => document.getElementById('problem')?.textContent);
+  assert.match(await page.innerText('#problem'), /^notes\.txt: not an image/);
+  await pickPhantom(page, 'benign');
+  assert.equal(await page.textContent('#problem'), '');
+});
+
+test('a moved threshold changes the mask and is said', async () => {
+  await pickPhantom(page, 'malignant');
+  const before = (await save(page)).record;
+  await page.locator('#threshold').fill('0.9');
+  assert.match(await page.innerText('#threshold-label'), /0\.90: not the calibrated 0\.50/);
+  const moved = (await save(page)).record;
+  assert.ok(moved.lesion_area_px < before.lesion_area_px);
+  assert.equal(moved.threshold, 0.9);
+  assert.deepEqual(moved.probabilities, before.probabilities);
+  await page.locator('#threshold').fill('0.5');
+  assert.deepEqual((await save(page)).record, before);
+});
+
+test('the reasons of a card with a refer rule are shown and saved', async () => {
+  const context = await browser.newContext();
+  await useReferRule(context);
+  const other = await context.newPage();
+  await load(other, server.url);
+  await pickPhantom(other, 'malignant');
+  assert.equal(await other.innerText('#refer'), 'Refer rule: no objection');
+  await pickPhantom(other, 'benign');
+  assert.equal(await other.innerText('#refer'), 'Refer to a person: class unsure');
+  assert.deepEqual((await save(other)).record.refer, ['class unsure']);
+  await context.close();
+});
+
+test('the swipe hides the contour right of the line', async () => {
+  await page.locator('#swipe').fill('40');
+  const clip = await page.$eval('#overlay', (canvas) => getComputedStyle(canvas).clipPath);
+  assert.match(clip, /60%/);
+  await page.locator('#swipe').fill('100');
+});
+
+test('everything is reached by keyboard', async () => {
+  await page.locator('h1').click();
+  const reached = [];
+  for (let press = 0; press < 11; press++) {
+    await page.keyboard.press('Tab');
+    const [name, outline] = await page.evaluate(() => {
+      const element = /** @type {HTMLElement} */ (document.activeElement);
+      const ring = element.closest('.button') ?? element;
+      return [element.id || element.dataset.phantom, getComputedStyle(ring).outlineStyle];
+    });
+    reached.push(name);
+    if (name) assert.equal(outline, 'solid', name);
+  }
+  const wanted = ['file', 'camera', ...LABELS, 'swipe', 'threshold', 'save-mask', 'save-record'];
+  assert.deepEqual(reached.slice(0, wanted.length), wanted);
+});
+
+test('without isolation, the build without threads says the same', async () => {
+  const context = await browser.newContext();
+  await context.route('**/*', async (route) => {
+    const response = await route.fetch();
+    const headers = response.headers();
+    delete headers['cross-origin-opener-policy'];
+    delete headers['cross-origin-embedder-policy'];
+    await route.fulfill({ response, headers });
+  });
+  const other = await context.newPage();
+  await load(other, server.url);
+  assert.equal(await other.innerText('#timing'), 'WebAssembly');
+  await other.click('[data-phantom=malignant]');
+  await waitForCaption(other, 'malignant.png');
+  await checkSaved(other, 'malignant.png');
+  await context.close();
+});
+
+test('WebGPU, emulated, says the same', async () => {
+  const emulated = await startBrowser([
+    '--enable-unsafe-webgpu',
+    '--use-webgpu-adapter=swiftshader',
+    '--enable-features=Vulkan',
+  ]);
+  const { page: other } = await openPage(emulated, server.url);
+  await other.selectOption('#accelerator', 'webgpu');
+  await other.waitForFunction(() => document.getElementById('timing')?.textContent === 'WebGPU');
+  await pickPhantom(other, 'malignant');
+  await checkSaved(other, 'malignant.png');
+  await emulated.close();
+});
+
+test('no request leaves the origin, and no policy is broken', () => {
+  const { requests, problems } = traffic;
+  const origins = new Set(requests.map((url) => new URL(url).origin));
+  assert.deepEqual([...origins], [new URL(server.url).origin]);
+  for (const name of ['worker.js', 'litert_wasm_threaded_internal.wasm', 'model.tflite']) {
+    assert.ok(requests.some((url) => url.endsWith(name)), name);
+  }
+  assert.deepEqual(problems, []);
+});
+
+/** @param {string} label */
+async function fetchPhantom(label) {
+  const response = await fetch(`${server.url}phantom/${label}.png`);
+  const file = join(folder, `${label}.png`);
+  await writeFile(file, Buffer.from(await response.arrayBuffer()));
+  return file;
+}
+
+/** @param {string} name */
+function expectedFor(name) {
+  const found = expected.get(name);
+  assert.ok(found);
+  return found;
+}
+
+/** @param {import('playwright-core').Page} page */
+async function save(page) {
+  const [mask] = await Promise.all([page.waitForEvent('download'), page.click('#save-mask')]);
+  const [json] = await Promise.all([page.waitForEvent('download'), page.click('#save-record')]);
+  const records = JSON.parse(await readFile(await json.path(), 'utf8'));
+  assert.equal(records.length, 1);
+  assert.equal(mask.suggestedFilename(), records[0].mask_file);
+  return { record: records[0], mask: await readFile(await mask.path()) };
+}
+
+/**
+ * @param {import('playwright-core').Page} page
+ * @param {string} name
+ */
+async function checkSaved(page, name) {
+  const python = expectedFor(name);
+  const { record, mask } = await save(page);
+  assert.equal(record.path, name);
+  assert.equal(record.class, python.record.class);
+  const differences = LABELS.map((label) =>
+    Math.abs(record.probabilities[label] - python.record.probabilities[label]),
+  );
+  const furthest = Math.max(...differences);
+  assert.ok(furthest < 1e-3, `${name}: probabilities differ by ${furthest}`);
+  const { overlay_file, ...wanted } = { refer: [], ...python.record };
+  assert.deepEqual(Object.keys(record).sort(), Object.keys(wanted).sort());
+  assert.deepEqual(record.refer, wanted.refer);
+  const dice = await compareMasks(mask, python.mask);
+  console.log(`${name}: Dice with Python ${dice.toFixed(4)}, probabilities within ${furthest.toFixed(6)}`);
+  assert.ok(dice >= 0.99, `${name}: Dice ${dice}`);
+}
+
+/**
+ * @param {Buffer} one a PNG file
+ * @param {Buffer} other
+ * @returns {Promise<number>} Dice, 1 for two empty masks
+ */
+function compareMasks(one, other) {
+  const files = [one, other].map((file) => file.toString('base64'));
+  return page.evaluate(async (files) => {
+    const masks = await Promise.all(files.map(readMask));
+    const count = masks[0].length === masks[1].length ? masks[0].length : NaN;
+    let [both, total] = [0, 0];
+    for (let at = 0; at < count; at += 4) {
+      const [one, other] = masks.map((mask) => Number(mask[at] > 0));
+      both += one * other;
+      total += one + other;
+    }
+    return total ? (2 * both) / total : Number(count > 0);
+
+    async function readMask(/** @type {string} */ file) {
+      const bytes = Uint8Array.from(atob(file), (letter) => letter.charCodeAt(0));
+      const bitmap = await createImageBitmap(new Blob([bytes]));
+      const context = new OffscreenCanvas(bitmap.width, bitmap.height).getContext('2d');
+      context?.drawImage(bitmap, 0, 0);
+      return context?.getImageData(0, 0, bitmap.width, bitmap.height).data ?? [];
+    }
+  }, files);
+}
+
+/**
+ * @param {string} kind
+ * @param {Buffer} content
+ * @param {string} name
+ */
+function giveFile(kind, content, name) {
+  return page.evaluate(
+    ([kind, content, name]) => {
+      const bytes = Uint8Array.from(atob(content), (letter) => letter.charCodeAt(0));
+      const transfer = new DataTransfer();
+      transfer.items.add(new File([bytes], name, { type: 'image/png' }));
+      const event =
+        kind === 'drop'
+          ? new DragEvent(kind, { dataTransfer: transfer, bubbles: true })
+          : new ClipboardEvent(kind, { clipboardData: transfer, bubbles: true });
+      document.body.dispatchEvent(event);
+    },
+    [kind, content.toString('base64'), name],
+  );
+}

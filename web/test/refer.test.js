@@ -1,0 +1,73 @@
+/** The refer rule on values that were worked out by hand, as in `tests/test_refer.py`. */
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+
+import { accepts, distance, measure } from '../src/look.js';
+import { findReasons, maskMargin } from '../src/refer.js';
+
+const SIDE = 64;
+const RULE = { minimum_class_probability: 0.6, minimum_mask_margin: 0.5 };
+const SURE = { classProbability: 0.9, margin: 0.9, isNormal: false, isEmpty: false };
+
+/** @param {(row: number, column: number) => number} value */
+function image(value) {
+  const pixels = Uint8Array.from({ length: SIDE * SIDE }, (_, at) =>
+    value(Math.floor(at / SIDE), at % SIDE),
+  );
+  return { height: SIDE, width: SIDE, pixels };
+}
+
+/** Its distance is that of the mean brightness, in 1 / 255. @param {number} maximum */
+function nearbyLook(maximum) {
+  const inverse = Array.from({ length: 15 }, () => Array(15).fill(0));
+  inverse[0][0] = 255 ** 2;
+  return { mean: Array(15).fill(0), inverse_covariance: inverse, maximum_distance: maximum };
+}
+
+/** @param {number[]} found @param {number[]} wanted */
+function assertClose(found, wanted) {
+  assert.equal(found.length, wanted.length);
+  found.forEach((value, at) => assert.ok(Math.abs(value - wanted[at]) < 1e-6, `${at}: ${value}`));
+}
+
+test('a sure answer has no reason', () => {
+  assert.deepEqual(findReasons(RULE, SURE), []);
+  assert.deepEqual(findReasons(RULE, { ...SURE, isNormal: true, isEmpty: true }), []);
+  assert.deepEqual(findReasons(RULE, { ...SURE, classProbability: 0.6, margin: 0.5 }), []);
+});
+
+test('reasons come together and in order', () => {
+  const facts = { classProbability: 0.5, margin: 0.1, isNormal: true, isEmpty: false };
+  const rule = { ...RULE, look: nearbyLook(10) };
+  assert.deepEqual(findReasons(rule, { ...facts, image: image(() => 11) }), [
+    'class unsure',
+    'mask margin low',
+    'mask and class disagree',
+    'does not look like B-mode',
+  ]);
+});
+
+test('the margin is that of the highest probability', () => {
+  assert.equal(maskMargin(Float32Array.of(0, 0.25)), 0.5);
+  assert.equal(maskMargin(Float32Array.of(0, 0.75)), 0.5);
+  assert.equal(maskMargin(Float32Array.of(0, 0)), 1);
+});
+
+test('statistics of lines and of bands', () => {
+  const lines = measure(image((row) => (row % 2 ? 0 : 100)));
+  const contrasts = [0.5, 100.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5].map(Math.log);
+  const even = [54, 54, 54, 54].map(Math.log);
+  assertClose(lines, [50 / 255, 1, ...contrasts, ...even, Math.log(0.5)]);
+  const bands = measure(image((row) => 40 + 40 * Math.floor(row / 16)));
+  assertClose(bands.slice(10, 14), [44, 84, 124, 164].map(Math.log));
+  assertClose(bands.slice(14), [Math.log(Math.sqrt(2000) + 0.5)]);
+});
+
+test('the greatest distance is still accepted', () => {
+  const dark = image(() => 11);
+  const far = distance(nearbyLook(1), dark);
+  assertClose([far], [11]);
+  assert.ok(accepts(nearbyLook(far), dark));
+  assert.ok(!accepts(nearbyLook(far - 1e-9), dark));
+});

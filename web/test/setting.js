@@ -1,0 +1,176 @@
+/** What the tests in a browser need: the installed package, its server, Chromium. */
+
+import { execFile, spawn } from 'node:child_process';
+import { existsSync, rmSync } from 'node:fs';
+import { mkdtemp, readdir, readFile, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { chromium } from 'playwright-core';
+
+import { VECTORS, decode } from './vectors.js';
+import { resizeImage } from '../src/images.js';
+
+const BIN = fileURLToPath(new URL('../../.venv/bin/', import.meta.url));
+const EFSNET = join(BIN, 'efsnet');
+const SAMPLES = fileURLToPath(new URL('samples.py', import.meta.url));
+const CHROMIUM = process.env.CHROMIUM ?? '/usr/bin/chromium';
+
+/**
+ * Starts `efsnet serve` on a free port.
+ *
+ * @returns {Promise<{url: string, stop: () => void}>}
+ */
+export async function startServer() {
+  const server = spawn(EFSNET, ['serve', '--no-browser', '--port', '0'], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  for await (const line of createInterface({ input: server.stdout })) {
+    return { url: line.split(' ')[0], stop: () => server.kill() };
+  }
+  throw new Error('efsnet serve ended at once');
+}
+
+/**
+ * What the Python runtime says of images.
+ *
+ * @param {string[]} files
+ * @returns {Promise<{record: any, mask: Buffer}[]>} mask: a PNG file
+ */
+export async function predict(files) {
+  const out = await makeFolder();
+  await promisify(execFile)(EFSNET, ['predict', ...files, '--out', out]);
+  const records = JSON.parse(await readFile(join(out, 'predictions.json'), 'utf8'));
+  return Promise.all(
+    records.map(async (/** @type {any} */ record) => ({
+      record,
+      mask: await readFile(join(out, record.mask_file)),
+    })),
+  );
+}
+
+/**
+ * Phantoms in several kinds of files.
+ *
+ * @returns {Promise<string[]>} their paths
+ */
+export async function writeSamples() {
+  const folder = await makeFolder();
+  await promisify(execFile)(join(BIN, 'python'), [SAMPLES, folder]);
+  return (await readdir(folder)).map((name) => join(folder, name));
+}
+
+/**
+ * Starts Chromium with a camera that shows a phantom.
+ *
+ * @param {string[]} [more] arguments
+ */
+export async function startBrowser(more = []) {
+  if (!existsSync(CHROMIUM)) {
+    throw new Error(`${CHROMIUM} is missing: apt-get install chromium, or set CHROMIUM.`);
+  }
+  const camera = join(await makeFolder(), 'camera.y4m');
+  await writeFile(camera, makeVideo());
+  return chromium.launch({
+    executablePath: CHROMIUM,
+    // Chromium's sandbox refuses root.
+    chromiumSandbox: process.getuid?.() !== 0,
+    args: [
+      '--use-fake-ui-for-media-stream',
+      '--use-fake-device-for-media-stream',
+      `--use-file-for-fake-video-capture=${camera}`,
+      ...more,
+    ],
+  });
+}
+
+/**
+ * Keeps what a page asks for and what breaks on it.
+ *
+ * @param {import('playwright-core').Page} page
+ */
+function watchTraffic(page) {
+  /** @type {string[]} */
+  const requests = [];
+  /** @type {string[]} */
+  const problems = [];
+  page.context().on('request', (request) => requests.push(request.url()));
+  page.on('pageerror', (error) => problems.push(String(error)));
+  page.on('console', (message) => {
+    if (/Content Security Policy/.test(message.text())) problems.push(message.text());
+  });
+  return { requests, problems };
+}
+
+/**
+ * Opens the page and waits for the network.
+ *
+ * @param {import('playwright-core').Browser} browser
+ * @param {string} url
+ * @param {import('playwright-core').BrowserContextOptions} [options]
+ */
+export async function openPage(browser, url, options) {
+  const page = await browser.newPage(options);
+  const traffic = watchTraffic(page);
+  await load(page, url);
+  return { page, traffic };
+}
+
+/**
+ * @param {import('playwright-core').Page} page
+ * @param {string} url
+ */
+export async function load(page, url) {
+  await page.goto(url);
+  await page.waitForFunction(() => document.getElementById('summary')?.textContent === 'Ready.');
+}
+
+/**
+ * Gives pages a card whose refer rule is unsure of the benign phantom.
+ *
+ * @param {import('playwright-core').BrowserContext} context
+ */
+export function useReferRule(context) {
+  const refer = { minimum_class_probability: 0.998, minimum_mask_margin: 0.2, look: null };
+  return context.route('**/card.json', (route) => route.fulfill({ json: { postprocess: { refer } } }));
+}
+
+/**
+ * @param {import('playwright-core').Page} page
+ * @param {string} label
+ */
+export async function pickPhantom(page, label) {
+  await page.click(`[data-phantom=${label}]`);
+  await waitForCaption(page, `${label}.png`);
+}
+
+/**
+ * @param {import('playwright-core').Page} page
+ * @param {string} text that it begins with
+ */
+export function waitForCaption(page, text) {
+  return page.waitForFunction(
+    (text) => document.getElementById('caption')?.textContent?.startsWith(text),
+    text,
+  );
+}
+
+/** @returns {Promise<string>} a folder that is removed when the tests end */
+export async function makeFolder() {
+  const folder = await mkdtemp(join(tmpdir(), 'efsnet-web-'));
+  process.on('exit', () => rmSync(folder, { recursive: true, force: true }));
+  return folder;
+}
+
+/** A raw video of 640 x 480, 30 frames a second: the malignant phantom of the vectors. */
+function makeVideo() {
+  const small = decode(VECTORS.resize_image.at(-1).image);
+  const { height, width, pixels } = resizeImage(small, 480, 640);
+  const luma = pixels.map((grey) => 16 + (grey * 219) / 255);
+  const chroma = Buffer.alloc((height * width) / 2, 128);
+  const frame = Buffer.concat([Buffer.from('FRAME\n'), luma, chroma]);
+  const header = Buffer.from(`YUV4MPEG2 W${width} H${height} F30:1 Ip A1:1 C420\n`);
+  return Buffer.concat([header, frame, frame]);
+}

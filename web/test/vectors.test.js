@@ -1,0 +1,43 @@
+/** The ports against what Python answers. */
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+
+import { findContour } from '../src/contour.js';
+import { resizeImage, resizeProbability, toGrey } from '../src/images.js';
+import { postprocess, toRecord } from '../src/prediction.js';
+import { VECTORS, decode, decodeFloats } from './vectors.js';
+
+test('grey is equal', () => {
+  for (const { rgba, grey } of VECTORS.grey) {
+    const { height, width, pixels } = decode(rgba);
+    assert.deepEqual(toGrey(pixels, height, width), decode(grey));
+  }
+});
+
+test('a resized image is equal', () => {
+  for (const { image, size, resized } of VECTORS.resize_image) {
+    assert.deepEqual(resizeImage(decode(image), size[0], size[1]), decode(resized));
+  }
+});
+
+test('a resized probability is equal', () => {
+  for (const { probability, size, resized } of VECTORS.resize_probability) {
+    const map = resizeProbability(decodeFloats(probability), size[0], size[1]);
+    assert.deepEqual(map, decodeFloats(resized));
+  }
+});
+
+test('mask, record and contour are equal', () => {
+  for (const vector of VECTORS.postprocess) {
+    const [height, width] = vector.size;
+    const outputs = {
+      mask: decodeFloats(vector.mask_probability),
+      classes: decodeFloats(vector.class_probabilities).values,
+    };
+    const prediction = postprocess(outputs, { height, width }, vector.rules);
+    assert.deepEqual(prediction.mask, decode(vector.mask));
+    assert.deepEqual(toRecord(prediction, 0), { refer: [], ...vector.record });
+    assert.deepEqual(findContour(prediction.mask, prediction.boxes), decode(vector.contour));
+  }
+});
