@@ -46,22 +46,29 @@ export function postprocess(outputs, size, rules, image, threshold = THRESHOLD) 
   const probabilities = Object.fromEntries(LABELS.map((label, i) => [label, classes[i]]));
   const { values } = resizeProbability(mask, size.height, size.width);
   const pixels = new Uint8Array(values.length);
-  const gate = rules.normal_gate ?? Infinity;
-  if (probabilities.normal < gate) {
-    for (let at = 0; at < pixels.length; at++) pixels[at] = values[at] > threshold ? 1 : 0;
-  }
+  for (let at = 0; at < pixels.length; at++) pixels[at] = values[at] > threshold ? 1 : 0;
   const minimumArea = (rules.minimum_lesion_fraction ?? 0) * pixels.length;
-  const lesion = splitComponents({ height: size.height, width: size.width, pixels }, minimumArea);
+  const found = splitComponents({ height: size.height, width: size.width, pixels }, minimumArea);
+  const isGated = probabilities.normal >= (rules.normal_gate ?? Infinity);
   const label = LABELS[classes.indexOf(Math.max(...classes))];
   const facts = {
     classProbability: probabilities[label],
     margin: maskMargin(mask.values),
     isNormal: label === 'normal',
-    isEmpty: lesion.area === 0,
+    // Also where the gate then empties the mask: there they disagree most.
+    isLesionFound: found.boxes.length > 0,
     image,
   };
   const refer = rules.refer ? findReasons(rules.refer, facts) : [];
-  return { ...lesion, label, probabilities, refer };
+  return { ...(isGated ? emptied(found.mask) : found), label, probabilities, refer };
+}
+
+/**
+ * @param {Grey} mask for the size
+ * @returns {Pick<Prediction, 'mask' | 'area' | 'boxes'>}
+ */
+function emptied({ height, width }) {
+  return { mask: { height, width, pixels: new Uint8Array(height * width) }, area: 0, boxes: [] };
 }
 
 /**

@@ -18,16 +18,16 @@ import { accepts } from './look.js';
  * @param {number} facts.classProbability of the predicted class
  * @param {number} facts.margin from `maskMargin`
  * @param {boolean} facts.isNormal the predicted class is normal
- * @param {boolean} facts.isEmpty the mask is, after postprocessing
+ * @param {boolean} facts.isLesionFound before the normal gate
  * @param {Grey} [facts.image] the network's input; without it its look is left out
  * @returns {string[]} why a person should look; empty where nothing speaks against it
  */
-export function findReasons(rule, { classProbability, margin, isNormal, isEmpty, image }) {
+export function findReasons(rule, { classProbability, margin, isNormal, isLesionFound, image }) {
   /** @type {[string, boolean][]} */
   const objections = [
     ['class unsure', classProbability < rule.minimum_class_probability],
     ['mask margin low', margin < rule.minimum_mask_margin],
-    ['mask and class disagree', isNormal !== isEmpty],
+    ['mask and class disagree', isNormal === isLesionFound],
     ['does not look like B-mode', Boolean(rule.look && image && !accepts(rule.look, image))],
   ];
   return objections.filter(([, isRaised]) => isRaised).map(([reason]) => reason);

@@ -4,11 +4,12 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
 import { accepts, distance, measure } from '../src/look.js';
+import { postprocess } from '../src/prediction.js';
 import { findReasons, maskMargin } from '../src/refer.js';
 
 const SIDE = 64;
 const RULE = { minimum_class_probability: 0.6, minimum_mask_margin: 0.5 };
-const SURE = { classProbability: 0.9, margin: 0.9, isNormal: false, isEmpty: false };
+const SURE = { classProbability: 0.9, margin: 0.9, isNormal: false, isLesionFound: true };
 
 /** @param {(row: number, column: number) => number} value */
 function image(value) {
@@ -33,12 +34,12 @@ function assertClose(found, wanted) {
 
 test('a sure answer has no reason', () => {
   assert.deepEqual(findReasons(RULE, SURE), []);
-  assert.deepEqual(findReasons(RULE, { ...SURE, isNormal: true, isEmpty: true }), []);
+  assert.deepEqual(findReasons(RULE, { ...SURE, isNormal: true, isLesionFound: false }), []);
   assert.deepEqual(findReasons(RULE, { ...SURE, classProbability: 0.6, margin: 0.5 }), []);
 });
 
 test('reasons come together and in order', () => {
-  const facts = { classProbability: 0.5, margin: 0.1, isNormal: true, isEmpty: false };
+  const facts = { classProbability: 0.5, margin: 0.1, isNormal: true, isLesionFound: true };
   const rule = { ...RULE, look: nearbyLook(10) };
   assert.deepEqual(findReasons(rule, { ...facts, image: image(() => 11) }), [
     'class unsure',
@@ -46,6 +47,16 @@ test('reasons come together and in order', () => {
     'mask and class disagree',
     'does not look like B-mode',
   ]);
+});
+
+test('a lesion that the normal gate hides still disagrees', () => {
+  const mask = { height: 2, width: 2, values: Float32Array.of(0.9, 0.1, 0.1, 0.1) };
+  const outputs = { mask, classes: Float32Array.of(0.8, 0.1, 0.1) };
+  const rules = { refer: RULE, normal_gate: 0.7 };
+  const { area, boxes, refer } = postprocess(outputs, { height: 2, width: 2 }, rules);
+  assert.deepEqual({ area, boxes, refer }, { area: 0, boxes: [], refer: ['mask and class disagree'] });
+  const small = postprocess(outputs, mask, { ...rules, minimum_lesion_fraction: 0.5 });
+  assert.deepEqual(small.refer, []);
 });
 
 test('the margin is that of the highest probability', () => {
