@@ -9,6 +9,7 @@ then changed; phantoms are the package's own.
 
 import argparse
 import io
+import timeit
 from pathlib import Path
 
 import numpy as np
@@ -129,6 +130,13 @@ def print_confidences(predictor, samples):
     Console(width=100).print(table)
 
 
+def print_time(predictor, samples):
+    look = predictor.rules.refer.look
+    image = resize_image(read_image(samples[0].image), predictor.size)
+    seconds = timeit.repeat(lambda: look.accepts(image), number=10, repeat=20)
+    print(f"the look of an image: {100 * min(seconds):.2f} ms, best of 20")
+
+
 def print_risk(predictor, samples):
     rows = [
         score_output(output, predictor.rules, "B").score
@@ -154,6 +162,12 @@ def main() -> None:
     arguments = parser.parse_args()
     split = read_split(index_dataset(arguments.data), arguments.split)
     predictor = load_predictor(arguments.model)
+    if predictor.rules.refer is None or predictor.rules.refer.look is None:
+        parser.error(
+            f"{arguments.model}: its card has no refer rule with a look; fit it with "
+            "keras_efsnet.training.calibrate."
+        )
+    print_time(predictor, split.validation)
     print_confidences(predictor, split.validation)
     print_risk(predictor, split.validation)
     print_kinds(predictor, split.validation)
