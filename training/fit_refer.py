@@ -3,7 +3,7 @@
 The look's distance refers 1 % of the validation images. The limits of class and mask
 margin lie at the same quantile of the validation images, the highest at which at most
 20 % of them are referred for any reason: one number is chosen, so that few images
-cannot be fitted closely.
+cannot be fitted closely. Where the other reasons alone refer more, both limits are 0.
 """
 
 from collections.abc import Sequence
