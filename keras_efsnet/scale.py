@@ -59,12 +59,15 @@ def run_sharded(
     """
     _check_run(out, {"model": model, "kind": kind, "inputs": _digest(jobs)})
     shards = [jobs[first : first + SHARD] for first in range(0, len(jobs), SHARD)]
-    left = [number for number in range(len(shards)) if not _file(out, number).exists()]
-    for number in range(len(shards)):
-        if number not in left:
-            yield from _read_shard(out, number)
-    if left:
-        rows = [{"number": number, "jobs": shards[number]} for number in left]
+    done = {number for number in range(len(shards)) if _file(out, number).exists()}
+    for number in sorted(done):
+        yield from _read_shard(out, number)
+    rows = [
+        {"number": number, "jobs": shard}
+        for number, shard in enumerate(shards)
+        if number not in done
+    ]
+    if rows:
         for number in _run_on_ray(rows, workers, (out, model, threads, kind)):
             yield from _read_shard(out, number)
 
