@@ -25,10 +25,11 @@ SHARD = 100
 STORE_BYTES = 80 * 2**20
 """Of Ray's object store, nearly its smallest: only names pass through."""
 
-_PRIVATE = {
+_ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
     "RAY_AUTH_MODE": "token",
+    "RAY_DATA_LOG_LEVEL": "WARNING",
 }
 """Read by Ray when it is imported: no report of its use leaves the machine, and its
 servers, through which code can be run, answer this machine and this run alone."""
@@ -93,7 +94,7 @@ def _run_on_ray(
     rows: list[dict[str, Any]], workers: int, arguments: tuple
 ) -> Iterator[int]:
     """The numbers of the shards in the order in which they are done."""
-    os.environ.update(_PRIVATE)
+    os.environ.update(_ENVIRONMENT)
     os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     try:
         import ray.data
