@@ -136,9 +136,7 @@ def build_model(settings: TrainSettings) -> keras.Model:
     )
 
 
-def compile_model(
-    model: keras.Model, settings: TrainSettings, steps: int
-) -> None:
+def compile_model(model: keras.Model, settings: TrainSettings, steps: int) -> None:
     """Compiles a network with the losses, metrics and optimizer of `settings`.
 
     Args:
