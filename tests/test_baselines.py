@@ -75,10 +75,43 @@ def test_deeplab_has_the_parameters_of_keras_cvs(name):
         input_shape=(64, 64, 1),
     )
     published = keras_cv.models.DeepLabV3Plus(backbone, 1)
-    mask_bias, class_head = 1, 256 * 3 + 3
+    # Its count has the backbone's last norm, which DeepLabV3+ does not use.
+    unused, mask_bias, class_head = 2 * 512, 1, 256 * 3 + 3
+    expected = count(published.trainable_weights) - unused + mask_bias + class_head
     found = count(BUILDERS[name]((64, 64, 1)).trainable_weights)
-    expected = count(published.trainable_weights) + mask_bias + class_head
     assert found == expected == 15_382_756
+
+
+@pytest.mark.parametrize("name", NETWORK_CASES[1:])
+def test_deeplab_says_what_keras_cvs_says(name, monkeypatch):
+    import keras_cv
+
+    made = []
+    original = keras_cv.models.DeepLabV3Plus
+    monkeypatch.setattr(
+        keras_cv.models,
+        "DeepLabV3Plus",
+        lambda *args, **options: made.append(original(*args, **options)) or made[0],
+    )
+    model = BUILDERS[name]((64, 96, 1), WIDTH)
+    published = randomize_weights(made[0])
+    for layer in plain_layers(published):
+        if layer.weights and layer.name != "post_bn":  # see above
+            model.get_layer(layer.name).set_weights(layer.get_weights())
+    image = 255 * noise(2, 64, 96, 1).clip(0, 1)
+    expected = keras.ops.sigmoid(published(image, training=False))
+    found = model(image, training=False)["mask"]
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
+
+
+def plain_layers(layer):
+    if isinstance(layer, keras.Model):
+        inner = layer.layers
+    elif hasattr(layer, "aspp_parallel_channels"):
+        inner = [*layer.aspp_parallel_channels, layer.projection]
+    else:
+        return [layer]
+    return [plain for part in inner for plain in plain_layers(part)]
 
 
 def test_outputs_have_efsnets_names_shapes_and_ranges(network):
@@ -158,7 +191,7 @@ def arrays(run):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORK_CASES)
-def test_train_resume_evaluate_export_and_predict(name, tmp_path):
+def test_train_resume_evaluate_export_and_predict(name, tmp_path, capsys):
     pytest.importorskip("ai_edge_litert")
     if keras.backend.backend() != "tensorflow":
         pytest.skip("TFLite files are made on TensorFlow")
@@ -190,6 +223,8 @@ def test_train_resume_evaluate_export_and_predict(name, tmp_path):
     assert main(["export", *inputs, *kinds]) == 0
     report = json.loads((tmp_path / "files" / "export.json").read_text())
     assert report["files"]["float32"]["mask_worst"] < 1e-4
+    assert main(["export", *inputs, "--out", str(out), "--kind", "pruned"]) == 2
+    assert f"pruned is for EFSNet, and this model is {name}" in capsys.readouterr().err
     image = next(data.glob("benign/*).png"))
     command = ["predict", str(image), "--out", str(tmp_path / "masks"), "--model"]
     assert main([*command, str(tmp_path / "files" / "model_int8.tflite")]) == 0
