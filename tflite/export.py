@@ -137,7 +137,7 @@ def _fine_tune(
         )
     if not isinstance(model, EFSNet):  # the twin of its graph has no other layers
         raise ValueError(
-            f"{kind} is for EFSNet, and this model is {model.name}; choose another kind."
+            f"{kind} is for EFSNet, and this model is {model.name}; leave the kind out."
         )
     from keras_efsnet.tflite.qat import convert_fine_tuned
 
