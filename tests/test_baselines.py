@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import re
 import shutil
 
 import keras
@@ -96,23 +97,26 @@ def test_deeplab_says_what_keras_cvs_says(name, monkeypatch):
     )
     model = BUILDERS[name]((64, 96, 1), WIDTH)
     published = randomize_weights(made[0])
-    for layer in plain_layers(published):
-        if layer.weights and layer.name != "post_bn":  # see above
-            model.get_layer(layer.name).set_weights(layer.get_weights())
+    for name, layer in named_layers(published):
+        if layer.weights and name != "post_bn":  # see above
+            model.get_layer(name).set_weights(layer.get_weights())
     image = 255 * noise(2, 64, 96, 1).clip(0, 1)
     expected = keras.ops.sigmoid(published(image, training=False))
     found = model(image, training=False)["mask"]
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
 
 
-def plain_layers(layer):
+def named_layers(layer, prefix=""):
+    """keras-cv's layers with their names in our network."""
     if isinstance(layer, keras.Model):
-        inner = layer.layers
+        parts = [(part, prefix) for part in layer.layers]
     elif hasattr(layer, "aspp_parallel_channels"):
-        inner = [*layer.aspp_parallel_channels, layer.projection]
+        branches = enumerate(layer.aspp_parallel_channels)
+        parts = [(branch, f"pyramid_{i}_") for i, branch in branches]
+        parts.append((layer.projection, "pyramid_projection_"))
     else:
-        return [layer]
-    return [plain for part in inner for plain in plain_layers(part)]
+        return [(prefix + re.sub(r"_\d+$", "", layer.name), layer)]
+    return [pair for part in parts for pair in named_layers(*part)]
 
 
 def test_outputs_have_efsnets_names_shapes_and_ranges(network):
@@ -207,7 +211,7 @@ def test_train_resume_evaluate_export_and_predict(name, tmp_path, capsys):
     for key, array in expected.items():
         np.testing.assert_array_equal(found[key], array, err_msg=key)
 
-    data = write_phantoms(tmp_path / "phantoms", 4, seed=1)
+    data = write_phantoms(tmp_path / "phantoms", 6, seed=1)
     folds = tmp_path / "folds.csv"
     assert main(["data", "split", str(data), "--out", str(folds)]) == 0
     inputs = ["--model", str(whole / "best.keras"), "--data", str(data)]

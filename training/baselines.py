@@ -4,6 +4,7 @@ The same settings train them, and `efsnet evaluate` and `efsnet export` take the
 files, which hold nothing but Keras's own layers.
 """
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -163,19 +164,30 @@ def _upsample(x: Any, size: int | tuple[int, int], name: str) -> Any:
     return keras.layers.UpSampling2D(size, interpolation="bilinear", name=name)(x)
 
 
-def _call_plain(layer: Any, x: Any, **options: Any) -> Any:
+def _call_plain(layer: Any, x: Any, prefix: str = "", **options: Any) -> Any:
     """Calls new layers of Keras's own that are together what `layer` is."""
     if isinstance(layer, keras.Sequential):
         for inner in layer.layers:
-            x = _call_plain(inner, x)
+            x = _copy(inner, prefix)(x)
         return x
     if isinstance(layer, keras.Model):
-        return keras.models.clone_model(layer, input_tensors=[x]).output
+        return keras.models.clone_model(layer, [x], clone_function=_copy).output
     if hasattr(layer, "aspp_parallel_channels"):
         *branches, pooled = (
-            _call_plain(branch, x) for branch in layer.aspp_parallel_channels
+            _call_plain(branch, x, f"pyramid_{i}_")
+            for i, branch in enumerate(layer.aspp_parallel_channels)
         )
         pooled = _upsample(pooled, x.shape[1:3], "pyramid_pooled")
         x = keras.layers.Concatenate(name="pyramid")([*branches, pooled])
-        return _call_plain(layer.projection, x)
-    return type(layer).from_config(layer.get_config())(x)
+        return _call_plain(layer.projection, x, "pyramid_projection_")
+    return _copy(layer)(x)
+
+
+def _copy(layer: keras.layers.Layer, prefix: str = "") -> keras.layers.Layer:
+    """A new layer, its name without the number that Keras counts up.
+
+    With other names in a second build, the same run on TensorFlow differed in the last
+    digits, so a run resumed in the same process was not exactly the same.
+    """
+    name = prefix + re.sub(r"_\d+$", "", layer.name)
+    return type(layer).from_config({**layer.get_config(), "name": name})
