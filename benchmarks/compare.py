@@ -1,6 +1,8 @@
 """EFSNet's files beside other ways to run the same network, in one run.
 
     python benchmarks/compare.py [--model NAME_OR_FILE] [--threads 1 2] [--json FILE]
+    python benchmarks/compare.py --networks [--unet FILE] [--deeplab FILE]
+        [--data DIR --split FOLDS.csv] [--skip-full-unet] ...
 
 "Ours" are the files that lie beside the model, or those that `efsnet export` would
 write; "plain" is the Keras graph converted as it is (see tflite/plain.py); "Keras" is
@@ -8,6 +10,11 @@ write; "plain" is the Keras graph converted as it is (see tflite/plain.py); "Ker
 chooses; ONNX Runtime joins where it and tf2onnx are installed. All take turns. Ratios
 are medians over the plain float32 file's with as many threads. Without `--model` it is
 the default preset, or where that is not shipped an untrained EFSNet.
+
+With `--networks`: float32 and int8 files of EFSNet, U-Net, a U-Net of quarter width and
+DeepLabV3+ (where keras-cv is installed), untrained where no file is given. With a
+dataset and its split, int8 files are calibrated on training images, and trained
+networks are judged on the validation images (with a folds file those of fold 1).
 """
 
 import argparse
@@ -18,11 +25,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from rich.console import Console
-from rich.progress import Progress
-
 from keras_efsnet import DEFAULT_MODEL
-from keras_efsnet.console import print_benchmark
+from keras_efsnet.console import print_benchmark, print_cells, progress_bar
 from keras_efsnet.predictor import KINDS, find_model, preset_names
 from keras_efsnet.tflite.benchmark import benchmark, write_report
 from keras_efsnet.tflite.benchmark_process import Contender
@@ -37,20 +41,51 @@ def main() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with tempfile.TemporaryDirectory() as folder:
         keras_file = find_keras_file(arguments.model, Path(folder))
-        files = make_files(keras_file, Path(folder))
-        contenders = list_contenders(files, keras_file, arguments.threads)
-        console = Console(stderr=True)
-        with Progress(console=console, disable=not console.is_terminal) as progress:
-            bar = progress.add_task("Measuring", total=None)
-            rows = benchmark(
-                contenders,
-                progress=lambda done, total: progress.update(
-                    bar, completed=done, total=total
-                ),
-            )
+        if arguments.networks:
+            compare_networks(arguments, keras_file, Path(folder))
+        else:
+            compare_files(arguments, keras_file, Path(folder))
+
+
+def compare_files(
+    arguments: argparse.Namespace, keras_file: Path, folder: Path
+) -> None:
+    files = make_files(keras_file, folder)
+    contenders = list_contenders(files, keras_file, arguments.threads)
+    with progress_bar("Measuring") as show:
+        rows = benchmark(contenders, progress=show)
     print_benchmark(rows)
     if arguments.json:
         write_report(arguments.json, rows)
+
+
+def compare_networks(
+    arguments: argparse.Namespace, keras_file: Path, folder: Path
+) -> None:
+    import networks
+
+    from keras_efsnet.training.busi import index_dataset
+    from keras_efsnet.training.split import read_split
+
+    split = None
+    if arguments.data:
+        split = read_split(index_dataset(arguments.data), arguments.split)
+    efsnet = networks.Network("EFSNet", keras_file, trained=bool(arguments.model))
+    rows, unmeasured = {}, []
+    for i, network in enumerate(
+        networks.find_networks(efsnet, arguments.unet, arguments.deeplab, folder)
+    ):
+        described = networks.describe(network, split, folder / str(i))
+        if arguments.skip_full_unet and network.name == networks.FULL_UNET:
+            unmeasured += described.values()
+        else:
+            rows |= described
+    with progress_bar("Measuring") as show:
+        measured = networks.add_latency(rows, arguments.threads, show)
+    measured += unmeasured
+    print_cells([row.to_cells(arguments.threads) for row in measured])
+    if arguments.json:
+        networks.write_rows(arguments.json, measured)
 
 
 def parse() -> argparse.Namespace:
@@ -59,7 +94,19 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--model", default=shipped, help="preset or .keras file")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--json", type=Path, metavar="FILE")
-    return parser.parse_args()
+    group = parser.add_argument_group("networks")
+    group.add_argument("--networks", action="store_true", help="compare networks")
+    group.add_argument("--unet", metavar="FILE", help="trained, of quarter width")
+    group.add_argument("--deeplab", metavar="FILE", help="trained DeepLabV3+")
+    group.add_argument("--data", type=Path, metavar="DIR", help="for the accuracy")
+    group.add_argument("--split", type=Path, nargs="+", metavar="FILE")
+    group.add_argument(
+        "--skip-full-unet", action="store_true", help="not its latency, seconds a run"
+    )
+    given = parser.parse_args()
+    if bool(given.data) != bool(given.split):
+        parser.error("--data and --split go together.")
+    return given
 
 
 def find_keras_file(model: str | None, folder: Path) -> Path:
@@ -75,21 +122,17 @@ def find_keras_file(model: str | None, folder: Path) -> Path:
 
 def make_files(keras_file: Path, folder: Path) -> dict[str, Path]:
     """Our files and the plain ones, by name; what is missing is converted."""
+    from networks import find_or_convert
+
     from keras_efsnet.keras_predictor import load_keras_model
-    from keras_efsnet.tflite.convert import convert, write_described
     from keras_efsnet.tflite.interchange import export_format
-    from keras_efsnet.tflite.plain import calibration_frames, write_plain_files
+    from keras_efsnet.tflite.plain import write_plain_files
 
     model = load_keras_model(keras_file)
-    size = model.input_shape[1:3]
-    files = {}
-    for kind in KINDS:
-        file = keras_file.with_name(f"model_{kind}.tflite")
-        if not file.is_file():
-            file = folder / file.name
-            content = convert(model, kind, calibration_frames(size))
-            write_described(file, content, kind, keras_file.stem)
-        files[f"ours {kind}"] = file
+    files = {
+        f"ours {kind}": find_or_convert(model, keras_file, kind, folder)
+        for kind in KINDS
+    }
     files |= write_plain_files(model, folder)
     if all(map(importlib.util.find_spec, ("onnxruntime", "tf2onnx"))):
         files["ONNX Runtime"] = folder / "model.onnx"

@@ -206,6 +206,13 @@ def train(
         typer.Option(metavar="FILE", help="FOLDS.csv, or twice: TRAIN.txt, VAL.txt."),
     ] = None,
     fold: Annotated[int | None, typer.Option(help="Test fold of a folds file.")] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NETWORK",
+            help="efsnet (if not given), or for comparison unet or deeplab_v3_plus.",
+        ),
+    ] = None,
     epochs: Annotated[int | None, typer.Option(min=1)] = None,
     image_size: Annotated[int | None, typer.Option(min=8)] = None,
     batch_size: Annotated[int | None, typer.Option(min=1)] = None,
@@ -229,11 +236,12 @@ def train(
         typer.Option("--distribute", help="Share each batch among all devices."),
     ] = False,
 ) -> None:
-    """Train EFSNet; the best model is RUN/best.keras."""
+    """Train a network; the best model is RUN/best.keras."""
     given = {
         "data": data,
         "split": [str(file) for file in split] if split else None,
         "fold": fold,
+        "model": model,
         "epochs": epochs,
         "image_size": image_size,
         "batch_size": batch_size,

@@ -168,14 +168,18 @@ def print_verification(results: "dict[str, Verification]") -> None:
 
 
 def print_benchmark(rows: "list[Measurement]") -> None:
+    from keras_efsnet.tflite.benchmark import table_cells
+
+    print_cells(table_cells(rows))
+
+
+def print_cells(rows: Sequence[dict[str, str]]) -> None:
+    """Prints a table of rows by column title."""
     from rich.console import Console
     from rich.table import Table
 
-    from keras_efsnet.tflite.benchmark import table_cells
-
-    cells = table_cells(rows)
-    table = Table(*cells[0])
-    for row in cells:
+    table = Table(*rows[0])
+    for row in rows:
         table.add_row(*row.values())
     # A pipe has no width; Rich would fold to 80 columns.
     Console(width=None if is_terminal() else 500).print(table)

@@ -55,8 +55,8 @@ class EFSNet(keras.Model):
         name: str = "efsnet",
         **kwargs: Any,
     ) -> None:
-        _check_arguments(input_shape, num_classes, width, dropout, class_dropout)
-        small, middle, large = (_scale(filters, width) for filters in (16, 64, 128))
+        _check_arguments(input_shape, num_classes, dropout, class_dropout)
+        small, middle, large = (scale_filters(n, width) for n in (16, 64, 128))
 
         image = keras.Input(input_shape, name="image")
         x = keras.layers.Rescaling(1 / 127.5, offset=-1.0, name="rescaling")(image)
@@ -78,14 +78,7 @@ class EFSNet(keras.Model):
         x = layers.MaskHead(name="mask_logits")(x)
         mask = keras.layers.Activation("sigmoid", dtype="float32", name="mask")(x)
 
-        x = keras.layers.GlobalAveragePooling2D(name="pool")(encoded)
-        # With a noise shape, PyTorch draws from the layer's own seed as well, and
-        # training can be resumed exactly.
-        x = keras.layers.Dropout(
-            class_dropout, noise_shape=(None, large), name="class_dropout"
-        )(x)
-        x = keras.layers.Dense(num_classes, name="class_logits")(x)
-        label = keras.layers.Activation("softmax", dtype="float32", name="class")(x)
+        label = class_head(encoded, num_classes, class_dropout)
 
         super().__init__(image, {"mask": mask, "class": label}, name=name, **kwargs)
         self.num_classes = num_classes
@@ -145,14 +138,34 @@ class EFSNet(keras.Model):
         return model
 
 
-def _scale(filters: int, width: float) -> int:
+def class_head(encoded: Any, num_classes: int, dropout: float) -> Any:
+    """The output `class` of a network, from its encoder's last feature map."""
+    x = keras.layers.GlobalAveragePooling2D(name="pool")(encoded)
+    # With a noise shape, PyTorch draws from the layer's own seed as well, and training
+    # can be resumed exactly.
+    x = keras.layers.Dropout(
+        dropout, noise_shape=(None, encoded.shape[-1]), name="class_dropout"
+    )(x)
+    x = keras.layers.Dense(num_classes, name="class_logits")(x)
+    return keras.layers.Activation("softmax", dtype="float32", name="class")(x)
+
+
+def scale_filters(filters: int, width: float) -> int:
+    """A number of channels times `width`, rounded to a multiple of 8.
+
+    Raises:
+        ValueError: `width` is not above 0.
+    """
+    if width <= 0:
+        raise ValueError(
+            f"width must be above 0, got {width}; 1.0 is the network's own."
+        )
     return max(round(filters * width / MULTIPLE), 1) * MULTIPLE
 
 
 def _check_arguments(
     input_shape: tuple[int | None, ...],
     num_classes: int,
-    width: float,
     dropout: float,
     class_dropout: float,
 ) -> None:
@@ -170,8 +183,6 @@ def _check_arguments(
             )
     if num_classes < 2:
         raise ValueError(f"num_classes must be at least 2, got {num_classes}.")
-    if width <= 0:
-        raise ValueError(f"width must be above 0, got {width}; 1.0 is EFSNet's own.")
     for name, rate in (("dropout", dropout), ("class_dropout", class_dropout)):
         if not 0 <= rate < 1:
             raise ValueError(f"{name} must be in [0, 1), got {rate}.")

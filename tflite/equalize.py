@@ -66,8 +66,9 @@ def equalize(graph: keras.Model, images: np.ndarray) -> None:
         if isinstance(layer, keras.layers.Conv2D | keras.layers.Dense):
             before = scales[channels[layer.input.name]]
             after = scales[channels[layer.output.name]]
-            kernel, bias = layer.get_weights()
-            layer.set_weights([kernel * after / before[:, None], bias * after])
+            kernel, *bias = layer.get_weights()
+            kernel = kernel * after / before[:, None]
+            layer.set_weights([kernel, *(values * after for values in bias)])
 
 
 @singledispatch

@@ -12,6 +12,7 @@ import keras
 import numpy as np
 
 from keras_efsnet.keras_predictor import KerasPredictor, load_keras_model
+from keras_efsnet.model import EFSNet
 from keras_efsnet.predictor import MissingPackage, ModelFiles, Predictor
 from keras_efsnet.tflite import interchange
 from keras_efsnet.tflite.convert import (
@@ -133,6 +134,10 @@ def _fine_tune(
         raise MissingPackage(
             f"{kind} needs tensorflow-model-optimization; install it: "
             'pip install "keras-efsnet[tflite]".'
+        )
+    if not isinstance(model, EFSNet):  # the twin of its graph has no other layers
+        raise ValueError(
+            f"{kind} is for EFSNet, and this model is {model.name}; leave the kind out."
         )
     from keras_efsnet.tflite.qat import convert_fine_tuned
 

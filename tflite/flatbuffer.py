@@ -1,5 +1,6 @@
 """Reading and editing a `.tflite` file's flatbuffer, without TensorFlow."""
 
+from math import prod
 from typing import Any
 
 import flatbuffers
@@ -24,6 +25,9 @@ ALIGNMENT = 16
 _MOVERS = ("DEPTH_TO_SPACE", "RESHAPE")
 """Operators that only move values; the converter puts them behind activations."""
 
+_PRODUCTS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV")
+"""Operators with a kernel as their second input; other products are negligible."""
+
 _BUILTIN_NAMES = {
     code: name
     for name, code in vars(schema.BuiltinOperator).items()
@@ -44,6 +48,27 @@ def list_operators(content: bytes) -> list[str]:
         for graph in model.subgraphs
         for operator in graph.operators
     ]
+
+
+def count_macs(content: bytes) -> int:
+    """Multiply-accumulates of a file's convolutions and dense layers, for one image.
+
+    These are what the file computes, not what the network it stands for would: EFSNet's
+    int8 file has dense convolutions where its float32 file has grouped ones.
+    """
+    model = _unpack(content)
+    codes = [_name(code) for code in model.operatorCodes]
+    macs = 0
+    for graph in model.subgraphs:
+        for operator in graph.operators:
+            name = codes[operator.opcodeIndex]
+            if name in _PRODUCTS:
+                # Each pixel of a map meets the whole kernel, (outputs, ..., inputs).
+                transposed = name == "TRANSPOSE_CONV"
+                at = operator.inputs[2] if transposed else operator.outputs[0]
+                pixels = prod(graph.tensors[at].shape[:-1])
+                macs += pixels * prod(graph.tensors[operator.inputs[1]].shape)
+    return int(macs)
 
 
 def check_operators(content: bytes) -> None:

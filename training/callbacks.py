@@ -9,7 +9,6 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_efsnet.model import EFSNet
 from keras_efsnet.training.state import TrainingState, save_model
 
 MONITOR = "val_mask_dice"
@@ -28,7 +27,7 @@ class Checkpoints(keras.callbacks.Callback):
     """
 
     def __init__(
-        self, state: TrainingState, network: EFSNet, best_file: Path, best: float
+        self, state: TrainingState, network: keras.Model, best_file: Path, best: float
     ) -> None:
         super().__init__()
         self.state = state

@@ -12,6 +12,9 @@ from keras_efsnet.training.augment import Augmentation
 PHANTOM = "phantom"
 """The `data` of a run on generated phantoms alone."""
 
+NETWORKS = {"efsnet": 8, "unet": 16, "deeplab_v3_plus": 32}
+"""The networks, and what height and width must be multiples of for each."""
+
 
 @dataclass(frozen=True)
 class TrainSettings:
@@ -23,13 +26,15 @@ class TrainSettings:
             for phantoms, which are split 4 to 1.
         fold: test fold of a folds file; the next one validates.
         epochs: passes over the training images.
-        image_size: height and width the network is trained at, a multiple of 8.
+        model: one of `NETWORKS`; those beside EFSNet are in `training.baselines`.
+        image_size: height and width the network is trained at, a multiple of 8 (16 for
+            a U-Net, 32 for DeepLabV3+).
         batch_size: images in a step.
         seed: of weights, order, augmentation, dropout and phantoms.
         init: preset or `.keras` file to start from, or None for fresh weights.
-        width: EFSNet's `width`, for fresh weights.
+        width: scales the network's channels, for fresh weights.
         dropout: EFSNet's `dropout`, for fresh weights.
-        class_dropout: EFSNet's `class_dropout`, for fresh weights.
+        class_dropout: rate of the dropout before the class head, for fresh weights.
         phantoms: generated phantoms of each class added to the training images (alone,
             the number of each class in all).
         learning_rate: AdamW's highest, after the warm-up; it falls as a cosine.
@@ -44,7 +49,7 @@ class TrainSettings:
             before, it rises linearly, so that the class does not overfit before the
             mask works.
         deep_supervision: weight of the loss of a mask of 1/8 size that the encoder
-            must give while it trains; 0 is none.
+            must give while it trains; 0 is none. For EFSNet alone.
         dtype_policy: "float32", or "mixed_bfloat16" where the machine gains from it.
         augmentation: strengths of the augmentation.
     """
@@ -52,6 +57,7 @@ class TrainSettings:
     data: str
     split: tuple[str, ...] = ()
     fold: int = 0
+    model: str = "efsnet"
     epochs: int = 100
     image_size: int = 256
     batch_size: int = 8
@@ -78,12 +84,7 @@ class TrainSettings:
                 raise ValueError(
                     f"{name} must be at least 1, got {self.__dict__[name]}."
                 )
-        if self.image_size % 8:
-            valid = -(-self.image_size // 8) * 8
-            raise ValueError(
-                f"image_size must be a multiple of 8, got {self.image_size}; the next "
-                f"valid one is {valid}."
-            )
+        self._check_network()
         if self.data == PHANTOM and self.phantoms < 2:
             raise ValueError(
                 f"phantoms must be at least 2 of each class with data={PHANTOM}, got "
@@ -92,6 +93,24 @@ class TrainSettings:
         if self.data != PHANTOM and not self.split:
             raise ValueError(
                 "split is missing; give a folds file, or TRAIN.txt and VAL.txt."
+            )
+
+    def _check_network(self) -> None:
+        if self.model not in NETWORKS:
+            raise ValueError(
+                f"model must be one of {', '.join(NETWORKS)}, got {self.model}."
+            )
+        multiple = NETWORKS[self.model]
+        if self.image_size % multiple:
+            valid = -(-self.image_size // multiple) * multiple
+            raise ValueError(
+                f"image_size must be a multiple of {multiple}, got {self.image_size}; "
+                f"the next valid one is {valid}."
+            )
+        if self.deep_supervision and self.model != "efsnet":
+            raise ValueError(
+                f"deep_supervision reads EFSNet's encoder, and model is {self.model}; "
+                "set it to 0."
             )
 
     def class_loss_weight_at(self, epoch: int) -> float:

@@ -27,16 +27,27 @@ def write_atomically(path: Path, write: Callable[[Path], Any]) -> None:
     write_whole(path, write_through)
 
 
-def save_model(model: EFSNet, path: Path) -> None:
+def save_model(model: keras.Model, path: Path) -> None:
     """Saves a model's weights as a float32 model, whatever policy trained them."""
+    twin = _float32_twin(model)
+    twin.set_weights(model.get_weights())
+    write_atomically(path, twin.save)
+
+
+def _float32_twin(model: keras.Model) -> keras.Model:
+    if not isinstance(model, EFSNet):  # one of Keras's layers, each with its policy
+        return keras.models.clone_model(
+            model,
+            clone_function=lambda layer: type(layer).from_config(
+                {**layer.get_config(), "dtype": "float32"}
+            ),
+        )
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy("float32")
     try:
-        twin = EFSNet(**model.get_config())
+        return EFSNet(**model.get_config())
     finally:
         keras.config.set_dtype_policy(policy)
-    twin.set_weights(model.get_weights())
-    write_atomically(path, twin.save)
 
 
 class TrainingState:
@@ -46,7 +57,7 @@ class TrainingState:
     the best value so far.
     """
 
-    def __init__(self, model: EFSNet, path: Path) -> None:
+    def __init__(self, model: keras.Model, path: Path) -> None:
         self.model = model
         self.path = path
 

@@ -1,4 +1,4 @@
-"""Training EFSNet: settings -> compile -> fit, with checkpoints and exact resume."""
+"""Training a network: settings -> compile -> fit, with checkpoints and exact resume."""
 
 import csv
 import importlib.util
@@ -19,6 +19,7 @@ from keras_efsnet.model import EFSNet
 from keras_efsnet.phantom import write_phantoms
 from keras_efsnet.prediction import LABELS
 from keras_efsnet.training import pipeline
+from keras_efsnet.training.baselines import build_baseline
 from keras_efsnet.training.busi import Sample, index_dataset
 from keras_efsnet.training.callbacks import Checkpoints
 from keras_efsnet.training.deep_supervision import COARSE, DeeplySupervised
@@ -38,7 +39,7 @@ def train(
     resume: bool = False,
     callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> Path:
-    """Trains EFSNet and writes the run's folder.
+    """Trains EFSNet, or another network, and writes the run's folder.
 
     `out` holds settings.json (with versions and the split's hash), log.csv,
     TensorBoard events (where TensorFlow is installed), best.keras (averaged weights of
@@ -116,8 +117,10 @@ def load_split(settings: TrainSettings, out: Path) -> Split:
     return read_split(samples, [Path(f) for f in settings.split], settings.fold)
 
 
-def build_model(settings: TrainSettings) -> EFSNet:
+def build_model(settings: TrainSettings) -> keras.Model:
     """The network at the start of a run."""
+    if settings.model != "efsnet":
+        return build_baseline(settings)
     input_shape = (settings.image_size, settings.image_size, 1)
     if settings.init:
         return EFSNet.from_preset(settings.init, len(LABELS), input_shape)
@@ -129,9 +132,7 @@ def build_model(settings: TrainSettings) -> EFSNet:
     )
 
 
-def compile_model(
-    model: EFSNet | DeeplySupervised, settings: TrainSettings, steps: int
-) -> None:
+def compile_model(model: keras.Model, settings: TrainSettings, steps: int) -> None:
     """Compiles a network with the losses, metrics and optimizer of `settings`.
 
     Args:
