@@ -1,6 +1,7 @@
 """Fine-tuning with the model optimization toolkit, on a tf_keras twin."""
 
 import json
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -59,8 +60,12 @@ def fine_tuned(model, samples, representative, kind):
     graph = deployment_graph(model, "dense" if type_ == "int8" else "lean")
     before = kernels(graph)
     frames = to_frames(representative, (SIZE, SIZE))
-    qat.fine_tune(graph, steps, load_cache(samples, SIZE), frames, epochs=12)
+    qat.fine_tune(graph, steps, load_cache(samples, SIZE), frames, schedules(12))
     return before, kernels(graph)
+
+
+def schedules(epochs):
+    return {step: replace(s, epochs=epochs) for step, s in qat.SCHEDULES.items()}
 
 
 def kernels(graph):
@@ -86,7 +91,9 @@ def test_kernels_after_fine_tuning(kind, model, samples, representative):
 @pytest.mark.slow
 def test_a_fine_tuned_int8_file_runs_the_same_operators(model, samples, representative):
     type_, steps = FINE_TUNED["int8-qat"]
-    file = qat.convert_fine_tuned(model, type_, steps, representative, samples, 1)
+    file = qat.convert_fine_tuned(
+        model, type_, steps, representative, samples, schedules(1)
+    )
     assert list_operators(file) == list_operators(convert(model, type_, representative))
 
 

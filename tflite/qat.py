@@ -12,6 +12,7 @@ Prune", 2017; Han et al., "Deep Compression", ICLR 2016.
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -37,13 +38,31 @@ from keras_efsnet.training.pipeline import (
 )
 from keras_efsnet.training.settings import TrainSettings
 
-EPOCHS = 4
-"""Of each step."""
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long a step fine-tunes.
+
+    Attributes:
+        epochs: passes over the training images.
+        learning_rate: Adam's at the start; it falls as a cosine.
+    """
+
+    epochs: int
+    learning_rate: float
+
+
+SCHEDULES: Mapping[str, Schedule] = {
+    "quantize": Schedule(4, 2e-5),
+    "prune": Schedule(8, 5e-4),
+    "cluster": Schedule(4, 1e-4),
+}
+"""Rounding moves a trained network little, and so should its training; what pruning
+tears away has to grow again."""
 
 BATCH_SIZE = 8
-LEARNING_RATE = 1e-4
 
-SPARSITY = 0.6
+SPARSITY = 0.65
 """Share of a kernel's weights that pruning sets to 0."""
 
 CLUSTERS = 32
@@ -62,7 +81,7 @@ def convert_fine_tuned(
     steps: Iterable[str],
     representative: np.ndarray,
     samples: Sequence[Sample],
-    epochs: int = EPOCHS,
+    schedules: Mapping[str, Schedule] = SCHEDULES,
 ) -> bytes:
     """Fine-tunes a trained model's deployment graph and converts it.
 
@@ -72,7 +91,7 @@ def convert_fine_tuned(
         steps: "quantize", "prune" and "cluster", one after the other.
         representative: as in `convert.convert`.
         samples: training samples.
-        epochs: of each step.
+        schedules: of the steps.
 
     Returns:
         The `.tflite` file's content.
@@ -82,7 +101,7 @@ def convert_fine_tuned(
     if kind == "int8":
         equalize(graph, frames)
     cache = load_cache(samples, graph.input_shape[1])
-    fine_tune(graph, steps, cache, frames, epochs)
+    fine_tune(graph, steps, cache, frames, schedules)
     return convert_graph(graph, kind, representative)
 
 
@@ -91,7 +110,7 @@ def fine_tune(
     steps: Iterable[str],
     cache: ImageCache,
     frames: np.ndarray,
-    epochs: int = EPOCHS,
+    schedules: Mapping[str, Schedule] = SCHEDULES,
 ) -> None:
     """Fine-tunes a deployment graph in place.
 
@@ -101,10 +120,10 @@ def fine_tune(
             set to 0 stays 0 in the next ones.
         cache: training images of the graph's size.
         frames: float32 `(n, height, width, 1)`, to measure value ranges on.
-        epochs: of each step.
+        schedules: of the steps.
     """
     for step in steps:
-        _STEPS[step](graph, cache, frames, epochs)
+        _STEPS[step](graph, cache, frames, schedules[step])
 
 
 class _Unquantized(tfmot.quantization.keras.QuantizeConfig):
@@ -155,7 +174,7 @@ class _KeepZeros(tf_keras.callbacks.Callback):
 
 
 def _quantize(
-    graph: keras.Model, cache: ImageCache, frames: np.ndarray, epochs: int
+    graph: keras.Model, cache: ImageCache, frames: np.ndarray, schedule: Schedule
 ) -> None:
     """Fine-tunes with weights and activations rounded as an int8 file rounds them."""
 
@@ -169,7 +188,7 @@ def _quantize(
     with _quantization.quantize_scope(scope):
         model = _quantization.quantize_apply(annotated)
     _set_ranges(model, plain, frames)
-    _fit(model, cache, epochs, [_KeepZeros()])
+    _fit(model, cache, schedule, [_KeepZeros()])
     for layer in graph.layers:
         if layer.weights:
             trained = model.get_layer(f"quant_{layer.name}").trainable_weights
@@ -202,23 +221,23 @@ def _set_ranges(
 
 
 def _prune(
-    graph: keras.Model, cache: ImageCache, frames: np.ndarray, epochs: int
+    graph: keras.Model, cache: ImageCache, frames: np.ndarray, schedule: Schedule
 ) -> None:
     """Sets the smallest weights of each kernel to 0, more and more of them."""
-    steps = epochs * steps_per_epoch(cache, BATCH_SIZE)
-    schedule = tfmot.sparsity.keras.PolynomialDecay(
+    steps = schedule.epochs * steps_per_epoch(cache, BATCH_SIZE)
+    sparsity = tfmot.sparsity.keras.PolynomialDecay(
         0.0, SPARSITY, begin_step=0, end_step=steps // 2, frequency=10
     )
     model = _wrap_kernels(
         twin(graph),
-        lambda layer: tfmot.sparsity.keras.prune_low_magnitude(layer, schedule),
+        lambda layer: tfmot.sparsity.keras.prune_low_magnitude(layer, sparsity),
     )
-    _fit(model, cache, epochs, [tfmot.sparsity.keras.UpdatePruningStep()])
+    _fit(model, cache, schedule, [tfmot.sparsity.keras.UpdatePruningStep()])
     _take_weights(graph, tfmot.sparsity.keras.strip_pruning(model))
 
 
 def _cluster(
-    graph: keras.Model, cache: ImageCache, frames: np.ndarray, epochs: int
+    graph: keras.Model, cache: ImageCache, frames: np.ndarray, schedule: Schedule
 ) -> None:
     """Leaves a few different weights in each kernel; those that are 0 stay so."""
     clustering = tfmot.clustering.keras
@@ -231,7 +250,7 @@ def _cluster(
             preserve_sparsity=True,
         ),
     )
-    _fit(model, cache, epochs, [])
+    _fit(model, cache, schedule, [])
     _take_weights(graph, clustering.strip_clustering(model))
 
 
@@ -258,10 +277,10 @@ def _take_weights(graph: keras.Model, model: tf_keras.Model) -> None:
 
 
 def _fit(
-    model: tf_keras.Model, cache: ImageCache, epochs: int, callbacks: list[Any]
+    model: tf_keras.Model, cache: ImageCache, schedule: Schedule, callbacks: list[Any]
 ) -> None:
     """A short `fit` with training's losses, on training's batches."""
-    mask_loss, settings = DiceBCE(), TrainSettings("", ("",))
+    mask_loss, settings, epochs = DiceBCE(), TrainSettings("", ("",)), schedule.epochs
     steps = steps_per_epoch(cache, BATCH_SIZE)
     batches = training_batches(
         cache,
@@ -273,7 +292,9 @@ def _fit(
         policy=settings.augmentation,
         class_weight_at=lambda epoch: settings.class_loss_weight,
     )
-    rate = tf_keras.optimizers.schedules.CosineDecay(LEARNING_RATE, epochs * steps)
+    rate = tf_keras.optimizers.schedules.CosineDecay(
+        schedule.learning_rate, epochs * steps
+    )
     model.compile(
         tf_keras.optimizers.Adam(rate, global_clipnorm=settings.clip_norm),
         loss={"mask": mask_loss.call, "class": "sparse_categorical_crossentropy"},
