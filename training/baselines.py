@@ -63,7 +63,7 @@ def unet(
     filters = [scale_filters(n, width) for n in (64, 128, 256, 512, 1024)]
     image = keras.Input(input_shape, name="image")
     x = keras.layers.Rescaling(1 / 127.5, offset=-1.0, name="rescaling")(image)
-    skips = []
+    skips: list[Any] = []
     for level, count in enumerate(filters, start=1):
         if skips:
             x = keras.layers.MaxPooling2D(2, name=f"pool_{level}")(x)
