@@ -230,6 +230,7 @@ def test_ratios_are_to_the_plain_file_with_as_many_threads():
     )
 
 
+@pytest.mark.slow
 def test_command_measures_the_plain_conversion_too(lite_file, tmp_path, capsys):
     pytest.importorskip("tensorflow")
     model = tmp_path / "model.keras"

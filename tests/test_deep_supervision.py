@@ -57,6 +57,7 @@ def test_the_loss_adds_that_of_the_shares_of_lesion(model, batch):
 
 
 def test_fit_trains_the_network_and_the_second_head(model, batch):
+    model.run_eagerly = True  # no graph is traced for one step
     before = [keras.ops.convert_to_numpy(w) for w in model.trainable_weights]
     model.fit(*batch[:2], sample_weight=batch[2], verbose=0)
     for weight, old in zip(model.trainable_weights, before, strict=True):
