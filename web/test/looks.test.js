@@ -31,7 +31,7 @@ for (const width of [390, 1280]) {
     test(`${width} pixels, ${colorScheme}`, async () => {
       const viewport = { width, height: 844 };
       const context = await browser.newContext({ viewport, colorScheme, reducedMotion: 'reduce' });
-      await useReferRule(context);
+      await useReferRule(context, 1);
       const page = await context.newPage();
       await load(page, server.url);
       await look(page, `${width}-${colorScheme}-empty`);

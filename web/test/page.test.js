@@ -110,18 +110,21 @@ test('a moved threshold changes the mask and is said', async () => {
   assert.deepEqual((await save(page)).record, before);
 });
 
-test('the reasons of a card with a refer rule are shown and saved', async () => {
-  const context = await browser.newContext();
-  await useReferRule(context);
-  const other = await context.newPage();
-  await load(other, server.url);
-  await pickPhantom(other, 'malignant');
-  assert.equal(await other.innerText('#refer'), 'Refer rule: no objection');
-  await pickPhantom(other, 'benign');
-  assert.equal(await other.innerText('#refer'), 'Refer to a person: class unsure');
-  assert.deepEqual((await save(other)).record.refer, ['class unsure']);
-  await context.close();
-});
+for (const [limit, text, reasons] of /** @type {const} */ ([
+  [0, 'Refer rule: no objection', []],
+  [1, 'Refer to a person: class unsure', ['class unsure']],
+])) {
+  test(`a card with the limit ${limit}: ${text}`, async () => {
+    const context = await browser.newContext();
+    await useReferRule(context, limit);
+    const other = await context.newPage();
+    await load(other, server.url);
+    await pickPhantom(other, 'benign');
+    assert.equal(await other.innerText('#refer'), text);
+    assert.deepEqual((await save(other)).record.refer, reasons);
+    await context.close();
+  });
+}
 
 test('the swipe hides the contour right of the line', async () => {
   await page.locator('#swipe').fill('40');

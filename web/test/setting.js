@@ -128,12 +128,14 @@ export async function load(page, url) {
 }
 
 /**
- * Gives pages a card whose refer rule is unsure of the benign phantom.
+ * Gives pages a card whose refer rule has this limit for the class: 0 is sure of every
+ * phantom, 1 of none.
  *
  * @param {import('playwright-core').BrowserContext} context
+ * @param {number} limit
  */
-export function useReferRule(context) {
-  const refer = { minimum_class_probability: 0.998, minimum_mask_margin: 0.2, look: null };
+export function useReferRule(context, limit) {
+  const refer = { minimum_class_probability: limit, minimum_mask_margin: 0, look: null };
   return context.route('**/card.json', (route) => route.fulfill({ json: { postprocess: { refer } } }));
 }
 
