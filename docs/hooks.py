@@ -14,8 +14,11 @@ ROOT = Path(__file__).parents[1]
 SOURCES = ROOT / "build" / "api" / "keras_efsnet"
 
 
-def on_config(config: Any) -> None:
-    """Links the package's files as they are installed, for mkdocstrings to find."""
+def on_startup(**_: Any) -> None:
+    """Links the package's files as they are installed, for mkdocstrings to find.
+
+    At the start, since it leaves out a path that is not there when it is configured.
+    """
     shutil.rmtree(SOURCES, ignore_errors=True)
     rooms = {"keras_efsnet": ".", "training": "training", "tflite": "tflite"}
     for room, place in rooms.items():
