@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 SERVER = """
-import os, sys
+import os, signal, sys
 import keras
 from keras_efsnet import layers
 from keras_efsnet.cli import main
@@ -27,6 +27,8 @@ except ImportError:
 for block in ("FactorizedBlock", "CSDCBlock", "ShuffleUnit"):
     setattr(layers, block, lambda *_, name, **__: keras.layers.Identity(name=name))
 
+# Ctrl-C is ignored by what is started in the background, and so by what that starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 for line in sys.stdin:
     errors, *arguments = line.rstrip("\\n").split("\\t")
     child = os.fork()
