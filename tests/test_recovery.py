@@ -18,7 +18,7 @@ from test_train import SETTINGS, arrays, log_rows
 from keras_efsnet.training.callbacks import MONITOR, Checkpoints
 from keras_efsnet.training.state import TrainingState
 
-LONG = replace(SETTINGS, epochs=40, phantoms=2, image_size=16, batch_size=2)
+LONG = replace(SETTINGS, epochs=100, phantoms=2, image_size=16, batch_size=2)
 KILLS = 20
 
 
