@@ -65,9 +65,10 @@ def test_files_of_all_kinds_agree(preset):
     reference = load_predictor(preset / "model.keras")(frame)
     for kind in KINDS:
         found = load_predictor(preset.name, kind=kind)(frame)
-        if kind == "float32":
+        if kind != "int8":  # whose border pixels may turn
             for name in ("mask", "class"):
-                np.testing.assert_allclose(found[name], reference[name], atol=1e-4)
+                limit = 1e-4 if kind == "float32" else 0.5
+                np.testing.assert_allclose(found[name], reference[name], 0, limit)
         assert np.argmax(found["class"]) == np.argmax(reference["class"]), kind
         cuts = [outputs["mask"] > 0.5 for outputs in (reference, found)]
         shared = (
