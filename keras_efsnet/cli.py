@@ -379,7 +379,8 @@ def export(
         limits = verify.Limits(max_dice_loss, min_class_agreement)
         parts = read_split(index_dataset(data), split, fold)
     typer.echo(f"Converting, then comparing {len(parts.validation)} images.", err=True)
-    with _quiet_start():  # the converter writes a lot
+    # The converter writes a lot.
+    with console.log_lines("keras_efsnet.tflite"), _quiet_start():
         results = run(
             find_model(model),
             parts,

@@ -3,6 +3,7 @@
 Rich is imported where it is used, so that a run without a terminal starts faster.
 """
 
+import logging
 import os
 import sys
 from collections import Counter
@@ -73,6 +74,22 @@ def live_line(text: Callable[[], str]) -> Iterator[None]:
         transient=True,
     ):
         yield
+
+
+@contextmanager
+def log_lines(name: str) -> Iterator[None]:
+    """Shows what a logger reports, even while stderr is hidden."""
+    logger = logging.getLogger(name)
+    level = logger.level
+    with os.fdopen(os.dup(2), "w") as stderr:
+        handler = logging.StreamHandler(stderr)
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO)
+        try:
+            yield
+        finally:
+            logger.removeHandler(handler)
+            logger.setLevel(level)
 
 
 @contextmanager

@@ -98,7 +98,7 @@ def test_a_fine_tuned_int8_file_runs_the_same_operators(model, samples, represen
 
 
 @pytest.mark.slow
-def test_export_names_and_verifies_the_kind(tmp_path, samples):
+def test_export_names_and_verifies_the_kind(tmp_path, samples, capfd):
     from keras_efsnet.cli import main
     from keras_efsnet.training.state import save_model
 
@@ -110,6 +110,7 @@ def test_export_names_and_verifies_the_kind(tmp_path, samples):
     options = ["--split", str(split), "--kind", "clustered", "--max-dice-loss", "1"]
     out = tmp_path / "files"
     main(["export", *inputs, *options, "--min-class-agreement", "0", "--out", str(out)])
+    assert "cluster, epoch 4/4: loss " in capfd.readouterr().err
     assert {path.name for path in out.iterdir()} == {
         "export.json",
         "model_clustered.tflite",

@@ -29,6 +29,7 @@ from keras_efsnet.tflite.convert import STYLES, convert_graph, to_frames
 from keras_efsnet.tflite.deploy import deployment_graph
 from keras_efsnet.tflite.equalize import equalize
 from keras_efsnet.tflite.twin import DepthToSpace, twin
+from keras_efsnet.training.augment import Augmentation
 from keras_efsnet.training.busi import Sample
 from keras_efsnet.training.pipeline import (
     ImageCache,
@@ -188,7 +189,7 @@ def _quantize(
     with _quantization.quantize_scope(scope):
         model = _quantization.quantize_apply(annotated)
     _set_ranges(model, plain, frames)
-    _fit(model, cache, schedule, [_KeepZeros()])
+    _fit("quantize", model, cache, schedule, [_KeepZeros()])
     for layer in graph.layers:
         if layer.weights:
             trained = model.get_layer(f"quant_{layer.name}").trainable_weights
@@ -232,7 +233,7 @@ def _prune(
         twin(graph),
         lambda layer: tfmot.sparsity.keras.prune_low_magnitude(layer, sparsity),
     )
-    _fit(model, cache, schedule, [tfmot.sparsity.keras.UpdatePruningStep()])
+    _fit("prune", model, cache, schedule, [tfmot.sparsity.keras.UpdatePruningStep()])
     _take_weights(graph, tfmot.sparsity.keras.strip_pruning(model))
 
 
@@ -250,7 +251,7 @@ def _cluster(
             preserve_sparsity=True,
         ),
     )
-    _fit(model, cache, schedule, [])
+    _fit("cluster", model, cache, schedule, [])
     _take_weights(graph, clustering.strip_clustering(model))
 
 
@@ -277,31 +278,35 @@ def _take_weights(graph: keras.Model, model: tf_keras.Model) -> None:
 
 
 def _fit(
-    model: tf_keras.Model, cache: ImageCache, schedule: Schedule, callbacks: list[Any]
+    step: str,
+    model: tf_keras.Model,
+    cache: ImageCache,
+    schedule: Schedule,
+    callbacks: list[Any],
 ) -> None:
     """A short `fit` with training's losses, on training's batches."""
-    mask_loss, settings, epochs = DiceBCE(), TrainSettings("", ("",)), schedule.epochs
+    mask_loss, epochs = DiceBCE(), schedule.epochs
     steps = steps_per_epoch(cache, BATCH_SIZE)
     batches = training_batches(
         cache,
         batch_size=BATCH_SIZE,
-        seed=settings.seed,
+        seed=TrainSettings.seed,
         steps_per_epoch=steps,
         first_epoch=0,
         epochs=epochs,
-        policy=settings.augmentation,
-        class_weight_at=lambda epoch: settings.class_loss_weight,
+        policy=Augmentation(),
+        class_weight_at=lambda epoch: TrainSettings.class_loss_weight,
     )
     rate = tf_keras.optimizers.schedules.CosineDecay(
         schedule.learning_rate, epochs * steps
     )
     model.compile(
-        tf_keras.optimizers.Adam(rate, global_clipnorm=settings.clip_norm),
+        tf_keras.optimizers.Adam(rate, global_clipnorm=TrainSettings.clip_norm),
         loss={"mask": mask_loss.call, "class": "sparse_categorical_crossentropy"},
     )
     log = tf_keras.callbacks.LambdaCallback(
         on_epoch_end=lambda epoch, logs: _log.info(
-            "epoch %d of %d: loss %.3f", epoch + 1, epochs, logs["loss"]
+            "%s, epoch %d/%d: loss %.4g", step, epoch + 1, epochs, logs["loss"]
         )
     )
     model.fit(
