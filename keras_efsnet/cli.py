@@ -9,7 +9,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, nullcontext
 from enum import StrEnum
 from io import TextIOWrapper
 from pathlib import Path
@@ -18,8 +18,9 @@ from typing import Annotated, Any
 import typer
 
 from keras_efsnet import DEFAULT_MODEL, __version__, console
+from keras_efsnet.console import DONE, INTERRUPTED, NOTHING_DONE, SOME_FAILED
+from keras_efsnet.data_cli import data_app
 
-DONE, SOME_FAILED, NOTHING_DONE, INTERRUPTED = 0, 1, 2, 130
 NOTICE = "For research use only, not for diagnosis."
 KIND_HELP = "The preset's file: float32 (if not given), float16, dynamic or int8."
 
@@ -46,11 +47,7 @@ app = typer.Typer(
     help=f"Lesion mask and class of breast ultrasound images. {NOTICE}",
 )
 
-data_app = typer.Typer(help="Check a dataset, or make folds of it.")
 app.add_typer(data_app, name="data")
-DataFolder = Annotated[
-    Path, typer.Argument(metavar="DIR", help="Dataset in BUSI's layout.")
-]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -114,7 +111,7 @@ def demo(
     from keras_efsnet.predictor import load_predictor
 
     prepare_output(out)
-    with _quiet_start():
+    with console.quiet_start():
         predictor = load_predictor(DEFAULT_MODEL, None, kind)
     console.print_demo(run_demo(out, predictor))
     typer.echo(f"Images, masks, overlays and predictions.json: {out}. {NOTICE}")
@@ -168,7 +165,7 @@ def predict(
             console.report_error(job.problem)
         raise typer.Exit(NOTHING_DONE)
     batch.prepare_output(out)
-    with _quiet_start():
+    with console.quiet_start():
         predictor = load_predictor(model, threads, kind)
     kept: list[dict[str, Any]] = []
     failed = referred = 0
@@ -249,7 +246,7 @@ def train(
         "init": init,
         "phantoms": phantoms,
     }
-    with _quiet_start():
+    with console.quiet_start():
         # The first operation starts the backend, with lines of its own.
         import keras
 
@@ -290,7 +287,7 @@ def evaluate(
     ] = Subset.TEST,
 ) -> None:
     """Write metrics.json, per_image.csv and plots for a part of a dataset."""
-    with _quiet_start():
+    with console.quiet_start():
         from keras_efsnet.predictor import load_predictor
         from keras_efsnet.training import evaluate as evaluation
         from keras_efsnet.training.busi import index_dataset
@@ -369,7 +366,7 @@ def export(
     ] = 0.97,
 ) -> None:
     """Write files for deployment and compare each with the Keras model."""
-    with _quiet_start():
+    with console.quiet_start():
         from keras_efsnet.predictor import KINDS, find_model
         from keras_efsnet.tflite import verify
         from keras_efsnet.tflite.export import export as run
@@ -380,7 +377,7 @@ def export(
         parts = read_split(index_dataset(data), split, fold)
     typer.echo(f"Converting, then comparing {len(parts.validation)} images.", err=True)
     # The converter writes a lot.
-    with console.log_lines("keras_efsnet.tflite"), _quiet_start():
+    with console.log_lines("keras_efsnet.tflite"), console.quiet_start():
         results = run(
             find_model(model),
             parts,
@@ -440,7 +437,7 @@ def benchmark(
 
 
 def _plain_contenders(model: str, folder: Path, threads: Sequence[int]) -> list[Any]:
-    with _quiet_start():
+    with console.quiet_start():
         from keras_efsnet.keras_predictor import load_keras_model
         from keras_efsnet.predictor import find_model
         from keras_efsnet.tflite.benchmark_process import Contender
@@ -502,7 +499,7 @@ def stream(
 
     meter = live.Meter()
     with ExitStack() as stack:
-        with _quiet_start():
+        with console.quiet_start():
             opened = stack.enter_context(live.open_source(source, fps))
             recording = stack.enter_context(open_recording(out, opened.fps, source))
             region, choice = live.choose_region(opened, roi)
@@ -557,7 +554,7 @@ def info(
     """Print a model's card, parameters, tensors and hash."""
     from keras_efsnet.info import describe_model
 
-    with _quiet_start():
+    with console.quiet_start():
         facts = describe_model(model)
     width = max(len(name) for name in facts)
     for name, value in facts.items():
@@ -574,97 +571,8 @@ def _shown(results: Iterator[dict[str, Any]], total: int) -> Iterator[dict[str, 
 def _quietly(records: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     """Hides what libtiff writes about a damaged image beside our own line."""
     while True:
-        with _quiet_start():
+        with console.quiet_start():
             record = next(records, None)
         if record is None:
             return
         yield record
-
-
-@data_app.command("verify")
-def verify_data(
-    folder: DataFolder,
-    out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Folder for report.json.")
-    ] = None,
-) -> None:
-    """Check every image and mask, and find images of the same scan."""
-    from keras_efsnet.batch import prepare_output
-
-    with _quiet_start():
-        from keras_efsnet.training import verify_data as checks
-    if out is not None:
-        prepare_output(out)
-    with console.progress_bar("Checking") as show:
-        report = checks.verify_dataset(folder, show)
-    console.print_data_report(report)
-    if out is not None:
-        checks.write_report(report, out)
-        typer.echo(f"{checks.REPORT_NAME}: {out}")
-    if report.problems or report.duplicate_groups:
-        raise typer.Exit(SOME_FAILED)
-
-
-@data_app.command("split")
-def split_data(
-    folder: DataFolder,
-    out: Annotated[
-        Path, typer.Option(metavar="FOLDS.csv", help="The folds file to write.")
-    ],
-    seed: Annotated[int, typer.Option(min=0, help="Of the shuffling.")] = 0,
-) -> None:
-    """Make folds for training: by class, images of the same scan together."""
-    from keras_efsnet.batch import prepare_output
-
-    with _quiet_start():
-        from keras_efsnet.training import split_data as splitting
-        from keras_efsnet.training.busi import index_dataset
-        from keras_efsnet.training.duplicates import find_duplicates
-    splitting.check_target(out)
-    samples = index_dataset(folder)
-    prepare_output(out.parent)
-    with console.progress_bar("Looking for duplicates") as show:
-        found = find_duplicates([sample.image for sample in samples], show)
-    groups = splitting.group_samples(samples, found)
-    folds = splitting.assign_folds(samples, groups, seed)
-    splitting.write_folds(out, samples, groups, folds)
-    console.print_folds(samples, folds.tolist())
-    typer.echo(f"{len(found)} scans with several images kept together: {out}")
-
-
-@data_app.command("from-labelme")
-def convert_labelme(
-    folder: Annotated[
-        Path, typer.Argument(metavar="DIR", help="LabelMe files, with sub-folders.")
-    ],
-    out: Annotated[Path, typer.Option(metavar="DATA", help="The dataset to make.")],
-) -> None:
-    """Make a dataset in BUSI's layout from corrected LabelMe files."""
-    from collections import Counter
-
-    from keras_efsnet.batch import prepare_output
-    from keras_efsnet.training.labelme import read_annotations, write_dataset
-
-    annotations = read_annotations(folder)
-    prepare_output(out)
-    write_dataset(annotations, out)
-    for label, number in Counter(a.label for a in annotations).items():
-        typer.echo(f"{label}: {number}")
-    typer.echo(f"{len(annotations)} images with masks: {out}")
-
-
-@contextmanager
-def _quiet_start() -> Iterator[None]:
-    """Hides what a starting runtime writes to file descriptor 2.
-
-    TensorFlow's first lines come from C++ whatever its log level; errors are exceptions
-    and pass.
-    """
-    stderr = os.dup(2)
-    with open(os.devnull, "wb") as nowhere:
-        os.dup2(nowhere.fileno(), 2)
-    try:
-        yield
-    finally:
-        os.dup2(stderr, 2)
-        os.close(stderr)

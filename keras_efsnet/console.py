@@ -1,4 +1,4 @@
-"""What the command line shows: errors, progress and tables.
+"""What the command line shows: errors, progress, tables and exit codes.
 
 Rich is imported where it is used, so that a run without a terminal starts faster.
 """
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from keras_efsnet.tflite.verify import Verification
     from keras_efsnet.training.busi import Sample
     from keras_efsnet.training.verify_data import DataReport
+
+DONE, SOME_FAILED, NOTHING_DONE, INTERRUPTED = 0, 1, 2, 130
+"""Exit codes."""
 
 
 def report_error(message: str) -> None:
@@ -74,6 +77,23 @@ def live_line(text: Callable[[], str]) -> Iterator[None]:
         transient=True,
     ):
         yield
+
+
+@contextmanager
+def quiet_start() -> Iterator[None]:
+    """Hides what a starting runtime writes to file descriptor 2.
+
+    TensorFlow's first lines come from C++ whatever its log level; errors are exceptions
+    and pass.
+    """
+    stderr = os.dup(2)
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
 
 
 @contextmanager

@@ -1,0 +1,85 @@
+"""The commands `efsnet data ...`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from keras_efsnet import console
+
+data_app = typer.Typer(help="Check a dataset, or make folds of it.")
+DataFolder = Annotated[
+    Path, typer.Argument(metavar="DIR", help="Dataset in BUSI's layout.")
+]
+
+
+@data_app.command("verify")
+def verify_data(
+    folder: DataFolder,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder for report.json.")
+    ] = None,
+) -> None:
+    """Check every image and mask, and find images of the same scan."""
+    from keras_efsnet.batch import prepare_output
+
+    with console.quiet_start():
+        from keras_efsnet.training import verify_data as checks
+    if out is not None:
+        prepare_output(out)
+    with console.progress_bar("Checking") as show:
+        report = checks.verify_dataset(folder, show)
+    console.print_data_report(report)
+    if out is not None:
+        checks.write_report(report, out)
+        typer.echo(f"{checks.REPORT_NAME}: {out}")
+    if report.problems or report.duplicate_groups:
+        raise typer.Exit(console.SOME_FAILED)
+
+
+@data_app.command("split")
+def split_data(
+    folder: DataFolder,
+    out: Annotated[
+        Path, typer.Option(metavar="FOLDS.csv", help="The folds file to write.")
+    ],
+    seed: Annotated[int, typer.Option(min=0, help="Of the shuffling.")] = 0,
+) -> None:
+    """Make folds for training: by class, images of the same scan together."""
+    from keras_efsnet.batch import prepare_output
+
+    with console.quiet_start():
+        from keras_efsnet.training import split_data as splitting
+        from keras_efsnet.training.busi import index_dataset
+        from keras_efsnet.training.duplicates import find_duplicates
+    splitting.check_target(out)
+    samples = index_dataset(folder)
+    prepare_output(out.parent)
+    with console.progress_bar("Looking for duplicates") as show:
+        found = find_duplicates([sample.image for sample in samples], show)
+    groups = splitting.group_samples(samples, found)
+    folds = splitting.assign_folds(samples, groups, seed)
+    splitting.write_folds(out, samples, groups, folds)
+    console.print_folds(samples, folds.tolist())
+    typer.echo(f"{len(found)} scans with several images kept together: {out}")
+
+
+@data_app.command("from-labelme")
+def convert_labelme(
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="LabelMe files, with sub-folders.")
+    ],
+    out: Annotated[Path, typer.Option(metavar="DATA", help="The dataset to make.")],
+) -> None:
+    """Make a dataset in BUSI's layout from corrected LabelMe files."""
+    from collections import Counter
+
+    from keras_efsnet.batch import prepare_output
+    from keras_efsnet.training.labelme import read_annotations, write_dataset
+
+    annotations = read_annotations(folder)
+    prepare_output(out)
+    write_dataset(annotations, out)
+    for label, number in Counter(a.label for a in annotations).items():
+        typer.echo(f"{label}: {number}")
+    typer.echo(f"{len(annotations)} images with masks: {out}")
