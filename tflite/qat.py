@@ -207,18 +207,20 @@ def _set_ranges(
         [(x.min(), x.max()) for x in measure.predict(f[None], verbose=0)]
         for f in frames
     ]
-    lowest, highest = np.min(rows, axis=0)[:, 0], np.max(rows, axis=0)[:, 1]
+    lows, highs = np.min(rows, axis=0)[:, 0], np.max(rows, axis=0)[:, 1]
     ranges = {
         f"quant_{layer.name}": found
-        for layer, *found in zip(layers, lowest, highest, strict=True)
+        for layer, *found in zip(layers, lows, highs, strict=True)
     }
-    ranges["quantize_layer"] = [frames.min(), frames.max()]
+    image = [frames.min(), frames.max()]
     for layer in model.layers:
+        # The only one that the twin lacks rounds the image.
+        lowest, highest = ranges.get(layer.name, image)
         for weight in layer.non_trainable_weights:
             if "kernel" not in weight.name and weight.name.endswith("_min:0"):
-                weight.assign(ranges[layer.name][0])
+                weight.assign(lowest)
             if "kernel" not in weight.name and weight.name.endswith("_max:0"):
-                weight.assign(ranges[layer.name][1])
+                weight.assign(highest)
 
 
 def _prune(
@@ -233,7 +235,8 @@ def _prune(
         twin(graph),
         lambda layer: tfmot.sparsity.keras.prune_low_magnitude(layer, sparsity),
     )
-    _fit("prune", model, cache, schedule, [tfmot.sparsity.keras.UpdatePruningStep()])
+    callbacks = [tfmot.sparsity.keras.UpdatePruningStep(), _KeepZeros()]
+    _fit("prune", model, cache, schedule, callbacks)
     _take_weights(graph, tfmot.sparsity.keras.strip_pruning(model))
 
 
