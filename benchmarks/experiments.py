@@ -2,10 +2,11 @@
 
     python benchmarks/experiments.py --data DIR --split FOLDS.csv --out RUNS [NAME ...]
 
-`experiments.json` holds the runs: all start from the weights of `start`, trained on
-phantoms, and have `base`'s settings with their own changes. Small images and short runs
-make them comparable and cheap. A run that is in RUNS already is not repeated, one that
-was stopped goes on. Printed: the best epoch's averaged weights on the validation fold.
+`experiments.json` holds the runs: all start from the weights of one of `starts`,
+trained on phantoms, and have `base`'s settings with their own changes. Small images and
+short runs make them comparable and cheap. A run that is in RUNS already is not
+repeated, one that was stopped goes on. Printed: the best epoch's averaged weights on
+the validation fold.
 """
 
 import argparse
@@ -72,9 +73,10 @@ def main() -> None:
     for name in options.names or recipes["experiments"]:
         run = options.out / name
         if not (run / "validation" / "metrics.json").exists():
-            start = train(options.out / "start", recipes["start"])
+            changes = dict(recipes["experiments"][name])
+            kind = changes.pop("start", "start")
+            start = train(options.out / kind, recipes["starts"][kind])
             where = {"data": options.data, "split": [options.split]}
-            changes = recipes["experiments"][name]
             train(run, {**recipes["base"], **where, "init": str(start), **changes})
         metrics = measure(run, options)
         figures = [f"{metrics[part][key]:.3f}" for part, key in COLUMNS.values()]
