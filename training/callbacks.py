@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_efsnet.training.distribute import average_replicas
 from keras_efsnet.training.state import TrainingState, save_model
 
 MONITOR = "val_mask_dice"
@@ -50,6 +51,7 @@ class Checkpoints(keras.callbacks.Callback):
             raise self._diverged("the loss")
 
     def on_test_begin(self, logs=None):
+        average_replicas(self.model.non_trainable_variables)
         self._raw = self._average()
 
     def on_test_end(self, logs=None):

@@ -3,10 +3,11 @@
 Each device holds all weights and takes an equal part of every batch. On JAX
 (`keras.distribution.DataParallel`) a step is the same as on one device. On TensorFlow
 (`tf.distribute.MirroredStrategy`) each replica normalizes its own part of the batch and
-draws its own dropout; all else is the same.
+draws its own dropout; all else is the same. Its moving statistics are its own until the
+end of the epoch (`average_replicas`).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -44,6 +45,23 @@ def device_count() -> int:
         return int(tf.distribute.get_strategy().num_replicas_in_sync)
     distribution = keras.distribution.distribution()
     return 1 if distribution is None else int(distribution.device_mesh.devices.size)
+
+
+def average_replicas(variables: Iterable[keras.Variable]) -> None:
+    """Sets variables to the mean of what TensorFlow's replicas have.
+
+    Norms update their statistics from a replica's own images, while a model that is
+    saved has those of the first replica. Seeds are the same in all and stay.
+    """
+    if device_count() == 1 or keras.backend.backend() != "tensorflow":
+        return
+    import tensorflow as tf
+
+    strategy = tf.distribute.get_strategy()
+    for variable in variables:
+        if keras.backend.is_float_dtype(variable.dtype):
+            values = strategy.experimental_local_results(variable.value)
+            variable.assign(tf.reduce_mean(tf.stack(values), axis=0))
 
 
 class SharedClipAdamW(keras.optimizers.AdamW):
