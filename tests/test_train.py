@@ -43,7 +43,10 @@ def start(backend, out, *options):
 
 
 def finish(process):
-    _, errors = process.communicate(timeout=300)
+    try:
+        _, errors = process.communicate(timeout=300)
+    finally:
+        process.kill()  # one that takes too long is not left behind
     assert process.returncode == 0, errors
 
 
