@@ -54,7 +54,7 @@ class Schedule:
 
 
 SCHEDULES: Mapping[str, Schedule] = {
-    "quantize": Schedule(4, 2e-5),
+    "quantize": Schedule(8, 2e-5),
     "prune": Schedule(8, 5e-4),
     "cluster": Schedule(4, 1e-4),
 }
