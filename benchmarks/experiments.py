@@ -2,7 +2,7 @@
 
     python benchmarks/experiments.py --data DIR --split FOLDS.csv --out RUNS [NAME ...]
 
-`experiments.json` holds the runs: all start from the weights of one of `starts`,
+`experiments.json` holds the runs: they start from the weights of one of `starts`,
 trained on phantoms, and have `base`'s settings with their own changes. Small images and
 short runs make them comparable and cheap. A run that is in RUNS already is not
 repeated, one that was stopped goes on. Printed: the best epoch's averaged weights on
@@ -75,9 +75,11 @@ def main() -> None:
         if not (run / "validation" / "metrics.json").exists():
             changes = dict(recipes["experiments"][name])
             kind = changes.pop("start", "start")
-            start = train(options.out / kind, recipes["starts"][kind])
+            if "init" not in changes:
+                start = train(options.out / kind, recipes["starts"][kind])
+                changes["init"] = str(start)
             where = {"data": options.data, "split": [options.split]}
-            train(run, {**recipes["base"], **where, "init": str(start), **changes})
+            train(run, {**recipes["base"], **where, **changes})
         metrics = measure(run, options)
         figures = [f"{metrics[part][key]:.3f}" for part, key in COLUMNS.values()]
         print(f"| {name} |", " | ".join(figures), "|", flush=True)
