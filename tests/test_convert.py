@@ -20,7 +20,7 @@ from keras_efsnet.tflite.convert import (
     export_files,
     representative_images,
 )
-from keras_efsnet.tflite.flatbuffer import check_operators, list_operators
+from keras_efsnet.tflite.flatbuffer import check_operators, count_macs, list_operators
 from keras_efsnet.tflite.runtime import LiteModel
 from keras_efsnet.tflite.trial import description_path
 from keras_efsnet.training.busi import index_dataset
@@ -211,3 +211,16 @@ def test_representative_images_are_stratified_and_seeded(tmp_path):
     assert (frames[3:] != other[3:]).any()
     with pytest.raises(ValueError, match="at least 1, got 0"):
         representative_images(samples, (32, 40), per_class=0, seed=1)
+
+
+def test_multiply_accumulates_of_a_large_network():
+    import tensorflow as tf
+
+    image = keras.Input((1024, 1024, 32), batch_size=1)
+    layer = keras.layers.Conv2D(128, 3, padding="same", use_bias=False)
+    network = keras.Model(image, layer(image))
+    function = tf.function(network).get_concrete_function(
+        tf.TensorSpec(image.shape, "float32")
+    )
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([function], network)
+    assert count_macs(converter.convert()) == 1024**2 * 3 * 3 * 32 * 128

@@ -66,9 +66,11 @@ def count_macs(content: bytes) -> int:
                 # Each pixel of a map meets the whole kernel, (outputs, ..., inputs).
                 transposed = name == "TRANSPOSE_CONV"
                 at = operator.inputs[2] if transposed else operator.outputs[0]
-                pixels = prod(graph.tensors[at].shape[:-1])
-                macs += pixels * prod(graph.tensors[operator.inputs[1]].shape)
-    return int(macs)
+                # Python's integers, since 32 bits hold no large network's.
+                pixels = prod(graph.tensors[at].shape[:-1].tolist())
+                kernel = graph.tensors[operator.inputs[1]].shape.tolist()
+                macs += pixels * prod(kernel)
+    return macs
 
 
 def check_operators(content: bytes) -> None:
