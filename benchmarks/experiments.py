@@ -3,19 +3,24 @@
     python benchmarks/experiments.py --data DIR --split FOLDS.csv --out RUNS [NAME ...]
 
 `experiments.json` holds the runs: they start from the weights of one of `starts`,
-trained on phantoms, and have `base`'s settings with their own changes. Small images and
-short runs make them comparable and cheap. A run that is in RUNS already is not
-repeated, one that was stopped goes on. Printed: the best epoch's averaged weights on
-the validation fold.
+trained on phantoms, and have `base`'s settings with their own changes. `share` is the
+part of the training images that a run sees, drawn by scans. Small images and short runs
+make them comparable and cheap. A run that is in RUNS already is not repeated, one that
+was stopped goes on. Printed: the best epoch's averaged weights on the validation fold.
 """
 
 import argparse
+import csv
 import json
 import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+
+from keras_efsnet.training.split import UNUSED
 
 RECIPES = Path(__file__).with_name("experiments.json")
 
@@ -48,6 +53,23 @@ def train(run: Path, settings: Mapping[str, Any]) -> Path:
     return run / "best.keras"
 
 
+def thin(folds: Path, share: float, to: Path) -> Path:
+    """Writes folds for test fold 0 with a share of the training images' scans alone."""
+    with folds.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    training = [row for row in rows if row["fold"] not in {"0", "1", str(UNUSED)}]
+    scans = sorted({row["group"] for row in training})
+    kept = np.random.default_rng(0).permutation(scans)[: round(share * len(scans))]
+    for row in training:
+        if row["group"] not in kept:
+            row["fold"] = str(UNUSED)
+    with to.open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    return to
+
+
 def measure(run: Path, options: argparse.Namespace) -> dict[str, Any]:
     """The run's metrics on the validation fold."""
     results = run / "validation"
@@ -63,7 +85,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", help="all of them if none is given")
     parser.add_argument("--data", required=True)
-    parser.add_argument("--split", required=True)
+    parser.add_argument("--split", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
     recipes = json.loads(RECIPES.read_text())
@@ -78,7 +100,11 @@ def main() -> None:
             if "init" not in changes:
                 start = train(options.out / kind, recipes["starts"][kind])
                 changes["init"] = str(start)
-            where = {"data": options.data, "split": [options.split]}
+            split = options.split
+            if "share" in changes:
+                run.mkdir(parents=True, exist_ok=True)
+                split = thin(split, changes.pop("share"), run / "folds.csv")
+            where = {"data": options.data, "split": [str(split)]}
             train(run, {**recipes["base"], **where, **changes})
         metrics = measure(run, options)
         figures = [f"{metrics[part][key]:.3f}" for part, key in COLUMNS.values()]
