@@ -34,7 +34,9 @@ from keras_efsnet.predictor import Predictor, load_predictor
 from keras_efsnet.training import pipeline
 from keras_efsnet.training.busi import index_dataset
 from keras_efsnet.training.evaluate import RawOutput, run_network, score_output
+from keras_efsnet.training.settings import TrainSettings
 from keras_efsnet.training.split import Split, read_split
+from keras_efsnet.training.state import write_atomically
 from keras_efsnet.training.summary import overlaps, summarize
 
 SIZE = 128
@@ -44,7 +46,7 @@ DECODER = (96, 64, 32, 16)
 
 RATE = 1e-3
 ENCODER_RATE = 4e-4
-CLASS_WEIGHT = 0.3
+EPOCHS = 24
 MISSED = 0.1
 """A lesion whose mask has a lower Dice counts as missed."""
 
@@ -101,8 +103,8 @@ def _double(x: torch.Tensor) -> torch.Tensor:
     return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
 
 
-def train(split: Split, epochs: int) -> nn.Module:
-    """Trains it as EFSNet is trained; gives the averaged weights of the last epoch."""
+def train(split: Split) -> nn.Module:
+    """Gives the averaged weights of the last epoch."""
     torch.manual_seed(0)
     cache = pipeline.load_cache(split.train, SIZE)
     steps = pipeline.steps_per_epoch(cache, BATCH)
@@ -112,7 +114,7 @@ def train(split: Split, epochs: int) -> nn.Module:
         seed=0,
         steps_per_epoch=steps,
         first_epoch=0,
-        epochs=epochs,
+        epochs=EPOCHS,
     )
     model = PretrainedUNet().train()
     average = AveragedModel(
@@ -123,20 +125,19 @@ def train(split: Split, epochs: int) -> nn.Module:
     groups = [{"params": list(model.encoder.parameters())}, {"params": rest}]
     optimizer = torch.optim.AdamW(groups, lr=RATE, weight_decay=1e-2)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, [ENCODER_RATE, RATE], total_steps=steps * epochs, pct_start=0.1
+        optimizer, [ENCODER_RATE, RATE], total_steps=steps * EPOCHS, pct_start=0.1
     )
     mask_loss = DiceBCE()
     started = time.monotonic()
     for step, (image, truth, weight) in zip(
-        range(steps * epochs), batches, strict=False
+        range(steps * EPOCHS), batches, strict=False
     ):
         mask, logits = model(torch.from_numpy(image))
         loss = mask_loss(truth["mask"], mask, sample_weight=weight["mask"])
         labels = torch.from_numpy(truth["class"]).long()
         entropy = F.cross_entropy(logits, labels, reduction="none")
-        loss = (
-            loss + CLASS_WEIGHT * (entropy * torch.from_numpy(weight["class"])).mean()
-        )
+        entropy = (entropy * torch.from_numpy(weight["class"])).mean()
+        loss = loss + TrainSettings.class_loss_weight * entropy
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -202,8 +203,6 @@ def main() -> None:
     parser.add_argument("--data", required=True)
     parser.add_argument("--split", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True, help="for its weights")
-    parser.add_argument("--model", default=DEFAULT_MODEL)
-    parser.add_argument("--epochs", type=int, default=24)
     options = parser.parse_args()
     split = read_split(index_dataset(options.data), [options.split])
     options.out.mkdir(parents=True, exist_ok=True)
@@ -212,14 +211,14 @@ def main() -> None:
         model = PretrainedUNet().eval()
         model.load_state_dict(torch.load(weights, weights_only=True))
     else:
-        model = train(split, options.epochs)
-        torch.save(model.state_dict(), weights)
+        model = train(split)
+        write_atomically(weights, lambda part: torch.save(model.state_dict(), part))
 
     print_header("network")
     outputs, dice = [], []
     networks = {
         "U-Net on EfficientNet-Lite0": TorchPredictor(model),
-        "EFSNet": load_predictor(options.model),
+        "EFSNet": load_predictor(DEFAULT_MODEL),
     }
     for name, network in networks.items():
         dice.append(judge(name, list(run_network(network, split.validation))))
