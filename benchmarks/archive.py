@@ -17,8 +17,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from keras_efsnet.phantom import make_phantom
-from keras_efsnet.prediction import LABELS
+from keras_efsnet.labels import LABELS
+from keras_efsnet.phantoms import make_phantom
 
 SIZE = (64, 80)
 REPORTS = 10

@@ -18,9 +18,9 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_efsnet.images import resize_image
-from keras_efsnet.phantom import make_phantom
-from keras_efsnet.prediction import LABELS
+from keras_efsnet.images.grey import resize_image
+from keras_efsnet.labels import LABELS
+from keras_efsnet.phantoms import make_phantom
 
 REPOSITORY = Path(__file__).parents[1]
 QEMU = "qemu-aarch64-static"

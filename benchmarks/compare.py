@@ -25,9 +25,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from keras_efsnet import DEFAULT_MODEL
-from keras_efsnet.console import print_benchmark, print_cells, progress_bar
-from keras_efsnet.predictor import KINDS, find_model, preset_names
+from keras_efsnet.cli.console import print_benchmark, print_cells, progress_bar
+from keras_efsnet.models.presets import DEFAULT_MODEL, KINDS, find_model, preset_names
 from keras_efsnet.tflite.benchmark import benchmark, write_report
 from keras_efsnet.tflite.benchmark_process import Contender
 
@@ -64,8 +63,8 @@ def compare_networks(
 ) -> None:
     import networks
 
-    from keras_efsnet.training.busi import index_dataset
-    from keras_efsnet.training.split import read_split
+    from keras_efsnet.training.datasets.busi import index_dataset
+    from keras_efsnet.training.datasets.splits import read_split
 
     split = None
     if arguments.data:
@@ -124,9 +123,9 @@ def make_files(keras_file: Path, folder: Path) -> dict[str, Path]:
     """Our files and the plain ones, by name; what is missing is converted."""
     from networks import find_or_convert
 
-    from keras_efsnet.keras_predictor import load_keras_model
+    from keras_efsnet.models.saving import load_keras_model
     from keras_efsnet.tflite.interchange import export_format
-    from keras_efsnet.tflite.plain import write_plain_files
+    from keras_efsnet.tflite.plain_graph import write_plain_files
 
     model = load_keras_model(keras_file)
     files = {

@@ -15,9 +15,9 @@ from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 
-from keras_efsnet.training.busi import index_dataset
-from keras_efsnet.training.duplicates import find_duplicates
-from keras_efsnet.training.split import read_groups
+from keras_efsnet.training.datasets.busi import index_dataset
+from keras_efsnet.training.datasets.duplicates import find_duplicates
+from keras_efsnet.training.datasets.splits import read_groups
 
 Pairs = set[tuple[str, str]]
 

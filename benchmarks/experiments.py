@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_efsnet.training.split import UNUSED
+from keras_efsnet.training.datasets.splits import UNUSED
 
 RECIPES = Path(__file__).with_name("experiments.json")
 

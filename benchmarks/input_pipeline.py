@@ -14,9 +14,9 @@ import time
 import keras
 import numpy as np
 
-from keras_efsnet.images import resize_image, resize_mask
-from keras_efsnet.phantom import make_phantom
-from keras_efsnet.prediction import LABELS
+from keras_efsnet.images.grey import resize_image, resize_mask
+from keras_efsnet.labels import LABELS
+from keras_efsnet.phantoms import make_phantom
 from keras_efsnet.training.pipeline import ImageCache, training_batches
 
 PHANTOMS = 6

@@ -13,18 +13,18 @@ from pathlib import Path
 
 import keras
 
-from keras_efsnet.files import write_whole
-from keras_efsnet.keras_predictor import load_keras_model
-from keras_efsnet.predictor import find_model
+from keras_efsnet.files import write_text
+from keras_efsnet.models.presets import find_model
+from keras_efsnet.models.saving import load_keras_model
 from keras_efsnet.tflite.benchmark import benchmark
 from keras_efsnet.tflite.benchmark_process import Contender
 from keras_efsnet.tflite.convert import convert, write_described
 from keras_efsnet.tflite.export import export
 from keras_efsnet.tflite.flatbuffer import count_macs
-from keras_efsnet.tflite.plain import calibration_frames
+from keras_efsnet.tflite.plain_graph import calibration_frames
 from keras_efsnet.tflite.verify import Limits
 from keras_efsnet.training.baselines import deeplab_v3_plus, unet
-from keras_efsnet.training.split import Split
+from keras_efsnet.training.datasets.splits import Split
 
 KINDS = ("float32", "int8")
 FULL_UNET = "U-Net"
@@ -196,4 +196,4 @@ def add_latency(
 
 def write_rows(path: Path, rows: Sequence[Row]) -> None:
     text = json.dumps([asdict(row) for row in rows], indent=2) + "\n"
-    write_whole(path, lambda part: part.write_text(text, encoding="utf-8"))
+    write_text(path, text)

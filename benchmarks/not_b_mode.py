@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 from scipy.ndimage import gaussian_filter
 from sklearn.datasets import load_sample_images
 
-from keras_efsnet.images import to_grey
+from keras_efsnet.images.grey import to_grey
 
 WORDS = ("Depth", "Gain", "Freeze", "Print", "Menu", "Report", "Exam", "Date", "MHz")
 

@@ -27,17 +27,19 @@ from experiments import print_header, print_row
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from keras_efsnet import DEFAULT_MODEL
-from keras_efsnet.losses import DiceBCE
-from keras_efsnet.prediction import LABELS, Postprocess
-from keras_efsnet.predictor import Predictor, load_predictor
+from keras_efsnet.files import write_whole
+from keras_efsnet.labels import LABELS
+from keras_efsnet.models.losses import DiceBCE
+from keras_efsnet.models.presets import DEFAULT_MODEL
+from keras_efsnet.prediction.loading import load_predictor
+from keras_efsnet.prediction.postprocess import Postprocess
+from keras_efsnet.prediction.predictor import Predictor
 from keras_efsnet.training import pipeline
-from keras_efsnet.training.busi import index_dataset
+from keras_efsnet.training.datasets.busi import index_dataset
+from keras_efsnet.training.datasets.splits import Split, read_split
 from keras_efsnet.training.evaluate import RawOutput, run_network, score_output
+from keras_efsnet.training.scores import compute_metrics, overlaps
 from keras_efsnet.training.settings import TrainSettings
-from keras_efsnet.training.split import Split, read_split
-from keras_efsnet.training.state import write_atomically
-from keras_efsnet.training.summary import overlaps, summarize
 
 SIZE = 128
 BATCH = 16
@@ -193,7 +195,7 @@ def together(one: RawOutput, other: RawOutput) -> RawOutput:
 def judge(name: str, outputs: Sequence[RawOutput]) -> np.ndarray:
     """Prints a network's figures; gives the Dice of each tumour image."""
     rows = [score_output(output, Postprocess(), "B").score for output in outputs]
-    print_row(name, summarize(rows))
+    print_row(name, compute_metrics(rows))
     _, dice = overlaps([row for row in rows if row.truth_px])
     return np.asarray(dice)
 
@@ -212,7 +214,9 @@ def main() -> None:
         model.load_state_dict(torch.load(weights, weights_only=True))
     else:
         model = train(split)
-        write_atomically(weights, lambda part: torch.save(model.state_dict(), part))
+        write_whole(
+            weights, lambda part: torch.save(model.state_dict(), part), durable=True
+        )
 
     print_header("network")
     outputs, dice = [], []

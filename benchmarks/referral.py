@@ -20,17 +20,20 @@ from rich.table import Table
 from scipy.ndimage import binary_dilation, binary_erosion
 from sklearn.metrics import roc_auc_score
 
-from keras_efsnet import DEFAULT_MODEL
-from keras_efsnet.images import read_image, resize_image
-from keras_efsnet.phantom import make_phantom
-from keras_efsnet.prediction import LABELS
-from keras_efsnet.predictor import load_predictor, predict_image
-from keras_efsnet.refer import NOT_B_MODE
-from keras_efsnet.training.busi import index_dataset
+from keras_efsnet.images.frame import Frame
+from keras_efsnet.images.grey import resize_image
+from keras_efsnet.images.reading import read_image
+from keras_efsnet.labels import LABELS
+from keras_efsnet.models.presets import DEFAULT_MODEL
+from keras_efsnet.phantoms import make_phantom
+from keras_efsnet.prediction.loading import load_predictor
+from keras_efsnet.prediction.predictor import predict_frame
+from keras_efsnet.prediction.referral import NOT_B_MODE
+from keras_efsnet.training.datasets.busi import index_dataset
+from keras_efsnet.training.datasets.splits import read_split
 from keras_efsnet.training.evaluate import run_network, score_output
-from keras_efsnet.training.selective import risk_coverage
-from keras_efsnet.training.split import read_split
-from keras_efsnet.training.summary import summarize
+from keras_efsnet.training.risk_coverage import risk_coverage
+from keras_efsnet.training.scores import compute_metrics
 
 IMAGES = 40
 """Of each kind that is drawn."""
@@ -83,7 +86,7 @@ def pictures(samples):
 def print_kinds(predictor, samples):
     table = Table("kind", "images", "does not look like B-mode", "any reason")
     for name, images in pictures(samples):
-        reasons = [predict_image(predictor, image).refer for image in images]
+        reasons = [predict_frame(predictor, Frame(image)).refer for image in images]
         look = np.mean([NOT_B_MODE in refer for refer in reasons])
         any_reason = np.mean([bool(refer) for refer in reasons])
         table.add_row(name, str(len(reasons)), f"{look:.3f}", f"{any_reason:.3f}")
@@ -143,7 +146,7 @@ def print_risk(predictor, samples):
         for output in run_network(predictor, samples)
     ]
     table = Table("validation", "value", "95 % interval")
-    figures = summarize(rows)["refer"]
+    figures = compute_metrics(rows)["refer"]
     for name, value in figures.items():
         if isinstance(value, float):
             low, high = figures[f"{name}_ci"]

@@ -19,7 +19,7 @@ from ai_edge_litert.interpreter import Interpreter
 from keras_efsnet import EFSNet
 from keras_efsnet.tflite.convert import STYLES, convert_graph
 from keras_efsnet.tflite.deploy import deployment_graph
-from keras_efsnet.tflite.plain import KINDS, plain_graph
+from keras_efsnet.tflite.plain_graph import KINDS, plain_graph
 
 STAGES = {
     "initial": "initial",

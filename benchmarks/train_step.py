@@ -73,8 +73,8 @@ def measure(batch_size: int, form: str) -> str:
 
     if form == "plain":
         use_plain_operations()
+    from keras_efsnet.training.networks import build_model, compile_model
     from keras_efsnet.training.settings import TrainSettings
-    from keras_efsnet.training.train import build_model, compile_model
 
     settings = TrainSettings(data="phantom", phantoms=2)
     model = build_model(settings)
@@ -104,7 +104,7 @@ def use_plain_operations() -> None:
     import keras
     from keras import ops
 
-    from keras_efsnet import convolutions
+    from keras_efsnet.models import convolutions
 
     def grouped(self, inputs):  # type: ignore[no-untyped-def]
         return ops.conv(inputs, self.kernel)

@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from keras_efsnet import DEFAULT_MODEL
-from keras_efsnet.predictor import PRESETS
+from keras_efsnet.models.presets import DEFAULT_MODEL, PRESETS
 from keras_efsnet.training.report import FIGURES, IN_SUBGROUPS
 
 ROOT = Path(__file__).parents[1]

@@ -23,15 +23,16 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from keras_efsnet import EFSNet, predict
-from keras_efsnet.losses import DiceBCE
-from keras_efsnet.metrics import Dice
-from keras_efsnet.phantom import write_phantoms
-from keras_efsnet.predictor import find_model, load_predictor
+from keras_efsnet.models.losses import DiceBCE
+from keras_efsnet.models.metrics import Dice
+from keras_efsnet.models.presets import find_model
+from keras_efsnet.phantoms import write_phantoms
+from keras_efsnet.prediction.loading import load_predictor
 from keras_efsnet.tflite.export import export
 from keras_efsnet.training import pipeline
-from keras_efsnet.training.busi import index_dataset, load_mask
+from keras_efsnet.training.datasets.busi import index_dataset, load_mask
+from keras_efsnet.training.datasets.splits import hold_out_fifth
 from keras_efsnet.training.evaluate import evaluate
-from keras_efsnet.training.split import hold_out_fifth
 
 OUT = Path("phantom_example")
 # The tests run every cell with a setting that learns nothing.

@@ -10,38 +10,37 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from keras_efsnet import layers
-    from keras_efsnet.model import EFSNet
-    from keras_efsnet.prediction import LABELS, Prediction
-    from keras_efsnet.predictor import predict
+    from keras_efsnet.labels import LABELS
+    from keras_efsnet.models import layers
+    from keras_efsnet.models.efsnet import EFSNet
+    from keras_efsnet.prediction.loading import predict
+    from keras_efsnet.prediction.postprocess import Prediction
 
 __version__ = "0.1.0"
-DEFAULT_MODEL = "efsnet_base_busi"
-"""The preset that prediction uses unless told otherwise."""
 
 __all__ = ["LABELS", "EFSNet", "Prediction", "layers", "predict"]
 
 _HOMES = {
-    "EFSNet": "keras_efsnet.model",
-    "LABELS": "keras_efsnet.prediction",
-    "Prediction": "keras_efsnet.prediction",
-    "predict": "keras_efsnet.predictor",
+    "EFSNet": "keras_efsnet.models.efsnet",
+    "LABELS": "keras_efsnet.labels",
+    "Prediction": "keras_efsnet.prediction.postprocess",
+    "layers": "keras_efsnet.models",
+    "predict": "keras_efsnet.prediction.loading",
 }
-_REGISTERING = ("layers", "model", "losses", "metrics")
+_REGISTERING = ("layers", "efsnet", "losses", "metrics")
 
 
 def _register() -> None:
     for module in _REGISTERING:
-        importlib.import_module(f"keras_efsnet.{module}")
+        importlib.import_module(f"keras_efsnet.models.{module}")
 
 
 def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     if name in ("EFSNet", "layers"):
         _register()
-    if name in _HOMES:
-        globals()[name] = getattr(importlib.import_module(_HOMES[name]), name)
-    if name not in globals():
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = getattr(importlib.import_module(_HOMES[name]), name)
     return globals()[name]
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from keras_efsnet.prediction import Postprocess
+from keras_efsnet.prediction.postprocess import Postprocess
 
 
 class DarkIsLesion:

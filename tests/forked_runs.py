@@ -68,7 +68,7 @@ class Run:
         return None, self.errors.read_text(encoding="utf-8")
 
 
-class Forks:
+class ForkedRuns:
     """Starts runs on a backend, one after another."""
 
     def __init__(self, backend: str, folder: Path) -> None:

@@ -29,9 +29,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from keras_efsnet import DEFAULT_MODEL, cli, predictor
-from keras_efsnet.images import read_image, to_grey
-from keras_efsnet.phantom import make_phantom
+from keras_efsnet import cli
+from keras_efsnet.images.grey import to_grey
+from keras_efsnet.images.reading import read_image
+from keras_efsnet.models.presets import DEFAULT_MODEL
+from keras_efsnet.phantoms import make_phantom
+from keras_efsnet.prediction import predictor
 from keras_efsnet.tflite.benchmark_worker import peak_memory
 
 SECONDS, BYTES = 10, 2 * 2**30
@@ -212,7 +215,7 @@ def _keras_file() -> bytes:
     """A network with EFSNet's contract that loads quickly, a layer of ours in it."""
     import keras
 
-    from keras_efsnet.convolutions import ConvNorm
+    from keras_efsnet.models.convolutions import ConvNorm
 
     image = keras.Input((32, 32, 1))
     x = ConvNorm(8, 3)(keras.layers.Rescaling(1 / 255)(image))

@@ -8,8 +8,8 @@ import sys
 import pytest
 from PIL import Image
 
-from keras_efsnet import scale
 from keras_efsnet.cli import main
+from keras_efsnet.prediction import archive as sharding
 
 SHARD_FILES = "predictions/[0-9]*.json"
 SHARDS = ["000000.json", "000001.json", "000002.json"]
@@ -18,7 +18,7 @@ SHARDS = ["000000.json", "000001.json", "000002.json"]
 @pytest.fixture
 def archive(tmp_path, scan, monkeypatch):
     """A folder of seven images, the fifth damaged, for shards of three."""
-    monkeypatch.setattr(scale, "SHARD", 3)
+    monkeypatch.setattr(sharding, "SHARD", 3)
     folder = tmp_path / "archive"
     folder.mkdir()
     for number in range(7):
@@ -33,12 +33,12 @@ def shards_done(monkeypatch):
     done = []
 
     def run(rows, workers, arguments):
-        worker = scale._Worker(*arguments)
+        worker = sharding._Worker(*arguments)
         for row in rows:
             done.append(row["number"])
             yield worker(row)["number"]
 
-    monkeypatch.setattr(scale, "_run_on_ray", run)
+    monkeypatch.setattr(sharding, "_run_on_ray", run)
     return done
 
 
@@ -97,8 +97,8 @@ def test_a_full_disk_is_told(archive, tmp_path, shards_done, monkeypatch):
     def full(*arguments):
         raise OSError(28, "No space left on device", "a_mask.png")
 
-    monkeypatch.setattr(scale, "run_jobs", full)
-    worker = scale._Worker(tmp_path, "efsnet_base_busi")
+    monkeypatch.setattr(sharding, "run_jobs", full)
+    worker = sharding._Worker(tmp_path, "efsnet_base_busi")
     answer = worker({"number": 5, "jobs": []})
     assert answer == {"number": 5, "problem": "a_mask.png: No space left on device"}
 

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_efsnet.training.augment import Augmentation, augment_batch
-from keras_efsnet.training.mesh import mesh_nodes, resample
+from keras_efsnet.training.augment import augment_batch
+from keras_efsnet.training.augmentation import Augmentation
+from keras_efsnet.training.geometry import mesh_nodes, resample
 
 SHAPE = (64, 80)
 CHANGES = [f.name for f in fields(Augmentation) if f.name.endswith("_probability")]

@@ -12,10 +12,12 @@ import pytest
 from PIL import Image
 
 from keras_efsnet.cli import main
-from keras_efsnet.images import read_image
-from keras_efsnet.phantom import make_phantom
-from keras_efsnet.prediction import LABELS
-from keras_efsnet.predictor import load_predictor, predict_image
+from keras_efsnet.images.frame import Frame
+from keras_efsnet.images.reading import read_image
+from keras_efsnet.labels import LABELS
+from keras_efsnet.phantoms import make_phantom
+from keras_efsnet.prediction.loading import load_predictor
+from keras_efsnet.prediction.predictor import predict_frame
 
 FUZZ = Path(__file__).with_name("fuzz.py")
 
@@ -109,7 +111,7 @@ def test_every_good_file_is_predicted_and_every_bad_one_listed(tmp_path, capfd, 
     network, answers = load_predictor(), {}
     for path, grey in good.items():
         if id(grey) not in answers:
-            answers[id(grey)] = predict_image(network, grey)
+            answers[id(grey)] = predict_frame(network, Frame(grey))
         expected, record = answers[id(grey)], records[path]
         assert record["class"] == expected.label
         assert record["lesion_area_px"] == expected.lesion_area_px

@@ -11,13 +11,14 @@ import pytest
 
 from checks import count, noise, randomize_weights
 from keras_efsnet.cli import main
-from keras_efsnet.keras_predictor import KerasPredictor, load_keras_model
-from keras_efsnet.phantom import write_phantoms
-from keras_efsnet.predictor import load_predictor
+from keras_efsnet.models.saving import load_keras_model, save_model
+from keras_efsnet.phantoms import write_phantoms
+from keras_efsnet.prediction.keras_runtime import KerasPredictor
+from keras_efsnet.prediction.loading import load_predictor
 from keras_efsnet.training.baselines import BUILDERS, unet
+from keras_efsnet.training.networks import build_model
 from keras_efsnet.training.settings import NETWORKS, TrainSettings
-from keras_efsnet.training.state import save_model
-from keras_efsnet.training.train import build_model, train
+from keras_efsnet.training.train import train
 
 SIZE = 32
 WIDTH = 0.25
@@ -225,8 +226,10 @@ def test_train_resume_evaluate_export_and_predict(name, tmp_path, capsys):
     assert main(["export", *inputs, *kinds]) == 0
     report = json.loads((tmp_path / "files" / "export.json").read_text())
     assert report["files"]["float32"]["mask_worst"] < 1e-4
-    assert main(["export", *inputs, "--out", str(out), "--kind", "pruned"]) == 2
-    assert f"pruned is for EFSNet, and this model is {name}" in capsys.readouterr().err
+    assert main(["export", *inputs, "--out", str(out), "--kind", "clustered"]) == 2
+    assert (
+        f"clustered is for EFSNet, and this model is {name}" in capsys.readouterr().err
+    )
     image = next(data.glob("benign/*).png"))
     command = ["predict", str(image), "--out", str(tmp_path / "masks"), "--model"]
     assert main([*command, str(tmp_path / "files" / "model_int8.tflite")]) == 0

@@ -8,11 +8,11 @@ import pytest
 
 from keras_efsnet import EFSNet
 from keras_efsnet.cli import main
+from keras_efsnet.prediction.litert import LiteModel
 from keras_efsnet.tflite import benchmark as measuring
 from keras_efsnet.tflite.benchmark_process import Contender, Start, Worker
 from keras_efsnet.tflite.benchmark_worker import WARM_UP, make_frame, time_runs
 from keras_efsnet.tflite.delegation import Delegation, inspect_delegation, read_plan
-from keras_efsnet.tflite.runtime import LiteModel
 
 MEBIBYTE = 2**20
 
@@ -32,7 +32,7 @@ def test_figures_are_those_of_the_durations(lite_file):
     contender = Contender("tiny", lite_file, threads=2)
     starts = [start(300, 60 * MEBIBYTE), start(100, 40 * MEBIBYTE), start(200, 0)]
     durations = [1_000_000 * milliseconds for milliseconds in range(101, 0, -1)]
-    row = measuring.summarize(contender, starts, Delegation(1, {}), durations)
+    row = measuring.make_measurement(contender, starts, Delegation(1, {}), durations)
     assert (row.name, row.threads, row.runs) == ("tiny", 2, 101)
     assert (row.median_ms, row.p95_ms) == (51, 96)
     assert row.frames_per_second == pytest.approx(1000 / 51)
@@ -42,7 +42,7 @@ def test_figures_are_those_of_the_durations(lite_file):
 
 def test_memory_is_missing_where_the_system_does_not_tell(lite_file):
     contender = Contender("tiny", lite_file)
-    row = measuring.summarize(contender, [start(1, None)], None, [1_000_000])
+    row = measuring.make_measurement(contender, [start(1, None)], None, [1_000_000])
     assert row.peak_memory_mib is None
     cells = row.to_cells()
     assert (cells["memory\nMiB"], cells["threads"]) == ("?", "auto")
@@ -96,7 +96,7 @@ def test_a_preset_stands_for_its_lite_files(lite_file, tmp_path, monkeypatch):
     preset.mkdir(parents=True)
     for name in ("model.keras", "model_int8.tflite", "model_float32.tflite"):
         (preset / name).touch()
-    monkeypatch.setattr("keras_efsnet.predictor.PRESETS", preset.parent)
+    monkeypatch.setattr("keras_efsnet.models.presets.PRESETS", preset.parent)
     monkeypatch.setattr(measuring, "PRESETS", preset.parent)
     expected = ["model_float32.tflite", "model_int8.tflite"]
     by_name = measuring.find_contenders(["small"])

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_efsnet.prediction import LABELS
-from keras_efsnet.training.busi import Sample, index_dataset, load_mask
-from keras_efsnet.training.split import read_split, read_subgroups
+from keras_efsnet.labels import LABELS
+from keras_efsnet.training.datasets.busi import Sample, index_dataset, load_mask
+from keras_efsnet.training.datasets.splits import read_split, read_subgroups
 
 SIZE = (6, 8)
 

@@ -8,15 +8,16 @@ import pytest
 
 from checks import randomize_weights
 from keras_efsnet import EFSNet
-from keras_efsnet.phantom import write_phantoms
-from keras_efsnet.prediction import LABELS, Postprocess
-from keras_efsnet.predictor import load_predictor
-from keras_efsnet.training.busi import Sample, index_dataset
+from keras_efsnet.labels import LABELS
+from keras_efsnet.phantoms import write_phantoms
+from keras_efsnet.prediction.loading import load_predictor
+from keras_efsnet.prediction.postprocess import Postprocess
 from keras_efsnet.training.calibrate import Calibration, calibrate, fold, write_preset
 from keras_efsnet.training.card import write_card
+from keras_efsnet.training.datasets.busi import Sample, index_dataset
 from keras_efsnet.training.evaluate import RawOutput, run_network, score_output
-from keras_efsnet.training.fit_refer import fit_refer
-from keras_efsnet.training.summary import expected_calibration_error
+from keras_efsnet.training.fit_referral import fit_referral
+from keras_efsnet.training.scores import expected_calibration_error
 
 
 @pytest.fixture
@@ -89,7 +90,7 @@ def test_limits_refer_at_most_a_fifth_and_hardly_less():
         for image, p, q in zip(images, sure, sure[::-1], strict=True)
     ]
 
-    rule = fit_refer(outputs, Postprocess(), images[:50])
+    rule = fit_referral(outputs, Postprocess(), images[:50])
 
     unsure = sure[::-1] < rule.minimum_class_probability
     low = abs(2 * sure - 1) < rule.minimum_mask_margin

@@ -10,16 +10,17 @@ from PIL import Image
 
 import keras_efsnet
 from keras_efsnet.cli import main
-from keras_efsnet.images import read_image, read_mask
-from keras_efsnet.prediction import LABELS, Postprocess
-from keras_efsnet.refer import ReferRule
+from keras_efsnet.images.reading import read_image, read_mask
+from keras_efsnet.labels import LABELS
+from keras_efsnet.prediction.postprocess import Postprocess
+from keras_efsnet.prediction.referral import ReferralRule
 
 
 @pytest.fixture
 def stub_network(monkeypatch, predictor):
     """The commands run without Keras; returns the network they use."""
     monkeypatch.setattr(
-        "keras_efsnet.predictor.load_predictor", lambda *args: predictor
+        "keras_efsnet.prediction.loading.load_predictor", lambda *args: predictor
     )
     return predictor
 
@@ -67,7 +68,7 @@ def test_help_is_quick_and_needs_neither_keras_nor_numpy():
 
 def test_prediction_modules_need_no_keras():
     code = (
-        "import sys, keras_efsnet, keras_efsnet.cli, keras_efsnet.demo;"
+        "import sys, keras_efsnet, keras_efsnet.cli, keras_efsnet.prediction.demo;"
         "keras_efsnet.predict, keras_efsnet.LABELS, keras_efsnet.Prediction;"
         "sys.exit(str({'keras', 'tensorflow', 'scipy'} & set(sys.modules) or ''))"
     )
@@ -100,7 +101,7 @@ def test_predict_writes_a_line_and_a_record_an_image(
 def test_predict_says_what_is_referred_and_why(
     stub_network, folder, tmp_path, capsys, monkeypatch
 ):
-    rule = ReferRule(minimum_class_probability=0.75, minimum_mask_margin=0.0)
+    rule = ReferralRule(minimum_class_probability=0.75, minimum_mask_margin=0.0)
     monkeypatch.setattr(stub_network, "rules", Postprocess(refer=rule), raising=False)
     (folder / "b.png").write_text("no image")
     out = tmp_path / "out"

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from keras_efsnet.components import split_components
+from keras_efsnet.images.components import split_components
 
 EIGHT = np.ones((3, 3))
 

@@ -10,20 +10,17 @@ from ai_edge_litert import schema_py_generated as schema
 
 from checks import randomize_weights
 from keras_efsnet import EFSNet
-from keras_efsnet.images import resize_image
-from keras_efsnet.phantom import make_phantom, write_phantoms
-from keras_efsnet.prediction import LABELS, Postprocess
+from keras_efsnet.images.grey import resize_image
+from keras_efsnet.labels import LABELS
+from keras_efsnet.models.presets import KINDS
+from keras_efsnet.phantoms import make_phantom, write_phantoms
+from keras_efsnet.prediction.litert import LiteModel
+from keras_efsnet.prediction.postprocess import Postprocess
+from keras_efsnet.prediction.sandbox import description_path
 from keras_efsnet.tflite import convert as convert_module
-from keras_efsnet.tflite.convert import (
-    KINDS,
-    convert,
-    export_files,
-    representative_images,
-)
+from keras_efsnet.tflite.convert import convert, export_files, representative_images
 from keras_efsnet.tflite.flatbuffer import check_operators, count_macs, list_operators
-from keras_efsnet.tflite.runtime import LiteModel
-from keras_efsnet.tflite.trial import description_path
-from keras_efsnet.training.busi import index_dataset
+from keras_efsnet.training.datasets.busi import index_dataset
 
 if keras.backend.backend() != "tensorflow":
     pytest.skip("TFLite files are made on TensorFlow", allow_module_level=True)

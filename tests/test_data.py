@@ -14,14 +14,14 @@ import pytest
 from PIL import Image
 
 from keras_efsnet.cli import main
-from keras_efsnet.phantom import make_phantom
-from keras_efsnet.prediction import LABELS
+from keras_efsnet.labels import LABELS
+from keras_efsnet.phantoms import make_phantom
 from keras_efsnet.training import train as training
-from keras_efsnet.training.busi import index_dataset
-from keras_efsnet.training.leaks import count_leaks
+from keras_efsnet.training.datasets.busi import index_dataset
+from keras_efsnet.training.datasets.folds import assign_folds, group_samples
+from keras_efsnet.training.datasets.leaks import count_leaks
+from keras_efsnet.training.datasets.splits import read_split
 from keras_efsnet.training.settings import TrainSettings
-from keras_efsnet.training.split import read_split
-from keras_efsnet.training.split_data import assign_folds, group_samples
 
 SIZE = (96, 128)
 
@@ -290,7 +290,7 @@ def test_leaks_of_stem_lists_are_looked_for_once(dataset, tmp_path, cache, monke
 
     assert len(list(cache.iterdir())) == 1
     monkeypatch.setattr(
-        "keras_efsnet.training.duplicates.find_duplicates",
+        "keras_efsnet.training.datasets.duplicates.find_duplicates",
         lambda images: pytest.fail("looked for again"),
     )
     assert count_leaks(split, lists) == (1, 2)

@@ -5,10 +5,9 @@ import numpy as np
 import pytest
 
 from keras_efsnet import EFSNet
-from keras_efsnet.losses import DiceBCE
-from keras_efsnet.training.deep_supervision import DeeplySupervised
+from keras_efsnet.models.losses import DiceBCE
+from keras_efsnet.training.networks import DeeplySupervised, compile_model
 from keras_efsnet.training.settings import TrainSettings
-from keras_efsnet.training.train import compile_model
 
 SETTINGS = TrainSettings(data="phantom", phantoms=2, deep_supervision=0.5)
 

@@ -6,13 +6,13 @@ import pytest
 
 from checks import noise, randomize_weights
 from keras_efsnet import EFSNet
-from keras_efsnet.phantom import make_phantom
-from keras_efsnet.prediction import LABELS
-from keras_efsnet.predictor import preset_names
+from keras_efsnet.labels import LABELS
+from keras_efsnet.models.presets import preset_names
+from keras_efsnet.phantoms import make_phantom
 from keras_efsnet.tflite.deploy import deployment_graph
 from keras_efsnet.tflite.equalize import equalize
 from keras_efsnet.tflite.folding import Weights, fold_columns
-from keras_efsnet.tflite.plain import plain_graph
+from keras_efsnet.tflite.plain_graph import plain_graph
 
 if keras.backend.backend() != "tensorflow":
     pytest.skip("TFLite files are made on TensorFlow", allow_module_level=True)

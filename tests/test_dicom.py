@@ -4,15 +4,17 @@ import io
 import json
 import sys
 import traceback
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from keras_efsnet import dicom
 from keras_efsnet.cli import main
-from keras_efsnet.images import read_image
-from keras_efsnet.phantom import make_phantom
+from keras_efsnet.images.reading import read_frame, read_image
+from keras_efsnet.phantoms import make_phantom
+from keras_efsnet.prediction.measurements import measure_lesion
+from keras_efsnet.prediction.predictor import predict_frame
 
 pydicom = pytest.importorskip("pydicom")
 from pydicom import uid  # noqa: E402
@@ -73,7 +75,7 @@ def colour(grey):
 @pytest.fixture
 def stub_network(monkeypatch, predictor):
     monkeypatch.setattr(
-        "keras_efsnet.predictor.load_predictor", lambda *args: predictor
+        "keras_efsnet.prediction.loading.load_predictor", lambda *args: predictor
     )
 
 
@@ -202,13 +204,11 @@ def test_no_millimetres_without_a_calibrated_plane(
 
 
 def test_two_regions_each_measure_their_own(predictor, tmp_path, scan):
-    from keras_efsnet.predictor import predict_image
-
     both = np.hstack([scan, scan])
     regions = [region(0, 0, 79, 59, 0.1), region(80, 0, 159, 59, 0.2)]
-    header = dicom.read_header(write(tmp_path / "a.dcm", both, regions=regions))
-    prediction = predict_image(predictor, both)
-    size = dicom.lesion_size(prediction, header.regions)
+    frame = read_frame(write(tmp_path / "a.dcm", both, regions=regions))
+    prediction = predict_frame(predictor, frame)
+    size = measure_lesion(frame, prediction)
     sides = {
         tuple(box): tuple(side)
         for box, side in zip(prediction.boxes, size["box_sizes_mm"], strict=True)
@@ -217,7 +217,7 @@ def test_two_regions_each_measure_their_own(predictor, tmp_path, scan):
     assert sides[min(sides)] == (right - left, 2 * (bottom - top))
     assert sides[max(sides)][1] == 2 * sides[min(sides)][1]
     # A lesion that no one region holds has no size.
-    half = dicom.lesion_size(prediction, header.regions[:1])
+    half = measure_lesion(replace(frame, regions=frame.regions[:1]), prediction)
     assert half["lesion_area_mm2"] is None
     assert sorted(map(bool, half["box_sizes_mm"])) == [False, True]
 

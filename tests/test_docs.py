@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 import typer
 
-from keras_efsnet import DEFAULT_MODEL
 from keras_efsnet.cli import app
-from keras_efsnet.predictor import PRESETS
+from keras_efsnet.models.presets import DEFAULT_MODEL, PRESETS
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

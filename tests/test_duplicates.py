@@ -4,8 +4,12 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from keras_efsnet.phantom import make_phantom
-from keras_efsnet.training.duplicates import correlate, describe, find_duplicates
+from keras_efsnet.phantoms import make_phantom
+from keras_efsnet.training.datasets.duplicates import (
+    correlate,
+    describe,
+    find_duplicates,
+)
 
 SIZE = (240, 320)
 

@@ -9,15 +9,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_efsnet.prediction import LABELS, Postprocess
-from keras_efsnet.refer import ReferRule
-from keras_efsnet.training.busi import Sample, index_dataset
+from keras_efsnet.labels import LABELS
+from keras_efsnet.prediction.postprocess import Postprocess
+from keras_efsnet.prediction.referral import ReferralRule
+from keras_efsnet.training.datasets.busi import Sample, index_dataset
 from keras_efsnet.training.evaluate import (
     COLUMNS,
+    compute_metrics,
     evaluate,
     hd95,
     read_table,
-    summarize,
 )
 
 FILES = {
@@ -171,7 +172,7 @@ def test_table_holds_a_row_an_image_and_gives_the_metrics_again(samples, tmp_pat
     assert [row["stem"] for row in rows] == [sample.stem for sample in samples]
     assert [row["predicted"] for row in rows] == [sample.label for sample in samples]
     assert [row["hd95"] for row in rows] == ["", "", *["0.0"] * 4]
-    again = summarize(read_table(tmp_path / "per_image.csv"))
+    again = compute_metrics(read_table(tmp_path / "per_image.csv"))
     assert again == {key: metrics[key] for key in ("n", "mask", "class", "refer")}
 
 
@@ -231,7 +232,7 @@ def test_a_lesion_found_in_a_normal_image_is_a_false_positive(samples, tmp_path)
 
 def test_reasons_and_margins_are_in_the_table(samples, tmp_path):
     # Every mask is sure: its highest probability is 0 or 1.
-    rule = ReferRule(minimum_class_probability=0.9, minimum_mask_margin=0.9)
+    rule = ReferralRule(minimum_class_probability=0.9, minimum_mask_margin=0.9)
     labels = ["benign", *(sample.label for sample in samples[1:])]
 
     run(samples, tmp_path, network=FakeNetwork(labels, Postprocess(refer=rule)))
@@ -253,7 +254,7 @@ def test_subgroups_have_the_figures_of_their_images(samples, tmp_path):
 
     assert list(metrics["subgroups"]) == ["text", "none"]
     rows = read_table(tmp_path / "per_image.csv")
-    assert metrics["subgroups"]["text"] == summarize([rows[0], rows[3]])
+    assert metrics["subgroups"]["text"] == compute_metrics([rows[0], rows[3]])
     assert metrics["subgroups"]["none"]["mask"] == metrics["mask"]
 
 

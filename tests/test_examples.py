@@ -12,12 +12,11 @@ import numpy as np
 import pytest
 from packaging.version import Version
 
-from keras_efsnet import DEFAULT_MODEL
-from keras_efsnet.images import resize_image
-from keras_efsnet.phantom import make_phantom
-from keras_efsnet.prediction import LABELS
-from keras_efsnet.predictor import PRESETS
-from keras_efsnet.tflite.runtime import LiteModel
+from keras_efsnet.images.grey import resize_image
+from keras_efsnet.labels import LABELS
+from keras_efsnet.models.presets import DEFAULT_MODEL, PRESETS
+from keras_efsnet.phantoms import make_phantom
+from keras_efsnet.prediction.litert import LiteModel
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "phantoms.py"
 

@@ -8,8 +8,8 @@ import pytest
 
 from keras_efsnet import EFSNet
 from keras_efsnet.cli import main
-from keras_efsnet.phantom import write_phantoms
-from keras_efsnet.predictor import load_predictor
+from keras_efsnet.phantoms import write_phantoms
+from keras_efsnet.prediction.loading import load_predictor
 from keras_efsnet.tflite import export as exporting
 from keras_efsnet.tflite.interchange import OUTPUTS
 

@@ -8,17 +8,18 @@ import pytest
 from PIL import Image
 from pycocotools.coco import COCO
 
-from keras_efsnet.annotations import check_jobs
-from keras_efsnet.batch import Job
 from keras_efsnet.cli import main
-from keras_efsnet.images import read_mask
-from keras_efsnet.training.busi import index_dataset, load_mask
+from keras_efsnet.images.reading import read_mask
+from keras_efsnet.prediction.formats import check_sources, write_formats
+from keras_efsnet.training.datasets.busi import index_dataset, load_mask
 
 
 @pytest.fixture
 def results(tmp_path, scan, predictor, monkeypatch):
     """The results for a disc (benign), an empty scan and a file that is no image."""
-    monkeypatch.setattr("keras_efsnet.predictor.load_predictor", lambda *_: predictor)
+    monkeypatch.setattr(
+        "keras_efsnet.prediction.loading.load_predictor", lambda *_: predictor
+    )
     folder = tmp_path / "scans"
     (folder / "sub").mkdir(parents=True)
     Image.fromarray(scan).save(folder / "sub" / "disc.png")
@@ -89,10 +90,18 @@ def test_probabilities_have_16_bits_at_the_image_size(results, scan):
 
 
 def test_labelme_files_for_dicom_are_refused(tmp_path):
-    jobs = [Job(tmp_path / "clip.dcm", tmp_path / "clip", frame=1)]
+    clip = tmp_path / "clip"
+    clip.write_bytes(bytes(128) + b"DICM")
     with pytest.raises(ValueError, match="LabelMe opens no DICOM"):
-        check_jobs(jobs, ["csv", "labelme"])
-    check_jobs(jobs, ["csv", "coco"])
+        check_sources([clip], ["csv", "labelme"])
+    check_sources([clip], ["csv", "coco"])
+
+
+def test_labelme_files_for_pages_are_refused(tmp_path, scan):
+    Image.fromarray(np.zeros_like(scan)).save(tmp_path / "a_mask.png")
+    record = {"path": "a.tif", "frame": 2, "mask_file": "a_mask.png"}
+    with pytest.raises(ValueError, match=r"a\.tif: LabelMe opens only the first page"):
+        write_formats(tmp_path, [record], ["labelme"])
 
 
 def correct(path, change):

@@ -6,7 +6,8 @@ import shutil
 import pytest
 
 from keras_efsnet import EFSNet
-from keras_efsnet.predictor import PRESETS, load_predictor
+from keras_efsnet.models.presets import PRESETS
+from keras_efsnet.prediction.loading import load_predictor
 from keras_efsnet.training.card import refresh_hashes
 
 

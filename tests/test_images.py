@@ -5,15 +5,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_efsnet import images
-from keras_efsnet.images import (
-    read_image,
-    read_mask,
+from keras_efsnet.images import reading
+from keras_efsnet.images.grey import (
     resize_image,
     resize_mask,
     resize_probability,
     to_grey,
 )
+from keras_efsnet.images.reading import read_image, read_mask
 
 COLOURS = np.uint8([[[255, 0, 0], [0, 255, 0], [0, 0, 255], [90, 90, 90]]])
 GREYS = np.uint8([[76, 150, 29, 90]])  # 0.299 R + 0.587 G + 0.114 B
@@ -144,7 +143,7 @@ def test_too_large_images_are_refused_before_they_are_decoded(
     tmp_path, monkeypatch, limit
 ):
     path = _save(Image.new("L", (30, 20)), tmp_path / "scan.png")
-    monkeypatch.setattr(images, limit, 29)
+    monkeypatch.setattr(reading, limit, 29)
     path.write_bytes(path.read_bytes()[:-20])  # decoding would fail
     with pytest.raises(ValueError, match=r"scan\.png: more than .* scale the image"):
         read_image(path)

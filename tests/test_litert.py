@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from keras_efsnet.cli import main
-from keras_efsnet.prediction import LABELS
-from keras_efsnet.tflite.runtime import LiteModel
+from keras_efsnet.labels import LABELS
+from keras_efsnet.prediction.litert import LiteModel
 
 BLOCKED = (
     *("keras", "tensorflow", "jax", "torch", "tf_keras", "h5py"),

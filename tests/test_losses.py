@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_efsnet.losses import DiceBCE
+from keras_efsnet.models.losses import DiceBCE
 
 
 def value(truth, prediction, **arguments):

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_efsnet.metrics import Dice, overlap_from_counts, overlap_scores
+from keras_efsnet.models.metrics import Dice, overlap_from_counts, overlap_scores
 
 #   truth,        prediction,   iou,   dice
 TABLE = [

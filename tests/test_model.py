@@ -7,7 +7,7 @@ import pytest
 
 from checks import count, noise
 from keras_efsnet import EFSNet
-from keras_efsnet.losses import DiceBCE
+from keras_efsnet.models.losses import DiceBCE
 
 # Trainable parameters of the published network, with our two heads.
 PARAMETERS = {

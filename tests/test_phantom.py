@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_efsnet.phantom import make_phantom, write_phantoms
-from keras_efsnet.phantom_scan import envelope as scan_envelope
-from keras_efsnet.prediction import LABELS
+from keras_efsnet.labels import LABELS
+from keras_efsnet.phantoms import make_phantom, write_phantoms
+from keras_efsnet.phantoms.scan import envelope as scan_envelope
 
 SMALL = (160, 200)
 

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_efsnet.images import resize_image
+from keras_efsnet.images.grey import resize_image
 from keras_efsnet.training import pipeline
-from keras_efsnet.training.augment import Augmentation
-from keras_efsnet.training.busi import Sample
+from keras_efsnet.training.augmentation import Augmentation
+from keras_efsnet.training.datasets.busi import Sample
 from keras_efsnet.training.pipeline import ImageCache
 
 UNCHANGED = Augmentation(

@@ -7,14 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_efsnet.batch import (
-    describe_error,
-    plan_jobs,
-    prepare_output,
-    run_jobs,
-    write_records,
-)
-from keras_efsnet.images import read_image
+from keras_efsnet.files import describe_error, prepare_output
+from keras_efsnet.images.reading import read_image
+from keras_efsnet.prediction.batch import run_jobs
+from keras_efsnet.prediction.planning import plan_jobs
+from keras_efsnet.prediction.writing import write_records
 
 
 def _touch(folder: Path, *names: str) -> None:

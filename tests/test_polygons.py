@@ -3,8 +3,8 @@ import pytest
 from PIL import Image, ImageDraw
 from scipy.ndimage import binary_dilation, binary_fill_holes, gaussian_filter
 
-from keras_efsnet.phantom import make_phantom
-from keras_efsnet.polygons import (
+from keras_efsnet.phantoms import make_phantom
+from keras_efsnet.prediction.polygons import (
     TOLERANCE,
     fill_polygon,
     polygon_area,
@@ -56,7 +56,7 @@ def test_a_drawn_polygon_gives_the_mask_back(mask):
 
 @pytest.mark.parametrize("mask", MASKS)
 def test_unsimplified_polygons_give_it_back_exactly(mask, monkeypatch):
-    monkeypatch.setattr("keras_efsnet.polygons.TOLERANCE", 0)
+    monkeypatch.setattr("keras_efsnet.prediction.polygons.TOLERANCE", 0)
     polygons = trace_polygons(mask)
     np.testing.assert_array_equal(draw(polygons, mask.shape), binary_fill_holes(mask))
 

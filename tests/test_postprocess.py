@@ -3,13 +3,10 @@ import json
 import numpy as np
 import pytest
 
-from keras_efsnet.prediction import (
-    CONTOUR_COLOUR,
-    LABELS,
-    Postprocess,
-    draw_overlay,
-    postprocess,
-)
+from keras_efsnet.images.frame import Frame
+from keras_efsnet.labels import LABELS
+from keras_efsnet.prediction.overlay import CONTOUR_COLOUR, draw_overlay
+from keras_efsnet.prediction.postprocess import Postprocess, postprocess
 
 BENIGN = np.float32([0.2, 0.7, 0.1])
 NORMAL = np.float32([0.9, 0.06, 0.04])
@@ -110,7 +107,7 @@ def test_json_has_the_facts_and_no_maps():
 def test_overlay_draws_the_border_alone_and_hides_no_pixel():
     grey = np.full((50, 40), 100, np.uint8)
     found = postprocess(_two_lesions(), BENIGN, (50, 40), Postprocess())
-    overlay = np.asarray(draw_overlay(grey, found))
+    overlay = np.asarray(draw_overlay(Frame(grey), found))
     assert overlay.shape[0] > 50
     assert overlay.shape[1] == 40
     drawn = (overlay[:50] == CONTOUR_COLOUR).all(axis=-1)
@@ -123,13 +120,13 @@ def test_overlay_draws_the_border_alone_and_hides_no_pixel():
 def test_overlay_of_an_empty_mask_is_the_image():
     grey = np.arange(2000, dtype=np.uint16).reshape(50, 40).astype(np.uint8)
     found = postprocess(np.zeros((8, 8), np.float32), NORMAL, (50, 40), Postprocess())
-    overlay = np.asarray(draw_overlay(grey, found))
+    overlay = np.asarray(draw_overlay(Frame(grey), found))
     np.testing.assert_array_equal(overlay[:50], np.dstack([grey] * 3))
 
 
 def test_overlay_closes_the_border_of_a_mask_that_fills_the_image():
     found = postprocess(np.ones((8, 8), np.float32), BENIGN, (50, 40), Postprocess())
-    overlay = np.asarray(draw_overlay(np.zeros((50, 40), np.uint8), found))
+    overlay = np.asarray(draw_overlay(Frame(np.zeros((50, 40), np.uint8)), found))
     drawn = (overlay[:50] == CONTOUR_COLOUR).all(axis=-1)
     assert drawn[0].all()
     assert drawn[:, -1].all()
@@ -141,7 +138,9 @@ def test_caption_fits_the_picture(size):
     found = postprocess(
         np.zeros((8, 8), np.float32), np.float32([0, 0, 1]), size, Postprocess()
     )
-    caption = np.asarray(draw_overlay(np.zeros(size, np.uint8), found))[size[0] :]
+    caption = np.asarray(draw_overlay(Frame(np.zeros(size, np.uint8)), found))[
+        size[0] :
+    ]
     columns = np.flatnonzero(caption.any(axis=(0, 2)))
     assert columns.min() > 0
     assert columns.max() < size[1] - 1

@@ -8,16 +8,13 @@ import pytest
 from PIL import Image
 
 import keras_efsnet
-from keras_efsnet import predictor as predictor_module
-from keras_efsnet.info import describe_model
-from keras_efsnet.keras_predictor import KerasPredictor
-from keras_efsnet.predictor import (
-    MissingPackage,
-    find_model,
-    load_predictor,
-    preset_names,
-)
-from keras_efsnet.tflite.runtime import LiteModel
+from keras_efsnet.extras import MissingPackage
+from keras_efsnet.models.presets import find_model, preset_names
+from keras_efsnet.prediction import predictor as predictor_module
+from keras_efsnet.prediction.info import describe_model
+from keras_efsnet.prediction.keras_runtime import KerasPredictor
+from keras_efsnet.prediction.litert import LiteModel
+from keras_efsnet.prediction.loading import load_predictor
 
 
 @pytest.fixture
@@ -127,7 +124,7 @@ def test_without_litert_only_float32_falls_back_to_keras(presets, monkeypatch):
     assert isinstance(load_predictor("tiny"), KerasPredictor)
     with pytest.raises(MissingPackage, match=r"keras-efsnet\[lite\]"):
         load_predictor("tiny", kind="int8")
-    monkeypatch.setitem(sys.modules, "keras_efsnet.model", None)
+    monkeypatch.setitem(sys.modules, "keras_efsnet.models.efsnet", None)
     with pytest.raises(MissingPackage, match=r"keras-efsnet\[lite\]"):
         load_predictor("tiny")
 
@@ -224,7 +221,7 @@ def test_a_callable_of_python_itself_is_refused(tmp_path, tiny_model):
 
 
 def test_an_archive_that_unpacks_to_too_much_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("keras_efsnet.keras_predictor.MAX_UNPACKED", 1000)
+    monkeypatch.setattr("keras_efsnet.models.keras_archive.MAX_UNPACKED", 1000)
     path = tmp_path / "bomb.keras"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("config.json", " " * 1001)

@@ -9,15 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from keras_efsnet.demo import run_demo
-from keras_efsnet.phantom import write_phantoms
-from keras_efsnet.prediction import LABELS
-from keras_efsnet.predictor import KINDS, PRESETS, load_predictor, preset_names
+from keras_efsnet.labels import LABELS
+from keras_efsnet.models.presets import KINDS, PRESETS, preset_names
+from keras_efsnet.phantoms import write_phantoms
+from keras_efsnet.prediction.demo import run_demo
+from keras_efsnet.prediction.loading import load_predictor
 from keras_efsnet.tflite.verify import DEFAULT_LIMITS, verify
-from keras_efsnet.training import busi
+from keras_efsnet.training.datasets import busi
+from keras_efsnet.training.datasets.splits import read_split
 from keras_efsnet.training.evaluate import evaluate, run_network
 from keras_efsnet.training.settings import TrainSettings, read_settings
-from keras_efsnet.training.split import read_split
 
 SPLIT = Path(busi.__file__).parent / "splits" / "busi_grouped_folds.csv"
 
@@ -58,7 +59,7 @@ def test_card_repeats_the_run(preset):
 
 
 def test_files_of_all_kinds_agree(preset):
-    from keras_efsnet.phantom import make_phantom
+    from keras_efsnet.phantoms import make_phantom
 
     image = make_phantom("benign", seed=3, size=(256, 256)).image
     frame = image[None, :, :, None].astype("float32")

@@ -12,7 +12,7 @@ from importlib.util import find_spec
 import keras
 import numpy as np
 import pytest
-from forks import Forks
+from forked_runs import ForkedRuns
 from test_train import SETTINGS, arrays, log_rows
 
 from keras_efsnet.training.callbacks import MONITOR, Checkpoints
@@ -58,7 +58,7 @@ def test_a_weight_that_is_no_number_is_not_saved(checkpoints):
 def forks(request, tmp_path_factory):
     if not find_spec(request.param):
         pytest.skip(f"{request.param} is not installed")
-    result = Forks(request.param, tmp_path_factory.mktemp("errors"))
+    result = ForkedRuns(request.param, tmp_path_factory.mktemp("errors"))
     yield result
     result.close()
 

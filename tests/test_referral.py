@@ -6,16 +6,22 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 
-from keras_efsnet import refer
-from keras_efsnet.images import resize_image
-from keras_efsnet.look import STATISTICS, Look, measure
-from keras_efsnet.phantom import make_phantom
-from keras_efsnet.prediction import LABELS, Postprocess, draw_overlay, postprocess
-from keras_efsnet.predictor import read_rules
-from keras_efsnet.refer import ReferRule, find_reasons, mask_margin
-from keras_efsnet.training.fit_refer import fit_look
+from keras_efsnet.images.frame import Frame
+from keras_efsnet.images.grey import resize_image
+from keras_efsnet.labels import LABELS
+from keras_efsnet.phantoms import make_phantom
+from keras_efsnet.prediction.appearance import STATISTICS, Appearance, measure
+from keras_efsnet.prediction.overlay import draw_overlay
+from keras_efsnet.prediction.postprocess import Postprocess, postprocess, read_rules
+from keras_efsnet.prediction.referral import (
+    REASONS,
+    ReferralRule,
+    find_reasons,
+    mask_margin,
+)
+from keras_efsnet.training.fit_referral import fit_appearance
 
-RULE = ReferRule(minimum_class_probability=0.6, minimum_mask_margin=0.5)
+RULE = ReferralRule(minimum_class_probability=0.6, minimum_mask_margin=0.5)
 SIDE = 64
 
 
@@ -30,12 +36,12 @@ def reasons(rule=RULE, probability=0.9, margin=0.9, normal=False, lesion=True):
     )
 
 
-def nearby_look(maximum_distance):
+def nearby_appearance(maximum_distance):
     """One whose distance is that of the mean brightness, in 1 / 255."""
     inverse = np.zeros((STATISTICS, STATISTICS))
     inverse[0, 0] = 255**2
     rows = tuple(map(tuple, inverse.tolist()))
-    return Look((0.0,) * STATISTICS, rows, maximum_distance)
+    return Appearance((0.0,) * STATISTICS, rows, maximum_distance)
 
 
 def test_a_sure_answer_has_no_reason():
@@ -55,7 +61,7 @@ def test_mask_and_class_can_disagree(normal, lesion):
 
 
 def test_reasons_come_together_and_in_order():
-    rule = replace(RULE, look=nearby_look(10.0))
+    rule = replace(RULE, look=nearby_appearance(10.0))
     found = find_reasons(
         rule,
         class_probability=0.5,
@@ -64,7 +70,7 @@ def test_reasons_come_together_and_in_order():
         lesion_found=True,
         image=np.full((SIDE, SIDE), 11, np.uint8),
     )
-    assert found == refer.REASONS
+    assert found == REASONS
     assert found == (
         "class unsure",
         "mask margin low",
@@ -111,8 +117,8 @@ def test_json_and_caption_name_the_reasons():
         "mask margin low",
     ]
     grey = np.zeros((90, 200), np.uint8)
-    caption = np.asarray(draw_overlay(grey, found))[90:]
-    silent = np.asarray(draw_overlay(grey, replace(found, refer=())))[90:]
+    caption = np.asarray(draw_overlay(Frame(grey), found))[90:]
+    silent = np.asarray(draw_overlay(Frame(grey), replace(found, refer=())))[90:]
     assert caption.shape == silent.shape
     assert (caption != silent).any()
 
@@ -121,8 +127,8 @@ def test_json_and_caption_name_the_reasons():
 def test_every_reason_fits_into_the_bar(size):
     unsure = np.float32([0.3, 0.3, 0.4])
     found = postprocess(np.zeros((8, 8), "f4"), unsure, size, Postprocess())
-    found = replace(found, refer=refer.REASONS)
-    overlay = np.asarray(draw_overlay(np.zeros(size, np.uint8), found))
+    found = replace(found, refer=REASONS)
+    overlay = np.asarray(draw_overlay(Frame(np.zeros(size, np.uint8)), found))
     assert overlay.shape == (size[0] + 2 * max(size[0] // 18, 11), size[1], 3)
     bar = overlay[size[0] :].any(axis=2)
     assert bar.any()
@@ -131,7 +137,7 @@ def test_every_reason_fits_into_the_bar(size):
 
 
 def test_a_card_gives_the_rule_back(tmp_path):
-    rules = Postprocess(0.01, 0.9, replace(RULE, look=nearby_look(3.0)))
+    rules = Postprocess(0.01, 0.9, replace(RULE, look=nearby_appearance(3.0)))
     card = tmp_path / "card.json"
     card.write_text(json.dumps({"postprocess": asdict(rules)}))
     assert read_rules(tmp_path / "model.keras") == rules
@@ -159,8 +165,11 @@ LIMITS = {"minimum_class_probability": 0.5, "minimum_mask_margin": 0.5}
         {**LIMITS, "minimum_class_probability": None},
         {**LIMITS, "look": {}},
         {**LIMITS, "look": {"mean": [0], "inverse_covariance": [[0]]}},
-        {**LIMITS, "look": {**asdict(nearby_look(1.0)), "maximum_distance": -1}},
-        {**LIMITS, "look": {**asdict(nearby_look(1.0)), "mean": [np.nan] * STATISTICS}},
+        {**LIMITS, "look": {**asdict(nearby_appearance(1.0)), "maximum_distance": -1}},
+        {
+            **LIMITS,
+            "look": {**asdict(nearby_appearance(1.0)), "mean": [np.nan] * STATISTICS},
+        },
         {**LIMITS, "other": 1},
     ],
 )
@@ -194,10 +203,10 @@ def test_the_depth_profile_begins_at_the_top():
 
 def test_the_greatest_distance_is_still_accepted():
     image = np.full((SIDE, SIDE), 11, np.uint8)
-    distance = nearby_look(1.0).distance(image)
+    distance = nearby_appearance(1.0).distance(image)
     assert distance == pytest.approx(11, rel=1e-5)
-    assert nearby_look(distance).accepts(image)
-    assert not nearby_look(np.nextafter(distance, 0)).accepts(image)
+    assert nearby_appearance(distance).accepts(image)
+    assert not nearby_appearance(np.nextafter(distance, 0)).accepts(image)
 
 
 def test_phantoms_are_told_from_noise_photographs_and_lines():
@@ -205,7 +214,7 @@ def test_phantoms_are_told_from_noise_photographs_and_lines():
         return resize_image(make_phantom(label, seed, (96, 120)).image, (SIDE, SIDE))
 
     phantoms = [phantom(label, seed) for seed in range(25) for label in LABELS]
-    look = fit_look(phantoms[:45], phantoms[45:60])
+    look = fit_appearance(phantoms[:45], phantoms[45:60])
     assert np.mean([look.accepts(image) for image in phantoms[60:]]) >= 0.8
 
     rng = np.random.default_rng(0)
@@ -223,4 +232,4 @@ def test_phantoms_are_told_from_noise_photographs_and_lines():
 def test_a_network_too_small_for_the_look_is_refused():
     tiny = [np.zeros((16, 16), np.uint8)] * 3
     with pytest.raises(ValueError, match="look"):
-        fit_look(tiny, tiny)
+        fit_appearance(tiny, tiny)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from keras_efsnet.training.selective import area_under_risk, risk_coverage
+from keras_efsnet.training.risk_coverage import area_under_risk, risk_coverage
 
 
 def test_curve_leaves_out_the_least_sure_first():

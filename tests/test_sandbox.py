@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 
-from keras_efsnet import DEFAULT_MODEL
-from keras_efsnet.predictor import PRESETS, load_predictor
-from keras_efsnet.tflite.trial import check_file, description_path
+from keras_efsnet.models.presets import DEFAULT_MODEL, PRESETS
+from keras_efsnet.prediction.loading import load_predictor
+from keras_efsnet.prediction.sandbox import check_file, description_path
 
 
 def edited(kind, change):

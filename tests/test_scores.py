@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from keras_efsnet.prediction import LABELS
-from keras_efsnet.training import summary
-from keras_efsnet.training.summary import ImageScore, summarize
+from keras_efsnet.labels import LABELS
+from keras_efsnet.training import scores
+from keras_efsnet.training.scores import ImageScore, compute_metrics
 
 MASK_FIGURES = {
     *("iou", "dice", "iou_tumour", "dice_tumour", "iou_pooled", "iou_batch8"),
@@ -75,7 +75,7 @@ def test_mask_figures_follow_their_definitions():
         score("normal", predicted=7),
     ]
 
-    mask = summarize(rows)["mask"]
+    mask = compute_metrics(rows)["mask"]
 
     assert mask["iou"] == pytest.approx((1 / 3 + 0 + 1 + 0) / 4)
     assert mask["dice"] == pytest.approx((1 / 2 + 0 + 1 + 0) / 4)
@@ -93,7 +93,7 @@ def test_batch8_pools_consecutive_tumour_images_and_weights_the_rest():
     eighth = [score("malignant", truth=30, predicted=0)]
     last = [score("malignant", truth=10, predicted=30, shared=10)] * 2
 
-    mask = summarize(first + between + eighth + last)["mask"]
+    mask = compute_metrics(first + between + eighth + last)["mask"]
 
     assert mask["iou_batch8"] == pytest.approx((8 * 70 / 100 + 2 * 20 / 60) / 10)
     assert mask["f1_batch8"] == pytest.approx((8 * 140 / 170 + 2 * 40 / 80) / 10)
@@ -110,7 +110,7 @@ def test_class_figures_follow_their_definitions():
         score("malignant", p=(0.0, 0.2, 0.8)),
     ]
 
-    classes = summarize(rows)["class"]
+    classes = compute_metrics(rows)["class"]
 
     assert classes["confusion"] == [[1, 0, 1], [0, 2, 0], [0, 1, 2]]
     assert classes["accuracy"] == pytest.approx(5 / 7)
@@ -133,7 +133,7 @@ def test_refer_figures_follow_their_definitions():
         score("benign", 10, 10, 10, 0.0, margin=0.5, **wrong),
     ]
 
-    refer = summarize(rows)["refer"]
+    refer = compute_metrics(rows)["refer"]
 
     assert refer["referred"] == pytest.approx(2 / 4)
     assert refer["accuracy_kept"] == pytest.approx(1)
@@ -151,20 +151,20 @@ def test_calibration_error_weights_the_gap_of_each_bin():
     wrong = [score("normal", p=(0.0, 0.99, 0.01))]
     unsure = [score("benign", p=(0.3, 0.3, 0.4))]
 
-    ece = summarize(sure + wrong + unsure)["class"]["ece"]
+    ece = compute_metrics(sure + wrong + unsure)["class"]["ece"]
 
     assert ece == pytest.approx((4 * abs(3 / 4 - 0.99) + abs(0 - 0.4)) / 5)
 
 
 def test_intervals_are_percentiles_of_the_figures_of_resamples(monkeypatch):
     rows = random_rows(45, seed=3)
-    monkeypatch.setattr(summary, "RESAMPLES", 60)
-    rng = np.random.default_rng(summary.SEED)
+    monkeypatch.setattr(scores, "RESAMPLES", 60)
+    rng = np.random.default_rng(scores.SEED)
     draws = rng.integers(len(rows), size=(60, len(rows)))
 
-    report = summarize(rows)
+    report = compute_metrics(rows)
 
-    each = [summarize([rows[index] for index in draw]) for draw in draws]
+    each = [compute_metrics([rows[index] for index in draw]) for draw in draws]
 
     for output, figures in FIGURES.items():
         for name in figures:
@@ -174,7 +174,7 @@ def test_intervals_are_percentiles_of_the_figures_of_resamples(monkeypatch):
 
 
 def test_summary_names_every_figure_with_its_interval():
-    report = summarize(random_rows(40, seed=1))
+    report = compute_metrics(random_rows(40, seed=1))
 
     for output, figures in FIGURES.items():
         for name in figures:
@@ -190,12 +190,14 @@ def test_summary_names_every_figure_with_its_interval():
 def test_summary_is_the_same_every_time():
     rows = random_rows(30, seed=2)
 
-    assert summarize(rows) == summarize(rows)
+    assert compute_metrics(rows) == compute_metrics(rows)
 
 
 def test_figures_without_their_images_are_none():
-    tumours = summarize([score("benign", 5, 5, 5, 0.0), score("malignant", 5, 5, 5, 0)])
-    normals = summarize([score("normal")] * 3)
+    tumours = compute_metrics(
+        [score("benign", 5, 5, 5, 0.0), score("malignant", 5, 5, 5, 0)]
+    )
+    normals = compute_metrics([score("normal")] * 3)
 
     assert tumours["mask"]["normal_false_positive_rate"] is None
     assert tumours["mask"]["normal_false_positive_rate_ci"] is None
@@ -211,4 +213,4 @@ def test_figures_without_their_images_are_none():
 
 def test_summary_of_nothing_is_refused():
     with pytest.raises(ValueError, match="at least one image"):
-        summarize([])
+        compute_metrics([])

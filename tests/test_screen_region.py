@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
-from keras_efsnet.phantom import make_phantom
-from keras_efsnet.prediction import LABELS
-from keras_efsnet.region import Region, find_region
+from keras_efsnet.images.screen_region import ScreenRegion, find_screen_region
+from keras_efsnet.labels import LABELS
+from keras_efsnet.phantoms import make_phantom
 
 SCREENS = [  # (height, width) of the screen, (left, top, width, height) of the image
     ((480, 640), (180, 60, 380, 340)),
@@ -73,7 +73,7 @@ def _phantom(seed, box):
 
 
 def test_image_is_found_on_a_still_screen(screens):
-    overlaps = [_iou(find_region([screen]), box) for screen, box in screens]
+    overlaps = [_iou(find_screen_region([screen]), box) for screen, box in screens]
     assert np.mean(np.array(overlaps) >= 0.9) >= 0.85, overlaps
 
 
@@ -82,14 +82,14 @@ def test_image_is_found_on_a_compressed_screen(screens, tmp_path):
     for screen, box in screens:
         Image.fromarray(screen).save(tmp_path / "screen.jpg", quality=80)
         compressed = np.asarray(Image.open(tmp_path / "screen.jpg"))
-        overlaps.append(_iou(find_region([compressed]), box))
+        overlaps.append(_iou(find_screen_region([compressed]), box))
     assert np.mean(np.array(overlaps) >= 0.9) >= 0.85, overlaps
 
 
 @pytest.mark.parametrize("seed", range(6))
 def test_an_image_without_a_screen_is_taken_whole(seed):
     image = make_phantom(LABELS[seed % 3], seed, (300 + 20 * seed, 400)).image
-    assert _iou(find_region([image]), (0, 0, 400, len(image))) >= 0.97
+    assert _iou(find_screen_region([image]), (0, 0, 400, len(image))) >= 0.97
 
 
 def _live(screen, part, seed=0, frames=4):
@@ -105,33 +105,33 @@ def test_a_live_image_wins_over_a_larger_still_one():
     screen[20:380, 20:380] = make_phantom("normal", 1, (360, 360)).image
     screen[40:360, 440:760] = make_phantom("benign", 2, (320, 320)).image
     box = (440, 40, 320, 320)
-    assert find_region([screen]).left < 400
-    assert _iou(find_region(_live(screen, Region(*box))), box) >= 0.9
+    assert find_screen_region([screen]).left < 400
+    assert _iou(find_screen_region(_live(screen, ScreenRegion(*box))), box) >= 0.9
 
 
 def test_a_small_part_that_moves_does_not_stand_for_the_image(screens):
     screen, box = screens[0]
-    part = Region(box[0] + 100, box[1] + 100, 120, 100)
-    assert _iou(find_region(_live(screen, part)), box) >= 0.9
+    part = ScreenRegion(box[0] + 100, box[1] + 100, 120, 100)
+    assert _iou(find_screen_region(_live(screen, part)), box) >= 0.9
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 7), (480, 640)])
 def test_nothing_is_found_where_nothing_is(size):
-    assert find_region([np.zeros(size, np.uint8)] * 2) is None
+    assert find_screen_region([np.zeros(size, np.uint8)] * 2) is None
 
 
 def test_text_alone_is_no_image():
-    assert find_region([np.asarray(_menu((480, 640), 0))]) is None
+    assert find_screen_region([np.asarray(_menu((480, 640), 0))]) is None
 
 
 @pytest.mark.parametrize("text", ["", "1,2,3", "1,2,3,x", "-1,0,5,5", "0,0,0,5"])
 def test_wrong_region_says_what_is_right(text):
     with pytest.raises(ValueError, match="left,top,width,height"):
-        Region.parse(text)
+        ScreenRegion.parse(text)
 
 
 def test_region_must_be_inside_the_frame():
-    region = Region.parse("10, 20, 30, 40")
+    region = ScreenRegion.parse("10, 20, 30, 40")
     region.check_inside((60, 40))
     with pytest.raises(ValueError, match="40 pixels wide and 59 high"):
         region.check_inside((59, 40))

@@ -9,18 +9,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_efsnet import serve
 from keras_efsnet.cli import main
-from keras_efsnet.demo import SEED
-from keras_efsnet.phantom import make_phantom
-from keras_efsnet.predictor import PRESETS
+from keras_efsnet.models.presets import PRESETS
+from keras_efsnet.phantoms import make_phantom
+from keras_efsnet.prediction.demo import SEED
+from keras_efsnet.serve.server import Server, list_contents
 
 PRESET = PRESETS / "efsnet_base_busi"
 
 
 @pytest.fixture(scope="module")
 def server():
-    with serve.Server(0, serve.list_contents("efsnet_base_busi")) as server:
+    with Server(0, list_contents("efsnet_base_busi")) as server:
         threading.Thread(target=server.serve_forever, args=(0.01,)).start()
         yield server
         server.shutdown()
@@ -85,9 +85,9 @@ def test_the_model_and_the_phantoms_are_those_of_the_package(get):
 @pytest.mark.parametrize(
     "path",
     [
-        "/../serve.py",
-        "/%2e%2e/serve.py",
-        "/litert/../../serve.py",
+        "/../server.py",
+        "/%2e%2e/server.py",
+        "/litert/../../server.py",
         "//etc/passwd",
         "/model/../card.json",
         "/model/model_int8.tflite",
@@ -119,7 +119,7 @@ def started(monkeypatch):
     def interrupt(self):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(serve.Server, "serve_forever", interrupt)
+    monkeypatch.setattr(Server, "serve_forever", interrupt)
     return opened
 
 

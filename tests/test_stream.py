@@ -5,16 +5,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_efsnet import stream
-from keras_efsnet.camera import CameraFrames
 from keras_efsnet.cli import main
-from keras_efsnet.frames import Frame, open_folder, open_video
-from keras_efsnet.predictor import predict_image
-from keras_efsnet.recording import open_recording
-from keras_efsnet.region import Region
+from keras_efsnet.images.frame import Frame
+from keras_efsnet.images.screen_region import ScreenRegion
+from keras_efsnet.live import stream
+from keras_efsnet.live.camera import CameraFrames
+from keras_efsnet.live.recording import open_recording
+from keras_efsnet.live.sources import LiveFrame, open_folder, open_video
+from keras_efsnet.prediction.overlay import draw_overlay
+from keras_efsnet.prediction.predictor import predict_frame
 
 FRAMES = 10
-REGION = Region(60, 20, 80, 60)
+REGION = ScreenRegion(60, 20, 80, 60)
 
 
 @pytest.fixture
@@ -52,7 +54,7 @@ def video(tmp_path, screen):
 def network(monkeypatch, predictor):
     """What the command loads as its model."""
     monkeypatch.setattr(
-        "keras_efsnet.predictor.load_predictor", lambda *args: predictor
+        "keras_efsnet.prediction.loading.load_predictor", lambda *args: predictor
     )
     return predictor
 
@@ -138,8 +140,8 @@ def test_a_folder_needs_no_opencv(network, folder, tmp_path, monkeypatch):
 def test_prediction_is_in_the_frames_pixels_and_only_in_the_region(
     predictor, scan, screen
 ):
-    part = predict_image(predictor, scan)
-    full = stream.predict_region(predictor, screen, REGION)
+    part = predict_frame(predictor, Frame(scan))
+    full = predict_frame(predictor, Frame(screen, scan=REGION))
     assert full.mask.shape == full.probability.shape == screen.shape
     assert np.array_equal(full.mask[REGION.slices], part.mask)
     assert full.mask.sum() == part.mask.sum() == full.lesion_area_px > 0
@@ -150,9 +152,10 @@ def test_prediction_is_in_the_frames_pixels_and_only_in_the_region(
 
 def test_narrow_frames_keep_one_size_whatever_the_caption(predictor):
     grey = np.full((400, 60), 90, np.uint8)
-    region = Region.whole(grey.shape)
-    prediction = stream.predict_region(predictor, grey, region)
-    assert stream.draw_frame(grey, prediction, region).size == (60, 400 + 2 * 22)
+    region = ScreenRegion.whole(grey.shape)
+    frame = Frame(grey, scan=region)
+    prediction = predict_frame(predictor, frame)
+    assert draw_overlay(frame, prediction).size == (60, 400 + 2 * 22)
 
 
 def test_pace_drops_late_frames_and_counts_them(slow, folder, capsys):
@@ -222,7 +225,7 @@ def test_figures_of_the_report(monkeypatch):
     grey = np.zeros((1, 1), np.uint8)
     for number, (arrival, done) in enumerate([(1, 1.01), (2, 2.01), (3, 3.03)]):
         monkeypatch.setattr(stream.time, "perf_counter", lambda done=done: done)
-        meter.add(Frame(grey, number, arrival), referred=number > 0)
+        meter.add(LiveFrame(grey, number, arrival), referred=number > 0)
     report = meter.report(7)
     assert (report.frames, report.referred, report.dropped) == (3, 2, 7)
     assert report.fps == pytest.approx(3 / 2.03)

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from keras_efsnet import EFSNet
+from keras_efsnet.files import write_whole
+from keras_efsnet.models.saving import save_model
 from keras_efsnet.training.settings import TrainSettings, read_settings
-from keras_efsnet.training.state import save_model, write_atomically
 from keras_efsnet.training.train import train
 
 SETTINGS = TrainSettings(
@@ -192,6 +193,6 @@ def test_failed_write_leaves_the_old_file(tmp_path):
         raise OSError("disk full")
 
     with pytest.raises(OSError, match="disk full"):
-        write_atomically(file, fail)
+        write_whole(file, fail)
     assert file.read_text() == "old"
     assert list(tmp_path.iterdir()) == [file]

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_efsnet.phantom import write_phantoms
-from keras_efsnet.prediction import Postprocess
-from keras_efsnet.tflite.runtime import LiteModel
+from keras_efsnet.phantoms import write_phantoms
+from keras_efsnet.prediction.litert import LiteModel
+from keras_efsnet.prediction.postprocess import Postprocess
 from keras_efsnet.tflite.verify import Limits, verify
-from keras_efsnet.training.busi import Sample, index_dataset
+from keras_efsnet.training.datasets.busi import Sample, index_dataset
 
 
 class Altered:

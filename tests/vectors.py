@@ -1,4 +1,4 @@
-"""Test vectors for ports of `images.py` and `prediction.py` to other languages.
+"""Test vectors for ports of `images/grey.py` and `prediction/postprocess.py` to other languages.
 
 `python tests/vectors.py` writes `vectors.json`: inputs and what Python answers. An
 array is `{"type", "shape", "data"}`: its bytes, little-endian and row by row, packed
@@ -12,8 +12,12 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_efsnet import images, prediction
-from keras_efsnet.phantom import make_phantom
+from keras_efsnet.images import grey as greys
+from keras_efsnet.images.frame import Frame
+from keras_efsnet.labels import LABELS
+from keras_efsnet.phantoms import make_phantom
+from keras_efsnet.prediction.overlay import draw_overlay
+from keras_efsnet.prediction.postprocess import Postprocess, postprocess
 
 FILE = Path(__file__).with_suffix(".json")
 
@@ -28,9 +32,9 @@ SIZES = [
     ((1, 1), (8, 16)),
 ]
 RULES = [
-    prediction.Postprocess(),
-    prediction.Postprocess(minimum_lesion_fraction=0.02),
-    prediction.Postprocess(normal_gate=0.3),
+    Postprocess(),
+    Postprocess(minimum_lesion_fraction=0.02),
+    Postprocess(normal_gate=0.3),
 ]
 
 
@@ -50,21 +54,21 @@ def make_vectors():
 def _images(rng):
     for before, after in SIZES:
         yield rng.integers(0, 256, before, np.uint8), after
-    for label in prediction.LABELS:
+    for label in LABELS:
         yield make_phantom(label, 7, (96, 120)).image, (64, 64)
 
 
 def _grey(rgba):
-    return {"rgba": encode(rgba), "grey": encode(images.to_grey(rgba))}
+    return {"rgba": encode(rgba), "grey": encode(greys.to_grey(rgba))}
 
 
 def _resize_image(grey, size):
-    resized = images.resize_image(grey, size)
+    resized = greys.resize_image(grey, size)
     return {"image": encode(grey), "size": size, "resized": encode(resized)}
 
 
 def _resize_probability(probability, size):
-    resized = images.resize_probability(probability, size)
+    resized = greys.resize_probability(probability, size)
     return {
         "probability": encode(probability),
         "size": size,
@@ -76,12 +80,12 @@ def _postprocess(rng):
     """Blobs of several sizes, touching the border and one another at corners."""
     for number, rules in enumerate(RULES * 2):
         rough = rng.random((8 + number, 9), np.float32)
-        probability = images.resize_probability(rough, (32, 32))
+        probability = greys.resize_probability(rough, (32, 32))
         classes = rng.dirichlet([1, 1, 1]).astype(np.float32)
         # Contours are wider where both sides have at least 400 pixels.
         size = (48 + 3 * number, 61) if number < len(RULES) else (400, 410)
-        done = prediction.postprocess(probability, classes, size, rules)
-        overlay = np.asarray(prediction.draw_overlay(np.zeros(size, np.uint8), done))
+        done = postprocess(probability, classes, size, rules)
+        overlay = np.asarray(draw_overlay(Frame(np.zeros(size, np.uint8)), done))
         contour = overlay[: size[0]].any(axis=-1)
         yield {
             "mask_probability": encode(probability),

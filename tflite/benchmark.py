@@ -17,8 +17,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from keras_efsnet import __version__
-from keras_efsnet.files import write_whole
-from keras_efsnet.predictor import KINDS, PRESETS, check_threads, preset_names
+from keras_efsnet.files import write_text
+from keras_efsnet.models.presets import KINDS, PRESETS, preset_names
+from keras_efsnet.prediction.predictor import check_threads
 from keras_efsnet.tflite.benchmark_process import Contender, Start, Worker
 from keras_efsnet.tflite.delegation import Delegation
 
@@ -29,7 +30,7 @@ COLD_STARTS = 3
 MEBIBYTE = 2**20
 
 BASELINE = "plain float32"
-"""The contender that ratios refer to, see `keras_efsnet.tflite.plain`."""
+"""The contender that ratios refer to, see `keras_efsnet.tflite.plain_graph`."""
 
 
 @dataclass(frozen=True)
@@ -157,7 +158,7 @@ def benchmark(
         delegations = [worker.delegation() for worker in workers]
         durations = take_turns(workers, turns, advance)
     columns = (contenders, starts, delegations, durations)
-    return [summarize(*row) for row in zip(*columns, strict=True)]
+    return [make_measurement(*row) for row in zip(*columns, strict=True)]
 
 
 def take_turns(
@@ -180,7 +181,7 @@ def take_turns(
     return durations
 
 
-def summarize(
+def make_measurement(
     contender: Contender,
     starts: Sequence[Start],
     delegation: Delegation | None,
@@ -242,7 +243,7 @@ def write_report(path: Path, rows: Sequence[Measurement]) -> None:
         ],
     }
     text = json.dumps(report, indent=2) + "\n"
-    write_whole(path, lambda part: part.write_text(text, encoding="utf-8"))
+    write_text(path, text)
 
 
 def _start(

@@ -18,8 +18,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from keras_efsnet.images import Size
-from keras_efsnet.predictor import load_predictor
+from keras_efsnet.images.grey import Size
+from keras_efsnet.prediction.loading import load_predictor
 
 WARM_UP = 3
 """Runs before each timed series, while caches and clock recover from the others'."""
@@ -50,7 +50,7 @@ def serve(
     try:
         network = load(file, int(threads[0]) if threads else None)
     except (OSError, ValueError) as error:
-        from keras_efsnet.batch import describe_error
+        from keras_efsnet.files import describe_error
 
         return _reply({"error": describe_error(error)})
     _reply({"runtime": describe(file), "peak_memory": peak_memory()})
@@ -64,7 +64,7 @@ def serve(
 
 def make_frame(network: Network) -> np.ndarray:
     """A phantom of the network's size and type, `(1, height, width, 1)`."""
-    from keras_efsnet.phantom import make_phantom
+    from keras_efsnet.phantoms import make_phantom
 
     image = make_phantom("benign", seed=0, size=network.size).image
     dtype = getattr(network, "input_type", np.float32)

@@ -20,18 +20,16 @@ import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 
 from keras_efsnet import __version__
-from keras_efsnet.digests import file_digest
-from keras_efsnet.images import Size, read_image, resize_image
-from keras_efsnet.prediction import LABELS, Postprocess
+from keras_efsnet.images.grey import Size, resize_image
+from keras_efsnet.images.reading import read_image
+from keras_efsnet.labels import LABELS
+from keras_efsnet.models.presets import KINDS, file_digest
+from keras_efsnet.prediction.postprocess import Postprocess
+from keras_efsnet.prediction.sandbox import description_path
 from keras_efsnet.tflite.deploy import Style, deployment_graph
 from keras_efsnet.tflite.equalize import equalize
 from keras_efsnet.tflite.flatbuffer import check_operators, tidy
-from keras_efsnet.tflite.trial import description_path
-from keras_efsnet.training.busi import Sample
-
-KINDS = ("float32", "float16", "dynamic", "int8")
-"""Types of the weights; "dynamic" and "int8" both have int8 ones, "int8" computes with
-int8 as well."""
+from keras_efsnet.training.datasets.busi import Sample
 
 STYLES: Mapping[str, Style] = {
     "float32": "lean",

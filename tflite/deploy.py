@@ -14,8 +14,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_efsnet import layers
-from keras_efsnet.convolutions import (
+from keras_efsnet.models import layers
+from keras_efsnet.models.convolutions import (
     ChannelShuffle,
     ConvNorm,
     GroupedPointwiseConv2D,
@@ -33,7 +33,7 @@ from keras_efsnet.tflite.folding import (
     to_numpy,
     transposed_as_pointwise,
 )
-from keras_efsnet.tflite.rebuild import copy_layer, rebuild
+from keras_efsnet.tflite.graph_copy import copy_graph, copy_layer
 
 Style = Literal["lean", "dense"]
 """What a graph saves. "lean": products, which bound float arithmetic; grouped and
@@ -91,7 +91,7 @@ def deployment_graph(model: keras.Model, style: Style = "lean") -> keras.Model:
     Raises:
         ValueError: Keras does not run on TensorFlow.
     """
-    return rebuild(model, partial(_rewrite, style=style))
+    return copy_graph(model, partial(_rewrite, style=style))
 
 
 @singledispatch

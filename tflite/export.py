@@ -11,29 +11,28 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_efsnet.keras_predictor import KerasPredictor, load_keras_model
-from keras_efsnet.model import EFSNet
-from keras_efsnet.predictor import MissingPackage, ModelFiles, Predictor
+from keras_efsnet.extras import MissingPackage
+from keras_efsnet.models.efsnet import EFSNet
+from keras_efsnet.models.presets import KINDS, ModelFiles
+from keras_efsnet.models.saving import load_keras_model
+from keras_efsnet.prediction.keras_runtime import KerasPredictor
+from keras_efsnet.prediction.litert import LiteModel
+from keras_efsnet.prediction.predictor import Predictor
+from keras_efsnet.prediction.sandbox import description_path
 from keras_efsnet.tflite import interchange
 from keras_efsnet.tflite.convert import (
-    KINDS,
     export_files,
     representative_images,
     write_described,
 )
-from keras_efsnet.tflite.runtime import LiteModel
-from keras_efsnet.tflite.trial import description_path
 from keras_efsnet.tflite.verify import DEFAULT_LIMITS, Limits, Verification, verify
-from keras_efsnet.training.split import Split
+from keras_efsnet.training.datasets.splits import Split
 
-FINE_TUNED: Mapping[str, tuple[str, tuple[str, ...]]] = {
-    "int8-qat": ("int8", ("quantize",)),
-    "int8-pruned": ("int8", ("prune", "quantize")),
-    "pruned": ("float32", ("prune",)),
-    "clustered": ("float32", ("cluster",)),
-    "pruned-clustered": ("float32", ("prune", "cluster")),
+FINE_TUNED: Mapping[str, tuple[str, str]] = {
+    "int8-qat": ("int8", "quantize"),
+    "clustered": ("float32", "cluster"),
 }
-"""Kinds that `qat` trains further: the file's type, and in what steps."""
+"""Kinds that `qat` trains further: the file's type, and in what step."""
 
 REPRESENTATIVE_PER_CLASS = 32
 REJECTED = "rejected"
@@ -135,7 +134,7 @@ def _fine_tune(
             f"{kind} needs tensorflow-model-optimization; install it: "
             'pip install "keras-efsnet[tflite]".'
         )
-    if not isinstance(model, EFSNet):  # the twin of its graph has no other layers
+    if not isinstance(model, EFSNet):  # the copy of its graph has no other layers
         raise ValueError(
             f"{kind} is for EFSNet, and this model is {model.name}; leave the kind out."
         )

@@ -11,8 +11,12 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_efsnet.convolutions import BatchNorm, GroupedPointwiseConv2D, SeparableConv2D
-from keras_efsnet.layers import MaskHead, phase_kernel
+from keras_efsnet.models.convolutions import (
+    BatchNorm,
+    GroupedPointwiseConv2D,
+    SeparableConv2D,
+)
+from keras_efsnet.models.layers import MaskHead, phase_kernel
 
 
 @dataclass(frozen=True)
@@ -80,8 +84,8 @@ def mask_head_as_strided(head: MaskHead) -> Weights:
     """A mask head as a 3x3 convolution of stride 2 before depth-to-space by 4.
 
     Each of its outputs is one pixel of a 4x4 block, which 3x3 inputs determine. The
-    2x2 convolution of `keras_efsnet.layers.phase_kernel` takes fewer products, but
-    leaves most lanes of a vector register empty with its four outputs.
+    2x2 convolution of `layers.phase_kernel` takes fewer products, but leaves most
+    lanes of a vector register empty with its four outputs.
 
     Returns:
         Weights of a `same` convolution to 16 times the head's filters, ordered (row,

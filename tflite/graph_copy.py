@@ -5,10 +5,10 @@ from typing import Any
 
 import keras
 
-from keras_efsnet.keras_predictor import DEFAULT_SIZE
+from keras_efsnet.models.presets import DEFAULT_SIZE
 
 
-def rebuild(model: keras.Model, call_layer: Callable[..., Any]) -> keras.Model:
+def copy_graph(model: keras.Model, call_layer: Callable[..., Any]) -> keras.Model:
     """Builds a functional model anew for one image of a fixed size.
 
     Args:

@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from keras_efsnet.images import Size
-from keras_efsnet.prediction import Postprocess
-from keras_efsnet.predictor import MissingPackage
+from keras_efsnet.extras import MissingPackage
+from keras_efsnet.images.grey import Size
+from keras_efsnet.prediction.postprocess import Postprocess
 
 OUTPUTS = {"onnx": "model.onnx", "saved_model": "saved_model"}
 """Names of the file or folder that each format is written as."""
@@ -38,7 +38,7 @@ def export_format(model: Any, format_: str, path: Path) -> None:
     """
     import keras  # not needed to run what is exported
 
-    from keras_efsnet.keras_predictor import DEFAULT_SIZE
+    from keras_efsnet.models.presets import DEFAULT_SIZE
 
     if format_ == "onnx":
         _require_onnx("tf2onnx")

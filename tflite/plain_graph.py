@@ -4,6 +4,7 @@ Native grouped convolutions, shuffles as reshape and transpose, transposed convo
 depthwise convolutions; no rewrite but frozen variables and a fixed shape.
 """
 
+from collections.abc import Sequence
 from functools import partial, singledispatch
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,15 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_efsnet import convolutions, layers
-from keras_efsnet.images import Size
-from keras_efsnet.phantom import make_phantom
-from keras_efsnet.prediction import LABELS
+from keras_efsnet.images.grey import Size
+from keras_efsnet.labels import LABELS
+from keras_efsnet.models import convolutions, layers
+from keras_efsnet.models.presets import find_model
+from keras_efsnet.models.saving import load_keras_model
+from keras_efsnet.phantoms import make_phantom
+from keras_efsnet.tflite.benchmark_process import Contender
 from keras_efsnet.tflite.convert import convert_graph, write_described
-from keras_efsnet.tflite.rebuild import copy_layer, rebuild
+from keras_efsnet.tflite.graph_copy import copy_graph, copy_layer
 
 KINDS = ("float32", "int8")
 CALIBRATION_PHANTOMS = 8
@@ -44,6 +48,24 @@ def write_plain_files(model: keras.Model, folder: Path) -> dict[str, Path]:
     return files
 
 
+def plain_contenders(
+    model: str | Path, folder: Path, threads: Sequence[int]
+) -> list[Contender]:
+    """A Keras model converted as it is, to be measured beside other files.
+
+    Args:
+        model: a preset, or a `.keras` file.
+        folder: where the files go.
+        threads: numbers of CPU threads; 1 if empty.
+    """
+    files = write_plain_files(load_keras_model(find_model(model).keras_file), folder)
+    return [
+        Contender(name, file, number)
+        for name, file in files.items()
+        for number in dict.fromkeys(threads) or [1]
+    ]
+
+
 def calibration_frames(size: Size) -> np.ndarray:
     """A black and a white frame and phantoms, uint8 `(n, height, width)`."""
     phantoms = [
@@ -60,7 +82,7 @@ def plain_graph(model: keras.Model, leaky: bool) -> keras.Model:
     Args:
         leaky: leaky ReLUs for PReLUs, which LiteRT has no fast int8 kernel for.
     """
-    return rebuild(model, partial(_copy, leaky=leaky))
+    return copy_graph(model, partial(_copy, leaky=leaky))
 
 
 @singledispatch

@@ -1,17 +1,17 @@
-"""Fine-tuning for smaller or better quantized files: quantization-aware training,
-magnitude pruning and weight clustering with tensorflow-model-optimization.
+"""Fine-tuning for better or smaller files: quantization-aware training, and clustering
+of the weights, with tensorflow-model-optimization.
 
-The toolkit takes tf_keras models alone. So the deployment graph's tf_keras twin is
+The toolkit takes tf_keras models alone. So a tf_keras copy of the deployment graph is
 fine-tuned, with the losses and augmentation of training, and gives its weights back;
 files are made of the graph as of any other.
 
 Reference: Jacob et al., "Quantization and Training of Neural Networks for Efficient
-Integer-Arithmetic-Only Inference", CVPR 2018; Zhu and Gupta, "To Prune, or Not to
-Prune", 2017; Han et al., "Deep Compression", ICLR 2016.
+Integer-Arithmetic-Only Inference", CVPR 2018; Han et al., "Deep Compression", ICLR
+2016.
 """
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,13 +24,13 @@ from tensorflow_model_optimization.python.core.clustering.keras.experimental imp
     cluster,  # where the toolkit's own guide has it from
 )
 
-from keras_efsnet.losses import DiceBCE
+from keras_efsnet.models.losses import DiceBCE
 from keras_efsnet.tflite.convert import STYLES, convert_graph, to_frames
 from keras_efsnet.tflite.deploy import deployment_graph
 from keras_efsnet.tflite.equalize import equalize
-from keras_efsnet.tflite.twin import DepthToSpace, twin
-from keras_efsnet.training.augment import Augmentation
-from keras_efsnet.training.busi import Sample
+from keras_efsnet.tflite.tf_keras_copy import DepthToSpace, copy_to_tf_keras
+from keras_efsnet.training.augmentation import Augmentation
+from keras_efsnet.training.datasets.busi import Sample
 from keras_efsnet.training.pipeline import (
     ImageCache,
     load_cache,
@@ -55,16 +55,11 @@ class Schedule:
 
 SCHEDULES: Mapping[str, Schedule] = {
     "quantize": Schedule(8, 2e-5),
-    "prune": Schedule(8, 5e-4),
     "cluster": Schedule(4, 1e-4),
 }
-"""Rounding moves a trained network little, and so should its training; what pruning
-tears away has to grow again."""
+"""Rounding moves a trained network little, and so should its training."""
 
 BATCH_SIZE = 8
-
-SPARSITY = 0.65
-"""Share of a kernel's weights that pruning sets to 0."""
 
 CLUSTERS = 32
 """Different weights that clustering leaves in a kernel."""
@@ -79,7 +74,7 @@ _quantization = tfmot.quantization.keras
 def convert_fine_tuned(
     model: keras.Model,
     kind: str,
-    steps: Iterable[str],
+    step: str,
     representative: np.ndarray,
     samples: Sequence[Sample],
     schedules: Mapping[str, Schedule] = SCHEDULES,
@@ -89,10 +84,10 @@ def convert_fine_tuned(
     Args:
         model: an EFSNet with a square image.
         kind: of the file, "float32" or "int8".
-        steps: "quantize", "prune" and "cluster", one after the other.
+        step: "quantize" or "cluster".
         representative: as in `convert.convert`.
         samples: training samples.
-        schedules: of the steps.
+        schedules: by step.
 
     Returns:
         The `.tflite` file's content.
@@ -102,29 +97,27 @@ def convert_fine_tuned(
     if kind == "int8":
         equalize(graph, frames)
     cache = load_cache(samples, graph.input_shape[1])
-    fine_tune(graph, steps, cache, frames, schedules)
+    fine_tune(graph, step, cache, frames, schedules)
     return convert_graph(graph, kind, representative)
 
 
 def fine_tune(
     graph: keras.Model,
-    steps: Iterable[str],
+    step: str,
     cache: ImageCache,
     frames: np.ndarray,
     schedules: Mapping[str, Schedule] = SCHEDULES,
 ) -> None:
-    """Fine-tunes a deployment graph in place.
+    """Fine-tunes a deployment graph in place; weights of 0 stay 0.
 
     Args:
         graph: from `deploy.deployment_graph`.
-        steps: "quantize", "prune" and "cluster", one after the other. What a step has
-            set to 0 stays 0 in the next ones.
+        step: "quantize" or "cluster".
         cache: training images of the graph's size.
         frames: float32 `(n, height, width, 1)`, to measure value ranges on.
-        schedules: of the steps.
+        schedules: by step.
     """
-    for step in steps:
-        _STEPS[step](graph, cache, frames, schedules[step])
+    _STEPS[step](graph, cache, frames, schedules[step])
 
 
 class _Unquantized(tfmot.quantization.keras.QuantizeConfig):
@@ -159,8 +152,7 @@ _UNQUANTIZED = (
 
 
 class _KeepZeros(tf_keras.callbacks.Callback):
-    """Sets weights that were 0 before to 0 again: those that were pruned, and those
-    that a dense kernel has where the network has none."""
+    """Sets weights to 0 again that a dense kernel has where the network has none."""
 
     def on_train_begin(self, logs=None):
         self._kernels = [
@@ -183,7 +175,7 @@ def _quantize(
         config = _Unquantized() if isinstance(layer, _UNQUANTIZED) else None
         return _quantization.quantize_annotate_layer(layer, config)
 
-    plain = twin(graph)
+    plain = copy_to_tf_keras(graph)
     annotated = tf_keras.models.clone_model(plain, clone_function=annotate)
     scope = {"_Unquantized": _Unquantized, "DepthToSpace": DepthToSpace}
     with _quantization.quantize_scope(scope):
@@ -214,7 +206,7 @@ def _set_ranges(
     }
     image = [frames.min(), frames.max()]
     for layer in model.layers:
-        # The only one that the twin lacks rounds the image.
+        # The only one that the copy lacks rounds the image.
         lowest, highest = ranges.get(layer.name, image)
         for weight in layer.non_trainable_weights:
             if "kernel" not in weight.name and weight.name.endswith("_min:0"):
@@ -223,30 +215,13 @@ def _set_ranges(
                 weight.assign(highest)
 
 
-def _prune(
-    graph: keras.Model, cache: ImageCache, frames: np.ndarray, schedule: Schedule
-) -> None:
-    """Sets the smallest weights of each kernel to 0, more and more of them."""
-    steps = schedule.epochs * steps_per_epoch(cache, BATCH_SIZE)
-    sparsity = tfmot.sparsity.keras.PolynomialDecay(
-        0.0, SPARSITY, begin_step=0, end_step=steps // 2, frequency=10
-    )
-    model = _wrap_kernels(
-        twin(graph),
-        lambda layer: tfmot.sparsity.keras.prune_low_magnitude(layer, sparsity),
-    )
-    callbacks = [tfmot.sparsity.keras.UpdatePruningStep(), _KeepZeros()]
-    _fit("prune", model, cache, schedule, callbacks)
-    _take_weights(graph, tfmot.sparsity.keras.strip_pruning(model))
-
-
 def _cluster(
     graph: keras.Model, cache: ImageCache, frames: np.ndarray, schedule: Schedule
 ) -> None:
     """Leaves a few different weights in each kernel; those that are 0 stay so."""
     clustering = tfmot.clustering.keras
     model = _wrap_kernels(
-        twin(graph),
+        copy_to_tf_keras(graph),
         lambda layer: cluster.cluster_weights(
             layer,
             CLUSTERS,
@@ -260,7 +235,6 @@ def _cluster(
 
 _STEPS: Mapping[str, Callable[..., None]] = {
     "quantize": _quantize,
-    "prune": _prune,
     "cluster": _cluster,
 }
 

@@ -8,7 +8,7 @@ import tensorflow as tf
 import tf_keras
 
 
-def twin(graph: keras.Model) -> tf_keras.Model:
+def copy_to_tf_keras(graph: keras.Model) -> tf_keras.Model:
     """Copies a deployment graph, weights included, to a tf_keras model.
 
     Returns:
@@ -29,7 +29,7 @@ def twin(graph: keras.Model) -> tf_keras.Model:
 
 
 class DepthToSpace(tf_keras.layers.Layer):
-    """The twin of `deploy.DepthToSpace`."""
+    """The tf_keras copy of `deploy.DepthToSpace`."""
 
     def __init__(self, block_size: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)

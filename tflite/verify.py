@@ -11,17 +11,17 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from keras_efsnet.metrics import overlap_from_counts
-from keras_efsnet.prediction import Postprocess
-from keras_efsnet.predictor import Predictor
-from keras_efsnet.training.busi import Sample
+from keras_efsnet.models.metrics import overlap_from_counts
+from keras_efsnet.prediction.postprocess import Postprocess
+from keras_efsnet.prediction.predictor import Predictor
+from keras_efsnet.training.datasets.busi import Sample
 from keras_efsnet.training.evaluate import (
     RawOutput,
     check_masks,
     run_network,
     score_output,
 )
-from keras_efsnet.training.summary import ImageScore, summarize
+from keras_efsnet.training.scores import ImageScore, compute_metrics
 
 PROTOCOL = "B"
 """Masks are scored at each image's own size, as users get them."""
@@ -69,7 +69,7 @@ class Verification:
             empty masks count 1.
         class_agreement: fraction of the images with the same most probable class.
         dice_loss: the reference's mean Dice of tumour images less the candidate's.
-        reference: the reference's figures, see `training.summary.summarize`.
+        reference: the reference's figures, see `training.scores.compute_metrics`.
         candidate: the candidate's.
         failures: a sentence for each limit that it exceeds.
     """
@@ -140,7 +140,7 @@ def verify(
         expected_scores.append(_score(expected, reference.rules))
         for rows, output in zip(comparisons.values(), found, strict=True):
             rows.append(_compare(expected, output, reference.rules))
-    metrics = summarize(expected_scores)
+    metrics = compute_metrics(expected_scores)
     if metrics["mask"]["dice_tumour"] is None:
         raise ValueError("verification needs an image with a lesion; add tumours.")
     return {name: _judge(metrics, rows, limits) for name, rows in comparisons.items()}
@@ -186,7 +186,7 @@ def _compare(expected: RawOutput, output: RawOutput, rules: Postprocess) -> _Com
 def _judge(
     reference: dict[str, Any], rows: Sequence[_Comparison], limits: Limits
 ) -> Verification:
-    candidate = summarize([row.score for row in rows])
+    candidate = compute_metrics([row.score for row in rows])
     loss = reference["mask"]["dice_tumour"] - candidate["mask"]["dice_tumour"]
     agreement = float(np.mean([row.same_class for row in rows]))
     return Verification(

@@ -10,10 +10,11 @@ from typing import Any
 
 import keras
 
-from keras_efsnet.keras_predictor import load_keras_model
-from keras_efsnet.model import class_head, scale_filters
-from keras_efsnet.prediction import LABELS
-from keras_efsnet.predictor import MissingPackage, find_model
+from keras_efsnet.extras import MissingPackage
+from keras_efsnet.labels import LABELS
+from keras_efsnet.models.efsnet import class_head, scale_filters
+from keras_efsnet.models.presets import find_model
+from keras_efsnet.models.saving import load_keras_model
 from keras_efsnet.training.settings import TrainSettings
 
 Shape = tuple[int, int, int]

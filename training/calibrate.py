@@ -7,7 +7,7 @@ Two go into the network's last layers, so that every file made of it cuts masks 
 and gives calibrated probabilities: the temperature of the classes, and the threshold of
 the mask as a shift of its logits. The others are rules of the card, applied by
 `prediction`: the smallest lesion, the probability of normal that empties the mask, and
-when not to trust the answer (`fit_refer`).
+when not to trust the answer (`fit_referral`).
 
 Reference: Guo et al., "On Calibration of Modern Neural Networks", ICML 2017
 (temperature).
@@ -25,22 +25,25 @@ import keras
 import numpy as np
 from scipy.optimize import minimize_scalar
 
-from keras_efsnet.images import read_image, resize_image
-from keras_efsnet.keras_predictor import KerasPredictor
-from keras_efsnet.metrics import overlap_from_counts
-from keras_efsnet.model import EFSNet
-from keras_efsnet.prediction import LABELS, Postprocess, postprocess
-from keras_efsnet.training.busi import Sample, index_dataset, load_mask
+from keras_efsnet.files import write_text
+from keras_efsnet.images.grey import resize_image
+from keras_efsnet.images.reading import read_image
+from keras_efsnet.labels import LABELS
+from keras_efsnet.models.efsnet import EFSNet
+from keras_efsnet.models.metrics import overlap_from_counts
+from keras_efsnet.models.saving import save_model
+from keras_efsnet.prediction.keras_runtime import KerasPredictor
+from keras_efsnet.prediction.postprocess import Postprocess, postprocess
+from keras_efsnet.training.datasets.busi import Sample, index_dataset, load_mask
+from keras_efsnet.training.datasets.splits import read_split
 from keras_efsnet.training.evaluate import (
     RawOutput,
     check_masks,
     run_network,
     score_output,
 )
-from keras_efsnet.training.fit_refer import fit_refer
-from keras_efsnet.training.split import read_split
-from keras_efsnet.training.state import save_model, write_atomically
-from keras_efsnet.training.summary import expected_calibration_error
+from keras_efsnet.training.fit_referral import fit_referral
+from keras_efsnet.training.scores import expected_calibration_error
 
 THRESHOLDS = tuple(np.arange(0.25, 0.8, 0.05).round(2).tolist())
 LESION_FRACTIONS = (0.0, 0.001, 0.002, 0.004, 0.008)
@@ -63,7 +66,7 @@ class Calibration:
     Attributes:
         temperature: the class logits are divided by it.
         mask_threshold: probability of lesion that becomes 0.5.
-        rules: the smallest lesion, the normal gate and the refer rule.
+        rules: the smallest lesion, the normal gate and the referral rule.
         ece: expected calibration error of the classes, (before, after).
         dice: mean Dice over all images at their own size, (before, after).
         referred: share of the images with a reason not to trust them.
@@ -87,12 +90,12 @@ def calibrate(
 
     The temperature makes the true classes most likely; threshold, smallest lesion and
     gate maximize the mean Dice over all images, normal ones included, at the images'
-    own sizes. The refer rule comes last, on what these give.
+    own sizes. The referral rule comes last, on what these give.
 
     Args:
         model_file: a `.keras` file saved from an EFSNet.
         samples: validation images of every class; none of training or test.
-        training: the images that the model was trained on, for their look.
+        training: the images that the model was trained on, for their appearance.
 
     Raises:
         OSError: a file cannot be read.
@@ -114,7 +117,7 @@ def calibrate(
     ]
     rules = Postprocess(fraction, gate)
     images = [resize_image(read_image(s.image), predictor.size) for s in training]
-    rules = replace(rules, refer=fit_refer(folded, rules, images))
+    rules = replace(rules, refer=fit_referral(folded, rules, images))
     referred, errors_referred = _judge(folded, rules)
     return Calibration(
         temperature=temperature,
@@ -152,9 +155,7 @@ def write_preset(model_file: Path, calibration: Calibration, preset: Path) -> No
     facts = asdict(calibration)
     card = {"postprocess": facts.pop("rules"), "calibration": facts}
     text = json.dumps(card, indent=2) + "\n"
-    write_atomically(
-        preset / "card.json", lambda part: part.write_text(text, encoding="utf-8")
-    )
+    write_text(preset / "card.json", text, durable=True)
 
 
 def _fit_temperature(classes: np.ndarray, labels: np.ndarray) -> float:

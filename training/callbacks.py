@@ -9,8 +9,9 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_efsnet.models.saving import save_model
 from keras_efsnet.training.distribute import average_replicas
-from keras_efsnet.training.state import TrainingState, save_model
+from keras_efsnet.training.state import TrainingState
 
 MONITOR = "val_mask_dice"
 

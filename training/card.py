@@ -16,9 +16,9 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from keras_efsnet.digests import weight_digests
-from keras_efsnet.prediction import LABELS
-from keras_efsnet.training.state import write_atomically
+from keras_efsnet.files import write_text
+from keras_efsnet.labels import LABELS
+from keras_efsnet.models.presets import weight_digests
 
 LICENCE = "Apache-2.0"
 USE = (
@@ -83,7 +83,7 @@ def refresh_hashes(preset: Path) -> Path:
 def _write(preset: Path, card: dict[str, Any]) -> Path:
     text = json.dumps(card, indent=2) + "\n"
     path = preset / "card.json"
-    write_atomically(path, lambda part: part.write_text(text, encoding="utf-8"))
+    write_text(path, text, durable=True)
     return path
 
 

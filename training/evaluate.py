@@ -16,17 +16,16 @@ from typing import Any
 import numpy as np
 from scipy.ndimage import binary_erosion, distance_transform_edt
 
-from keras_efsnet.images import (
-    read_image,
-    resize_image,
-    resize_mask,
-)
-from keras_efsnet.prediction import LABELS, Postprocess, postprocess
-from keras_efsnet.predictor import Predictor
-from keras_efsnet.refer import mask_margin
-from keras_efsnet.training.busi import Sample, load_mask
-from keras_efsnet.training.plots import Case, write_plots
-from keras_efsnet.training.summary import BATCH, ImageScore, overlaps, summarize
+from keras_efsnet.images.grey import resize_image, resize_mask
+from keras_efsnet.images.reading import read_image
+from keras_efsnet.labels import LABELS
+from keras_efsnet.prediction.postprocess import Postprocess, postprocess
+from keras_efsnet.prediction.predictor import Predictor
+from keras_efsnet.prediction.referral import mask_margin
+from keras_efsnet.training.case_pictures import Case
+from keras_efsnet.training.datasets.busi import Sample, load_mask
+from keras_efsnet.training.plots import write_plots
+from keras_efsnet.training.scores import BATCH, ImageScore, compute_metrics, overlaps
 
 PROTOCOLS = ("A", "B")
 PUBLISHED_GRID = (256, 256)
@@ -59,7 +58,7 @@ def evaluate(
     """Runs a model over labelled images and writes what it got right and wrong.
 
     Args:
-        predictor: the model, from `keras_efsnet.predictor.load_predictor`.
+        predictor: the model, from `keras_efsnet.prediction.loading.load_predictor`.
         samples: the subset's images, in file order.
         split_digest: SHA-256 of the split; this and the next three are only recorded.
         split_name: the split's name, such as its file's.
@@ -96,12 +95,12 @@ def evaluate(
             if progress:
                 progress(len(rows), len(samples))
         metrics = {
-            **summarize(rows),
+            **compute_metrics(rows),
             "split": {"name": split_name, "digest": split_digest},
             "subset": subset,
             "model": model_name,
             "protocol": protocol,
-            "subgroups": _summarize_apart(rows, subgroups or {}),
+            "subgroups": _compute_apart(rows, subgroups or {}),
         }
         unfinished = Path(folder)
         write_plots(rows, worst, best, unfinished)
@@ -114,7 +113,7 @@ def evaluate(
 
 
 def read_table(path: Path) -> list[ImageScore]:
-    """Reads a per_image.csv, so that `summarize` gives its metrics.json again."""
+    """Reads a per_image.csv, so that `compute_metrics` gives its metrics.json again."""
     with path.open(newline="", encoding="utf-8") as file:
         return [
             ImageScore(
@@ -222,14 +221,14 @@ def check_masks(samples: Sequence[Sample]) -> None:
             )
 
 
-def _summarize_apart(
+def _compute_apart(
     rows: Sequence[ImageScore], subgroups: Mapping[str, Collection[str]]
 ) -> dict[str, Any]:
     parts = {
         name: [row for row in rows if row.stem in stems]
         for name, stems in subgroups.items()
     }
-    return {name: summarize(part) for name, part in parts.items() if part}
+    return {name: compute_metrics(part) for name, part in parts.items() if part}
 
 
 def _check(samples: Sequence[Sample], subset: str, protocol: str) -> None:

@@ -1,6 +1,6 @@
-"""Fits a model's refer rule: what its images look like, and where it becomes unsure.
+"""Fits a model's referral rule: what its images look like, and where it becomes unsure.
 
-The look's distance refers 1 % of the validation images. The limits of class and mask
+The distance of the appearance refers 1 % of the validation images. The limits of class and mask
 margin lie at the same quantile of the validation images, the highest at which at most
 20 % of them are referred for any reason: one number is chosen, so that few images
 cannot be fitted closely. Where the other reasons alone refer more, both limits are 0.
@@ -11,10 +11,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from keras_efsnet.images import resize_image
-from keras_efsnet.look import Look, measure
-from keras_efsnet.prediction import Postprocess, Prediction, postprocess
-from keras_efsnet.refer import ReferRule, mask_margin
+from keras_efsnet.images.grey import resize_image
+from keras_efsnet.prediction.appearance import Appearance, measure
+from keras_efsnet.prediction.postprocess import Postprocess, Prediction, postprocess
+from keras_efsnet.prediction.referral import ReferralRule, mask_margin
 from keras_efsnet.training.evaluate import RawOutput
 
 LOOK_QUANTILE = 0.99
@@ -26,10 +26,10 @@ DIGITS = 6
 """Significant ones of the numbers in the card."""
 
 
-def fit_refer(
+def fit_referral(
     outputs: Sequence[RawOutput], rules: Postprocess, training: Sequence[np.ndarray]
-) -> ReferRule:
-    """Fits the refer rule, as above.
+) -> ReferralRule:
+    """Fits the referral rule, as above.
 
     Args:
         outputs: of the calibrated network on the validation images.
@@ -37,11 +37,11 @@ def fit_refer(
         training: uint8 images of the network's size that it was trained on.
 
     Raises:
-        ValueError: the network is too small for the look.
+        ValueError: the network is too small for the appearance.
     """
     held_out = [resize_image(output.grey, output.mask.shape) for output in outputs]
-    look = fit_look(training, held_out)
-    best = ReferRule(0.0, 0.0, look)
+    look = fit_appearance(training, held_out)
+    best = ReferralRule(0.0, 0.0, look)
     objected = np.array(
         [
             bool(_apply(output, replace(rules, refer=best), image).refer)
@@ -56,11 +56,13 @@ def fit_refer(
         )
         referred = objected | (classes < lowest) | (margins < margin)
         if referred.mean() <= REFERRED:
-            best = ReferRule(lowest, margin, look)
+            best = ReferralRule(lowest, margin, look)
     return best
 
 
-def fit_look(training: Sequence[np.ndarray], held_out: Sequence[np.ndarray]) -> Look:
+def fit_appearance(
+    training: Sequence[np.ndarray], held_out: Sequence[np.ndarray]
+) -> Appearance:
     """Fits mean and covariance to training images, the distance to held-out ones.
 
     Args:
@@ -72,7 +74,7 @@ def fit_look(training: Sequence[np.ndarray], held_out: Sequence[np.ndarray]) -> 
     statistics = np.stack([measure(image) for image in training])
     # Few or equal images leave directions without any spread; these are ignored.
     inverse = np.linalg.pinv(np.cov(statistics.T), hermitian=True)
-    look = Look(
+    look = Appearance(
         mean=tuple(map(_rounded, statistics.mean(axis=0))),
         inverse_covariance=tuple(tuple(map(_rounded, row)) for row in inverse),
         maximum_distance=float(np.finfo(np.float64).max),

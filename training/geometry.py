@@ -1,10 +1,78 @@
-"""Warping an array of pixels through a coarse mesh, in one resampling."""
+"""Augmentation of the geometry: flips, and warps through a coarse mesh.
+
+Image and mask move through one mesh, so that each is resampled once.
+"""
+
+import math
 
 import numpy as np
 from PIL import Image
 
+from keras_efsnet.training.augmentation import Augmentation
+
+_VIEW = 0.4
+"""How far from the centre, in image sizes, a warp may bring the lesions' middle."""
+
 CELLS = 6
 """Mesh cells along each side: enough for a mild elastic warp, and still cheap."""
+
+
+def move(
+    image: np.ndarray, mask: np.ndarray, rng: np.random.Generator, policy: Augmentation
+) -> tuple[np.ndarray, np.ndarray]:
+    """Flips and warps, both or either or neither."""
+    mirrored = rng.random() < policy.flip_probability
+    if mirrored:
+        image, mask = image[:, ::-1], mask[:, ::-1]
+    if rng.random() >= policy.warp_probability:
+        return image, mask
+    nodes = _source_nodes(mask, rng, policy)
+    return (
+        resample(image, nodes, Image.Resampling.BILINEAR),
+        resample(mask, nodes, Image.Resampling.NEAREST),
+    )
+
+
+def _source_nodes(
+    mask: np.ndarray, rng: np.random.Generator, policy: Augmentation
+) -> np.ndarray:
+    """Draws where `resample` reads each node of the mesh."""
+    size = np.array(mask.shape[::-1])
+    matrix = _source_matrix(rng, policy)
+    shift = rng.uniform(-policy.translation, policy.translation, 2) * size
+    shift = _keep_in_view(shift, matrix, mask)
+    nodes = mesh_nodes(mask.shape) - size / 2
+    nodes += rng.normal(0, policy.elastic * size.mean(), nodes.shape)
+    return nodes @ matrix.T + size / 2 + shift
+
+
+def _source_matrix(rng: np.random.Generator, policy: Augmentation) -> np.ndarray:
+    """Draws rotation, shear and scale as one 2 x 2 matrix, from target to source."""
+    angle = math.radians(rng.uniform(-policy.rotation, policy.rotation))
+    cosine, sine = math.cos(angle), math.sin(angle)
+    shear_x, shear_y = rng.uniform(-policy.shear, policy.shear, 2)
+    scale = _draw_ratio(rng, policy.smallest_scale, policy.largest_scale)
+    stretch = _draw_ratio(rng, 1 / policy.stretch, policy.stretch)
+    turn = np.array([[cosine, -sine], [sine, cosine]])
+    skew = np.array([[1.0, shear_x], [shear_y, 1.0]])
+    return turn @ skew @ np.diag([1 / (scale * stretch), stretch / scale])
+
+
+def _draw_ratio(rng: np.random.Generator, low: float, high: float) -> float:
+    return math.exp(rng.uniform(math.log(low), math.log(high)))
+
+
+def _keep_in_view(
+    shift: np.ndarray, matrix: np.ndarray, mask: np.ndarray
+) -> np.ndarray:
+    """Limits the shift so that no lesion is cut away while its class stays."""
+    columns, rows = np.flatnonzero(mask.any(axis=0)), np.flatnonzero(mask.any(axis=1))
+    if not columns.size:
+        return shift
+    size = np.array(mask.shape[::-1])
+    middle = np.array([columns[0] + columns[-1], rows[0] + rows[-1]]) / 2 - size / 2
+    target = np.linalg.solve(matrix, middle - shift)
+    return middle - matrix @ target.clip(-_VIEW * size, _VIEW * size)
 
 
 def mesh_nodes(shape: tuple[int, ...]) -> np.ndarray:

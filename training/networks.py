@@ -1,13 +1,78 @@
-"""A second mask loss inside the network, while it trains."""
+"""The network of a run: built or loaded, compiled, and supervised inside."""
 
 from typing import Any
 
 import keras
 from keras import ops
 
-from keras_efsnet.model import MULTIPLE, EFSNet
+from keras_efsnet.labels import LABELS
+from keras_efsnet.models.efsnet import MULTIPLE, EFSNet
+from keras_efsnet.models.losses import DiceBCE
+from keras_efsnet.models.metrics import Dice
+from keras_efsnet.training.baselines import build_baseline
+from keras_efsnet.training.distribute import adamw
+from keras_efsnet.training.settings import TrainSettings
 
 COARSE = "coarse"
+"""The output that supervises the encoder."""
+
+UNDECAYED = ["gamma", "beta", "slope", "bias"]
+"""Weights without weight decay, by their names."""
+
+
+def build_model(settings: TrainSettings) -> keras.Model:
+    """The network at the start of a run."""
+    if settings.model != "efsnet":
+        return build_baseline(settings)
+    input_shape = (settings.image_size, settings.image_size, 1)
+    if settings.init:
+        return EFSNet.from_preset(settings.init, len(LABELS), input_shape)
+    return EFSNet(
+        input_shape,
+        width=settings.width,
+        dropout=settings.dropout,
+        class_dropout=settings.class_dropout,
+    )
+
+
+def compile_model(model: keras.Model, settings: TrainSettings, steps: int) -> None:
+    """Compiles a network with the losses, metrics and optimizer of `settings`.
+
+    Args:
+        model: the network, or the one that supervises it.
+        settings: the run's.
+        steps: batches in an epoch.
+    """
+    warmup = round(settings.warmup_epochs * steps)
+    rate = keras.optimizers.schedules.CosineDecay(
+        settings.learning_rate / 100,
+        decay_steps=max(settings.epochs * steps - warmup, 1),
+        alpha=0.01,
+        warmup_target=settings.learning_rate,
+        warmup_steps=warmup,
+    )
+    optimizer = adamw(
+        learning_rate=rate,
+        weight_decay=settings.weight_decay,
+        global_clipnorm=settings.clip_norm,
+        use_ema=True,
+        ema_momentum=settings.ema_momentum,
+    )
+    optimizer.exclude_from_weight_decay(var_names=UNDECAYED)
+    optimizer.build(model.trainable_variables)
+    loss = {"mask": DiceBCE(), "class": "sparse_categorical_crossentropy"}
+    loss_weights = None
+    if settings.deep_supervision:
+        loss[COARSE] = DiceBCE()
+        loss_weights = {"mask": 1.0, "class": 1.0, COARSE: settings.deep_supervision}
+    model.compile(
+        optimizer,
+        loss=loss,
+        loss_weights=loss_weights,
+        weighted_metrics={"mask": [Dice()], "class": ["sparse_categorical_accuracy"]},
+        # XLA's convolutions are slower than TensorFlow's own on the CPU.
+        jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
+    )
 
 
 class DeeplySupervised(keras.Model):

@@ -15,10 +15,12 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_efsnet.images import read_image, resize_image, resize_mask
-from keras_efsnet.prediction import LABELS
-from keras_efsnet.training.augment import Augmentation, augment_batch
-from keras_efsnet.training.busi import Sample, load_mask
+from keras_efsnet.images.grey import resize_image, resize_mask
+from keras_efsnet.images.reading import read_image
+from keras_efsnet.labels import LABELS
+from keras_efsnet.training.augment import augment_batch
+from keras_efsnet.training.augmentation import Augmentation
+from keras_efsnet.training.datasets.busi import Sample, load_mask
 from keras_efsnet.training.distribute import device_count
 
 Batch = tuple[np.ndarray, dict[str, np.ndarray], dict[str, np.ndarray]]

@@ -1,49 +1,23 @@
 """Pictures of an evaluation, drawn with Matplotlib without a display."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from sklearn.metrics import auc, roc_curve
 
-from keras_efsnet.prediction import LABELS
-from keras_efsnet.training.selective import risk_coverage
-from keras_efsnet.training.summary import (
-    ECE_BINS,
-    ImageScore,
-    confidence_bins,
-    overlaps,
-)
+from keras_efsnet.labels import LABELS
+from keras_efsnet.training.case_pictures import Case, draw_cases, make_figure
+from keras_efsnet.training.risk_coverage import risk_coverage
+from keras_efsnet.training.scores import ECE_BINS, ImageScore, confidence_bins, overlaps
 
 DPI = 150
 # Told apart in the common kinds of colour blindness (Okabe and Ito, 2008).
 LABEL_COLOURS = dict(zip(LABELS, ("#009E73", "#0072B2", "#D55E00"), strict=True))
-TRUTH_COLOUR, PREDICTION_COLOUR, GUIDE_COLOUR = "#56B4E9", "#FFD600", "#888888"
-
-
-@dataclass(frozen=True, eq=False)
-class Case:
-    """An evaluated image with its masks on the grid they were compared on.
-
-    Attributes:
-        score: what was measured on it.
-        dice: of its two masks.
-        image: uint8 `(height, width)`.
-        truth: bool `(height, width)`.
-        prediction: bool `(height, width)`.
-    """
-
-    score: ImageScore
-    dice: float
-    image: np.ndarray
-    truth: np.ndarray
-    prediction: np.ndarray
+GUIDE_COLOUR = "#888888"
 
 
 def write_plots(
@@ -77,7 +51,7 @@ def write_plots(
 
 def draw_roc(rows: Sequence[ImageScore]) -> Figure:
     """Draws each class's ROC curve against the rest, where both are present."""
-    figure = _figure(5.0, 5.0)
+    figure = make_figure(5.0, 5.0)
     axes = figure.add_subplot()
     labels = np.array([row.label for row in rows])
     for index, label in enumerate(LABELS):
@@ -110,7 +84,7 @@ def draw_confusion(rows: Sequence[ImageScore]) -> Figure:
     for row in rows:
         counts[LABELS.index(row.label), np.argmax(row.probabilities)] += 1
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    figure = _figure(5.0, 4.6)
+    figure = make_figure(5.0, 4.6)
     axes = figure.add_subplot()
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for (truth, predicted), count in np.ndenumerate(counts):
@@ -139,7 +113,7 @@ def draw_dice_histogram(rows: Sequence[ImageScore]) -> Figure:
     """Draws how many images of each class reach which Dice."""
     _, dice = overlaps(rows)
     labels = np.array([row.label for row in rows])
-    figure = _figure(6.4, 4.0)
+    figure = make_figure(6.4, 4.0)
     axes = figure.add_subplot()
     axes.hist(
         [dice[labels == label] for label in LABELS],
@@ -166,7 +140,7 @@ def draw_dice_by_size(rows: Sequence[ImageScore]) -> Figure:
     _, dice = overlaps(rows)
     share = np.array([row.truth_px / (row.height * row.width) for row in rows])
     labels = np.array([row.label for row in rows])
-    figure = _figure(6.4, 4.0)
+    figure = make_figure(6.4, 4.0)
     axes = figure.add_subplot()
     for label in LABELS[1:]:
         chosen = (labels == label) & (share > 0)
@@ -195,7 +169,7 @@ def draw_reliability(rows: Sequence[ImageScore]) -> Figure:
     """Draws accuracy against confidence in the bins of the calibration error."""
     edges, images, accuracy, confidence = _filled_bins(rows)
     error = np.abs(accuracy - confidence) @ images / len(rows)
-    figure = _figure(5.0, 5.6)
+    figure = make_figure(5.0, 5.6)
     upper, lower = figure.subplots(
         2, 1, sharex=True, gridspec_kw={"height_ratios": (3, 1)}
     )
@@ -234,7 +208,7 @@ def draw_risk_coverage(rows: Sequence[ImageScore]) -> Figure:
             np.array([row.mask_margin for row in rows]), 1 - dice
         ),
     }
-    figure = _figure(6.4, 4.0)
+    figure = make_figure(6.4, 4.0)
     axes = figure.add_subplot()
     for (name, (coverage, risk)), label in zip(curves.items(), LABELS[1:], strict=True):
         text = f"{name}, area {risk.mean():.3f}"
@@ -249,24 +223,6 @@ def draw_risk_coverage(rows: Sequence[ImageScore]) -> Figure:
         ylim=(0, None),
     )
     axes.legend(loc="upper left")
-    return figure
-
-
-def draw_cases(cases: Sequence[Case]) -> Figure:
-    """Draws images with the outlines of truth and prediction, four in a row."""
-    columns = min(len(cases), 4)
-    lines = -(-len(cases) // columns)
-    figure = _figure(3.0 * columns, 3.0 * lines + 0.4)
-    panels = figure.subplots(lines, columns, squeeze=False)
-    for axes in panels.flat:
-        axes.set_axis_off()
-    for axes, case in zip(panels.flat, cases, strict=False):
-        _draw_case(axes, case)
-    handles = [
-        Line2D([], [], color=TRUTH_COLOUR, label="truth"),
-        Line2D([], [], color=PREDICTION_COLOUR, linestyle="--", label="prediction"),
-    ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=2)
     return figure
 
 
@@ -296,37 +252,3 @@ def _draw_quarter_means(axes: Axes, sizes: np.ndarray, dice: np.ndarray) -> None
             ends = sizes[quarter[[0, -1]]]
             label = "mean of a quarter" if quarter[0] == sizes.argmin() else None
             axes.plot(ends, [mean, mean], color="black", label=label)
-
-
-def _draw_case(axes: Axes, case: Case) -> None:
-    axes.imshow(case.image, cmap="gray", vmin=0, vmax=255)
-    _draw_outline(axes, case.truth, TRUTH_COLOUR, "solid")
-    _draw_outline(axes, case.prediction, PREDICTION_COLOUR, "dashed")
-    predicted = LABELS[int(np.argmax(case.score.probabilities))]
-    title = f"{case.score.stem}: Dice {case.dice:.2f}\nclass predicted: {predicted}"
-    axes.set_title(title, fontsize=9)
-
-
-def _draw_outline(axes: Axes, mask: np.ndarray, colour: str, style: str) -> None:
-    # With an empty frame around it, a lesion cut by the image's edge is closed there;
-    # an empty mask has no outline, and Matplotlib would warn.
-    if not mask.any():
-        return
-    rows, columns = (np.arange(-1, length + 1) for length in mask.shape)
-    axes.contour(
-        columns,
-        rows,
-        np.pad(mask, 1),
-        levels=[0.5],
-        colors=[colour],
-        linestyles=[style],
-        linewidths=1.2,
-    )
-    axes.set(xlim=(-0.5, mask.shape[1] - 0.5), ylim=(mask.shape[0] - 0.5, -0.5))
-
-
-def _figure(width: float, height: float) -> Figure:
-    """Makes a figure of inches that needs no display and no global state."""
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure

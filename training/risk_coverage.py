@@ -6,7 +6,7 @@ NeurIPS 2017 (risk-coverage curve); El-Yaniv and Wiener, JMLR 11, 2010.
 
 import numpy as np
 
-from keras_efsnet.training.draws import count_images, mean
+from keras_efsnet.training.bootstrap import count_images, mean
 
 
 def risk_coverage(

@@ -11,12 +11,17 @@ from typing import Any
 
 import numpy as np
 from keras import ops
+from sklearn.metrics import roc_auc_score
 
-from keras_efsnet.metrics import overlap_from_counts
-from keras_efsnet.prediction import LABELS
-from keras_efsnet.training.auroc import exact_auroc, weighted_auroc
-from keras_efsnet.training.draws import count_images, mean, ratio
-from keras_efsnet.training.selective import area_under_risk, kept_and_referred
+from keras_efsnet.labels import LABELS
+from keras_efsnet.models.metrics import overlap_from_counts
+from keras_efsnet.training.bootstrap import (
+    count_images,
+    mean,
+    ratio,
+    weighted_auroc,
+)
+from keras_efsnet.training.risk_coverage import area_under_risk, kept_and_referred
 
 RESAMPLES = 1000
 SEED = 0
@@ -42,7 +47,7 @@ class ImageScore:
         predicted_px: lesion pixels in the prediction.
         intersection_px: lesion pixels in both.
         hd95: distance of the outlines in pixels; None where the truth is empty.
-        mask_margin: the mask's, from `refer.mask_margin`.
+        mask_margin: the mask's, from `referral.mask_margin`.
         refer: the reasons not to trust the prediction.
     """
 
@@ -74,7 +79,7 @@ class _Columns:
     referred: np.ndarray
 
 
-def summarize(rows: Sequence[ImageScore]) -> dict[str, Any]:
+def compute_metrics(rows: Sequence[ImageScore]) -> dict[str, Any]:
     """Computes the figures of metrics.json that follow from the per-image table.
 
     - `iou`, `dice`: means over the images; `*_tumour`: over those with a lesion in the
@@ -233,10 +238,16 @@ def _confusion(table: _Columns, weights: np.ndarray) -> np.ndarray:
     return (weights @ cells).reshape(-1, classes, classes)
 
 
+def _area(scores: np.ndarray, positive: np.ndarray) -> float:
+    """The area under one ROC curve, from scikit-learn; NaN where a side is empty."""
+    undefined = positive.all() or not positive.any()
+    return np.nan if undefined else float(roc_auc_score(positive, scores))
+
+
 def _exact_auroc(table: _Columns) -> Scores:
     """The areas under the table's own ROC curves, `(1,)` each."""
     areas = [
-        exact_auroc(table.probabilities[:, index], table.label == index)
+        _area(table.probabilities[:, index], table.label == index)
         for index in range(len(LABELS))
     ]
     return {
@@ -257,7 +268,7 @@ def _refer_scores(table: _Columns, draws: np.ndarray) -> Scores:
 
 
 def expected_calibration_error(probabilities: np.ndarray, labels: np.ndarray) -> float:
-    """The `ece` of `summarize`.
+    """The `ece` of `compute_metrics`.
 
     Args:
         probabilities: `(n, classes)`.

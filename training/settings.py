@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from keras_efsnet.training.augment import Augmentation
+from keras_efsnet.training.augmentation import Augmentation
 
 PHANTOM = "phantom"
 """The `data` of a run on generated phantoms alone."""

@@ -1,8 +1,6 @@
-"""Files of a run that are complete or not there at all."""
+"""The state of a run: everything that the next epoch depends on, in one file."""
 
 import json
-import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,44 +8,6 @@ import keras
 import numpy as np
 
 from keras_efsnet.files import write_whole
-from keras_efsnet.model import EFSNet
-
-
-def write_atomically(path: Path, write: Callable[[Path], Any]) -> None:
-    """Writes a file whole, as `write_whole`, and on the disk before it takes its name.
-
-    So that a power cut leaves the old file or the new one, too.
-    """
-
-    def write_through(part: Path) -> None:
-        write(part)
-        with part.open("rb") as file:
-            os.fsync(file.fileno())
-
-    write_whole(path, write_through)
-
-
-def save_model(model: keras.Model, path: Path) -> None:
-    """Saves a model's weights as a float32 model, whatever policy trained them."""
-    twin = _float32_twin(model)
-    twin.set_weights(model.get_weights())
-    write_atomically(path, twin.save)
-
-
-def _float32_twin(model: keras.Model) -> keras.Model:
-    if not isinstance(model, EFSNet):  # one of Keras's layers, each with its policy
-        return keras.models.clone_model(
-            model,
-            clone_function=lambda layer: type(layer).from_config(
-                {**layer.get_config(), "dtype": "float32"}
-            ),
-        )
-    policy = keras.config.dtype_policy()
-    keras.config.set_dtype_policy("float32")
-    try:
-        return EFSNet(**model.get_config())
-    finally:
-        keras.config.set_dtype_policy(policy)
 
 
 class TrainingState:
@@ -66,8 +26,10 @@ class TrainingState:
         arrays = {f"v{i:05}": np.asarray(v) for i, v in enumerate(self._variables())}
         facts = json.dumps({"epochs_done": epochs_done, "best": best})
         arrays["facts"] = np.frombuffer(facts.encode(), np.uint8)
-        write_atomically(
-            self.path, lambda part: np.savez(part, allow_pickle=False, **arrays)
+        write_whole(
+            self.path,
+            lambda part: np.savez(part, allow_pickle=False, **arrays),
+            durable=True,
         )
 
     def restore(self) -> tuple[int, float]:

@@ -13,23 +13,20 @@ from typing import Any
 import keras
 
 from keras_efsnet import __version__
-from keras_efsnet.losses import DiceBCE
-from keras_efsnet.metrics import Dice
-from keras_efsnet.model import EFSNet
-from keras_efsnet.phantom import write_phantoms
-from keras_efsnet.prediction import LABELS
+from keras_efsnet.files import write_text, write_whole
+from keras_efsnet.phantoms import write_phantoms
 from keras_efsnet.training import pipeline
-from keras_efsnet.training.baselines import build_baseline
-from keras_efsnet.training.busi import Sample, index_dataset
 from keras_efsnet.training.callbacks import Checkpoints
-from keras_efsnet.training.deep_supervision import COARSE, DeeplySupervised
-from keras_efsnet.training.distribute import adamw
-from keras_efsnet.training.leaks import count_leaks
+from keras_efsnet.training.datasets.busi import Sample, index_dataset
+from keras_efsnet.training.datasets.leaks import count_leaks
+from keras_efsnet.training.datasets.splits import Split, hold_out_fifth, read_split
+from keras_efsnet.training.networks import (
+    DeeplySupervised,
+    build_model,
+    compile_model,
+)
 from keras_efsnet.training.settings import PHANTOM, TrainSettings
-from keras_efsnet.training.split import Split, hold_out_fifth, read_split
-from keras_efsnet.training.state import TrainingState, write_atomically
-
-UNDECAYED = ["gamma", "beta", "slope", "bias"]
+from keras_efsnet.training.state import TrainingState
 
 
 def train(
@@ -115,61 +112,6 @@ def load_split(settings: TrainSettings, out: Path) -> Split:
         return hold_out_fifth(index_dataset(_make_phantoms(settings, out)))
     samples = index_dataset(settings.data)
     return read_split(samples, [Path(f) for f in settings.split], settings.fold)
-
-
-def build_model(settings: TrainSettings) -> keras.Model:
-    """The network at the start of a run."""
-    if settings.model != "efsnet":
-        return build_baseline(settings)
-    input_shape = (settings.image_size, settings.image_size, 1)
-    if settings.init:
-        return EFSNet.from_preset(settings.init, len(LABELS), input_shape)
-    return EFSNet(
-        input_shape,
-        width=settings.width,
-        dropout=settings.dropout,
-        class_dropout=settings.class_dropout,
-    )
-
-
-def compile_model(model: keras.Model, settings: TrainSettings, steps: int) -> None:
-    """Compiles a network with the losses, metrics and optimizer of `settings`.
-
-    Args:
-        model: the network, or the one that supervises it.
-        settings: the run's.
-        steps: batches in an epoch.
-    """
-    warmup = round(settings.warmup_epochs * steps)
-    rate = keras.optimizers.schedules.CosineDecay(
-        settings.learning_rate / 100,
-        decay_steps=max(settings.epochs * steps - warmup, 1),
-        alpha=0.01,
-        warmup_target=settings.learning_rate,
-        warmup_steps=warmup,
-    )
-    optimizer = adamw(
-        learning_rate=rate,
-        weight_decay=settings.weight_decay,
-        global_clipnorm=settings.clip_norm,
-        use_ema=True,
-        ema_momentum=settings.ema_momentum,
-    )
-    optimizer.exclude_from_weight_decay(var_names=UNDECAYED)
-    optimizer.build(model.trainable_variables)
-    loss = {"mask": DiceBCE(), "class": "sparse_categorical_crossentropy"}
-    loss_weights = None
-    if settings.deep_supervision:
-        loss[COARSE] = DiceBCE()
-        loss_weights = {"mask": 1.0, "class": 1.0, COARSE: settings.deep_supervision}
-    model.compile(
-        optimizer,
-        loss=loss,
-        loss_weights=loss_weights,
-        weighted_metrics={"mask": [Dice()], "class": ["sparse_categorical_accuracy"]},
-        # XLA's convolutions are slower than TensorFlow's own on the CPU.
-        jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
-    )
 
 
 def describe_run(settings: TrainSettings, split: Split) -> dict[str, Any]:
@@ -260,9 +202,9 @@ def _cut_log(log: Path, epochs_done: int) -> None:
         with part.open("w", newline="", encoding="utf-8") as file:
             csv.writer(file).writerows(kept)
 
-    write_atomically(log, write)
+    write_whole(log, write, durable=True)
 
 
 def _write_json(path: Path, values: Any) -> None:
     text = json.dumps(values, indent=2) + "\n"
-    write_atomically(path, lambda part: part.write_text(text, encoding="utf-8"))
+    write_text(path, text, durable=True)

@@ -31,7 +31,7 @@ function copyRuntime() {
 export default defineConfig({
   base: './',
   build: {
-    outDir: '../keras_efsnet/web',
+    outDir: '../keras_efsnet/serve/page',
     emptyOutDir: true,
     target: 'es2022',
     modulePreload: { polyfill: false },

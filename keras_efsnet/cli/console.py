@@ -7,18 +7,18 @@ import logging
 import os
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 if TYPE_CHECKING:
-    from keras_efsnet.demo import DemoResult
+    from keras_efsnet.prediction.demo import DemoResult
     from keras_efsnet.tflite.benchmark import Measurement
     from keras_efsnet.tflite.verify import Verification
-    from keras_efsnet.training.busi import Sample
-    from keras_efsnet.training.verify_data import DataReport
+    from keras_efsnet.training.datasets.busi import Sample
+    from keras_efsnet.training.datasets.verification import DataReport
 
 DONE, SOME_FAILED, NOTHING_DONE, INTERRUPTED = 0, 1, 2, 130
 """Exit codes."""
@@ -32,17 +32,6 @@ def is_terminal() -> bool:
     return sys.stdout.isatty() and sys.stderr.isatty()
 
 
-def with_bar(records: Iterable[dict[str, Any]], total: int) -> Iterable[dict[str, Any]]:
-    if not is_terminal():  # without the time that Rich takes to start
-        return records
-    from rich.console import Console
-    from rich.progress import track
-
-    # A copy of stderr: the original is hidden while an image is read.
-    console = Console(file=os.fdopen(os.dup(2), "w"))
-    return track(records, description="Predicting", total=total, console=console)
-
-
 def print_record(record: dict[str, Any], number: int, total: int) -> None:
     if "error" in record:
         report_error(record["error"])
@@ -53,10 +42,14 @@ def print_record(record: dict[str, Any], number: int, total: int) -> None:
 @contextmanager
 def progress_bar(description: str) -> Iterator[Callable[[int, int], None]]:
     """Shows on a terminal how many of all are done."""
+    if not is_terminal():  # without the time that Rich takes to start
+        yield lambda done, total: None
+        return
     from rich.console import Console
     from rich.progress import Progress
 
-    with Progress(console=Console(stderr=True), disable=not is_terminal()) as progress:
+    # A copy of stderr: the original is hidden while a library writes to it.
+    with Progress(console=Console(file=os.fdopen(os.dup(2), "w"))) as progress:
         bar = progress.add_task(description, total=None)
         yield lambda done, total: progress.update(bar, completed=done, total=total)
 
@@ -262,7 +255,7 @@ def print_folds(samples: "Sequence[Sample]", folds: Sequence[int]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from keras_efsnet.prediction import LABELS
+    from keras_efsnet.labels import LABELS
 
     counts = Counter((fold, s.label) for s, fold in zip(samples, folds, strict=True))
     table = Table("fold", *LABELS)

@@ -5,15 +5,15 @@ from typing import Annotated
 
 import typer
 
-from keras_efsnet import console
+from keras_efsnet.cli import console
 
-data_app = typer.Typer(help="Check a dataset, or make folds of it.")
+app = typer.Typer(help="Check a dataset, or make folds of it.")
 DataFolder = Annotated[
     Path, typer.Argument(metavar="DIR", help="Dataset in BUSI's layout.")
 ]
 
 
-@data_app.command("verify")
+@app.command("verify")
 def verify_data(
     folder: DataFolder,
     out: Annotated[
@@ -21,10 +21,10 @@ def verify_data(
     ] = None,
 ) -> None:
     """Check every image and mask, and find images of the same scan."""
-    from keras_efsnet.batch import prepare_output
+    from keras_efsnet.files import prepare_output
 
     with console.quiet_start():
-        from keras_efsnet.training import verify_data as checks
+        from keras_efsnet.training.datasets import verification as checks
     if out is not None:
         prepare_output(out)
     with console.progress_bar("Checking") as show:
@@ -37,7 +37,7 @@ def verify_data(
         raise typer.Exit(console.SOME_FAILED)
 
 
-@data_app.command("split")
+@app.command("split")
 def split_data(
     folder: DataFolder,
     out: Annotated[
@@ -46,12 +46,12 @@ def split_data(
     seed: Annotated[int, typer.Option(min=0, help="Of the shuffling.")] = 0,
 ) -> None:
     """Make folds for training: by class, images of the same scan together."""
-    from keras_efsnet.batch import prepare_output
+    from keras_efsnet.files import prepare_output
 
     with console.quiet_start():
-        from keras_efsnet.training import split_data as splitting
-        from keras_efsnet.training.busi import index_dataset
-        from keras_efsnet.training.duplicates import find_duplicates
+        from keras_efsnet.training.datasets import folds as splitting
+        from keras_efsnet.training.datasets.busi import index_dataset
+        from keras_efsnet.training.datasets.duplicates import find_duplicates
     splitting.check_target(out)
     samples = index_dataset(folder)
     prepare_output(out.parent)
@@ -64,7 +64,7 @@ def split_data(
     typer.echo(f"{len(found)} scans with several images kept together: {out}")
 
 
-@data_app.command("from-labelme")
+@app.command("from-labelme")
 def convert_labelme(
     folder: Annotated[
         Path, typer.Argument(metavar="DIR", help="LabelMe files, with sub-folders.")
@@ -74,8 +74,8 @@ def convert_labelme(
     """Make a dataset in BUSI's layout from corrected LabelMe files."""
     from collections import Counter
 
-    from keras_efsnet.batch import prepare_output
-    from keras_efsnet.training.labelme import read_annotations, write_dataset
+    from keras_efsnet.files import prepare_output
+    from keras_efsnet.training.datasets.labelme import read_annotations, write_dataset
 
     annotations = read_annotations(folder)
     prepare_output(out)

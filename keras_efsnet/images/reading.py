@@ -1,19 +1,20 @@
-"""From an image file to the network's grey input, and from its output back.
+"""From a file to frames: PNG, JPEG, BMP, TIFF and DICOM.
 
-The one preprocessing of training, evaluation, prediction and export, in Pillow and
-NumPy alone: ITU-R 601 grey, 16 bits to 8, stretch to the network's size. Sizes are
-`(height, width)` everywhere.
+Pillow decodes pictures, `dicom` decodes DICOM objects; `grey` makes both grey.
 """
 
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-Size = tuple[int, int]
-SixteenBit = Literal["full", "minmax"]
+from keras_efsnet.images import dicom
+from keras_efsnet.images.frame import DamagedFrame, Frame
+from keras_efsnet.images.grey import SixteenBit, to_grey
 
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
@@ -23,36 +24,63 @@ MAX_PIXELS, MAX_SIDE = 2**25, 2**16
 small file can claim any size. Predicting the largest takes about 1 GiB of memory."""
 
 
-def read_image(path: str | Path, sixteen_bit: SixteenBit = "full") -> np.ndarray:
-    """Reads a PNG, JPEG, BMP, TIFF or DICOM file as an 8-bit grey image.
+def read_frames(
+    path: str | Path, sixteen_bit: SixteenBit = "full"
+) -> Iterator[Frame | DamagedFrame]:
+    """Reads a file's frames one by one; the file is opened once.
 
-    The image is turned as its EXIF orientation says, so that it lies as viewers show
-    it; transparency is ignored.
+    A picture is one frame. DICOM objects and TIFF files may hold several; only one is
+    in memory at a time. Images are turned as their EXIF orientation says, so that they
+    lie as viewers show them; transparency is ignored.
 
     Args:
-        path: the file; 8- or 16-bit grey, RGB, RGBA, CMYK or palette, of at most
-            `MAX_PIXELS` and `MAX_SIDE`. For DICOM see `dicom.read_frame`, which reads a
-            file of several frames too.
-        sixteen_bit: how 16-bit grey values become 8-bit ones, see `to_grey`. Pillow
-            itself reads 16-bit colour as 8-bit.
+        path: a PNG, JPEG, BMP, TIFF or DICOM file. Pictures: 8- or 16-bit grey, RGB,
+            RGBA, CMYK or palette, of at most `MAX_PIXELS` and `MAX_SIDE`. For DICOM
+            see `dicom.read_frames`.
+        sixteen_bit: how 16-bit grey values of pictures become 8-bit ones, see
+            `to_grey`. Pillow itself reads 16-bit colour as 8-bit.
 
-    Returns:
-        uint8 `(height, width)`.
+    Yields:
+        A `Frame`, or a `DamagedFrame` where others of the file may be whole.
 
     Raises:
         OSError: the file is missing or may not be read.
-        ValueError: it is no complete image of one of these kinds.
+        ValueError: it is no image of these kinds, or it is damaged as a whole.
     """
-    from keras_efsnet import dicom
-
     path = Path(path)
-    if dicom.is_dicom(path):
-        return dicom.read_only_frame(path)
-    pixels = _decode(path)
-    try:
-        return to_grey(pixels, sixteen_bit)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+    with _open(path) as file:
+        if _may_be_dicom(path) and dicom.has_mark(file):
+            yield from dicom.read_frames(path, file)
+        else:
+            yield from _read_pages(path, file, sixteen_bit)
+
+
+def read_frame(path: str | Path, sixteen_bit: SixteenBit = "full") -> Frame:
+    """Reads the frame of a file that holds one.
+
+    Args:
+        path, sixteen_bit: as of `read_frames`.
+
+    Raises:
+        OSError, ValueError: as `read_frames`, and for a file of several frames.
+    """
+    frame = next(read_frames(path, sixteen_bit))
+    if frame.count > 1:
+        raise ValueError(
+            f"{path}: one image a file is read here, got {frame.count}; `efsnet "
+            "predict` and images.reading.read_frames read each frame."
+        )
+    if isinstance(frame, DamagedFrame):
+        raise ValueError(frame.problem)
+    return frame
+
+
+def read_image(path: str | Path, sixteen_bit: SixteenBit = "full") -> np.ndarray:
+    """Reads the pixels of a file that holds one image: uint8 `(height, width)` grey.
+
+    Args and errors as of `read_frame`.
+    """
+    return read_frame(path, sixteen_bit).pixels
 
 
 def read_mask(path: str | Path) -> np.ndarray:
@@ -64,99 +92,74 @@ def read_mask(path: str | Path) -> np.ndarray:
     Raises:
         OSError, ValueError: as `read_image`.
     """
-    pixels = _decode(Path(path))
+    path = Path(path)
+    with _open(path) as file, _naming(path), Image.open(file, formats=FORMATS) as image:
+        if _count_pages(image) > 1:
+            raise ValueError("a mask file holds one image; save the masks apart.")
+        pixels = _pixels(image)
     colour = pixels.reshape(*pixels.shape[:2], -1)[..., :3]
     return colour.max(axis=-1) > 0
 
 
-def to_grey(image: np.ndarray, sixteen_bit: SixteenBit = "full") -> np.ndarray:
-    """Turns an array of pixels into 8-bit grey.
-
-    Args:
-        image: uint8 or uint16, `(height, width)` or `(height, width, channels)` with
-            one grey, three RGB or four RGBA channels; alpha is ignored.
-        sixteen_bit: "full" keeps the high byte, [0, 65535] to [0, 255]; "minmax"
-            stretches the image's own minimum and maximum to 0 and 255, for scanners
-            that use a part of the range.
-
-    Returns:
-        uint8 `(height, width)`: the grey values, or `0.299 R + 0.587 G + 0.114 B`.
+def is_dicom(path: Path) -> bool:
+    """Whether a file is read as DICOM: by its mark, and not named as a picture.
 
     Raises:
-        ValueError: another type or shape.
-
-    Reference: ITU-R BT.601, luma; Pillow's integer weights.
+        OSError: the file cannot be read.
     """
-    channels = image.shape[2] if image.ndim == 3 else 1
-    if image.ndim not in (2, 3) or channels not in (1, 3, 4) or image.size == 0:
-        raise ValueError(
-            "an image must have the shape (height, width), or (height, width, "
-            f"channels) with 1, 3 or 4 channels, got {image.shape}."
-        )
-    if image.dtype not in (np.uint8, np.uint16):
-        raise ValueError(
-            f"an image must have 8 or 16 bits a channel, got {image.dtype}; "
-            "convert it to uint8 or uint16 first."
-        )
-    if image.dtype == np.uint16:
-        image = _to_8_bits(image, sixteen_bit)
-    if channels == 1:
-        return image.reshape(image.shape[:2])
-    rgb = np.ascontiguousarray(image[..., :3])
-    return np.asarray(Image.fromarray(rgb).convert("L"))
+    if not _may_be_dicom(path) or not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return dicom.has_mark(file)
 
 
-def resize_image(grey: np.ndarray, size: Size) -> np.ndarray:
-    """Stretches a grey image with Pillow's antialiased bilinear filter.
-
-    Args:
-        grey: uint8 `(height, width)`.
-        size: the new `(height, width)`.
-
-    Returns:
-        uint8 of that size.
-    """
-    return _resize(grey, size, Image.Resampling.BILINEAR)
+def _may_be_dicom(path: Path) -> bool:
+    return path.suffix.lower() not in SUFFIXES
 
 
-def resize_mask(mask: np.ndarray, size: Size) -> np.ndarray:
-    """Stretches a bool mask to `size`, each pixel taking its nearest neighbour's."""
-    return _resize(mask.astype(np.uint8), size, Image.Resampling.NEAREST) > 0
-
-
-def resize_probability(probability: np.ndarray, size: Size) -> np.ndarray:
-    """Stretches a float32 probability map to `size`, bilinearly; to be cut after it."""
-    probability = probability.astype(np.float32, copy=False)
-    return _resize(probability, size, Image.Resampling.BILINEAR)
-
-
-def _resize(pixels: np.ndarray, size: Size, filter_: Image.Resampling) -> np.ndarray:
-    height, width = size
-    pixels = np.ascontiguousarray(pixels)
-    return np.asarray(Image.fromarray(pixels).resize((width, height), filter_))
-
-
-def _decode(path: Path) -> np.ndarray:
-    """Reads the pixels: 8-bit grey or RGBA, or 16-bit grey."""
+def _open(path: Path) -> BinaryIO:
     # Opening a named pipe would wait for a writer.
     if not stat.S_ISREG(path.stat().st_mode):
         raise ValueError(f"{path}: not a file; give an image file.")
-    with path.open("rb") as file:
-        try:
-            with Image.open(file, formats=FORMATS) as image:
-                return _pixels(image)
-        # Pillow lets through whatever a damaged file makes its readers raise.
-        except Exception as error:
-            raise ValueError(f"{path}: {_reason(error)}") from error
+    return path.open("rb")
+
+
+def _read_pages(
+    path: Path, file: BinaryIO, sixteen_bit: SixteenBit
+) -> Iterator[Frame | DamagedFrame]:
+    with _naming(path):
+        image = Image.open(file, formats=FORMATS)
+    with image:
+        with _naming(path):
+            count = _count_pages(image)
+        if count == 1:
+            with _naming(path):
+                grey = to_grey(_pixels(image), sixteen_bit)
+            yield Frame(grey, path)
+            return
+        for page in range(count):
+            try:
+                with _naming(path):
+                    image.seek(page)
+                    grey = to_grey(_pixels(image), sixteen_bit)
+            except ValueError as error:
+                yield DamagedFrame(path, page + 1, count, str(error))
+            else:
+                yield Frame(grey, path, page + 1, count)
+
+
+def _count_pages(image: Image.Image) -> int:
+    # A phone's JPEG (MPO) holds a preview as second frame.
+    pages = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
+    if pages > 1 and image.format != "TIFF":
+        raise ValueError(f"one image a file is read, got {pages}; save them apart.")
+    return pages
 
 
 def _pixels(image: Image.Image) -> np.ndarray:
+    """Decodes the pixels: 8-bit grey or RGBA, or 16-bit grey."""
     if image.width * image.height > MAX_PIXELS or max(image.size) > MAX_SIDE:
         raise Image.DecompressionBombError
-    # A phone's JPEG (MPO) holds a preview as second frame; elsewhere frames are data.
-    frames = getattr(image, "n_frames", 1)
-    if frames > 1 and image.format != "MPO":
-        raise ValueError(f"one image a file is read, got {frames}; save them apart.")
     mode = image.mode
     if mode in ("I", "F"):
         raise ValueError("32-bit pixels are not read; save it with 8 or 16 bits.")
@@ -166,6 +169,15 @@ def _pixels(image: Image.Image) -> np.ndarray:
     if mode in ("1", "L", "LA"):
         return np.asarray(image.convert("L"))
     return np.asarray(image.convert("RGBA"))
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Turns whatever Pillow raises for a damaged file into a line that names it."""
+    try:
+        yield
+    except Exception as error:
+        raise ValueError(f"{path}: {_reason(error)}") from error
 
 
 def _reason(error: Exception) -> str:
@@ -181,12 +193,3 @@ def _reason(error: Exception) -> str:
         return str(error)
     problem = str(error) or type(error).__name__
     return f"damaged image file ({problem}); save or copy it again."
-
-
-def _to_8_bits(image: np.ndarray, sixteen_bit: SixteenBit) -> np.ndarray:
-    if sixteen_bit == "full":
-        return (image >> 8).astype(np.uint8)
-    if sixteen_bit != "minmax":
-        raise ValueError(f'sixteen_bit must be "full" or "minmax", got {sixteen_bit}.')
-    values = image.astype(np.float32) - image.min()
-    return np.rint(values * (255 / max(values.max(), 1))).astype(np.uint8)

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from keras_efsnet.components import Box, split_components
-from keras_efsnet.images import Size
+from keras_efsnet.images.components import Box, split_components
+from keras_efsnet.images.grey import Size
 
 LEVELS = (0.5, 1.0, 2.0, 3.0, 4.0)
 """Grey levels of spread that make a cell active, one of which suits the frame."""
@@ -40,12 +40,12 @@ CELLS = 96
 
 
 @dataclass(frozen=True)
-class Region:
+class ScreenRegion:
     """A rectangle of a frame, in pixels.
 
     Example:
-        >>> Region.parse("100,40,640,480")
-        Region(left=100, top=40, width=640, height=480)
+        >>> ScreenRegion.parse("100,40,640,480")
+        ScreenRegion(left=100, top=40, width=640, height=480)
     """
 
     left: int
@@ -54,7 +54,7 @@ class Region:
     height: int
 
     @classmethod
-    def parse(cls, text: str) -> "Region":
+    def parse(cls, text: str) -> "ScreenRegion":
         """Reads `left,top,width,height`.
 
         Raises:
@@ -72,7 +72,7 @@ class Region:
         return cls(left, top, width, height)
 
     @classmethod
-    def whole(cls, size: Size) -> "Region":
+    def whole(cls, size: Size) -> "ScreenRegion":
         """All of a frame of `size`."""
         return cls(0, 0, size[1], size[0])
 
@@ -103,7 +103,7 @@ class Region:
         return f"{self.left},{self.top},{self.width},{self.height}"
 
 
-def find_region(frames: Sequence[np.ndarray]) -> Region | None:
+def find_screen_region(frames: Sequence[np.ndarray]) -> ScreenRegion | None:
     """Finds the ultrasound image on a screen.
 
     Speckle differs from pixel to pixel nearly everywhere; text, lines and menus do so
@@ -137,7 +137,7 @@ def find_region(frames: Sequence[np.ndarray]) -> Region | None:
     if region.width < NARROWEST * width or region.height < NARROWEST * height:
         return None
     if region.width * region.height > NEARLY_ALL * middle.size:
-        return Region.whole(middle.shape)
+        return ScreenRegion.whole(middle.shape)
     return region
 
 
@@ -224,7 +224,7 @@ def _densest_box(active: np.ndarray) -> Box:
     return left, int(top[rows]), int(right), int(bottom[rows])
 
 
-def _fit(grey: np.ndarray, box: Box, cell: int) -> Region:
+def _fit(grey: np.ndarray, box: Box, cell: int) -> ScreenRegion:
     """The box in pixels, its sides moved to where even ground ends."""
     left, top, right, bottom = (cell * edge for edge in box)
     values = grey.astype(np.int16)
@@ -232,7 +232,7 @@ def _fit(grey: np.ndarray, box: Box, cell: int) -> Region:
     columns = _log_spread(values[top:bottom].T)
     top, bottom = _fit_span(rows, top, bottom, cell)
     left, right = _fit_span(columns, left, right, cell)
-    return Region(left, top, right - left, bottom - top)
+    return ScreenRegion(left, top, right - left, bottom - top)
 
 
 def _log_spread(lines: np.ndarray) -> np.ndarray:

@@ -9,7 +9,8 @@ from typing import Any, Self
 
 import numpy as np
 
-from keras_efsnet.frames import SAMPLES, Frame, grey_of, import_opencv, told_fps
+from keras_efsnet.extras import import_opencv
+from keras_efsnet.live.sources import SAMPLES, LiveFrame, grey_of, told_fps
 
 PATIENCE = 5.0
 """Seconds without a frame after which a camera counts as gone."""
@@ -32,7 +33,7 @@ class CameraFrames:
         self.dropped = 0
         self.problems: list[str] = []
         self._capture = capture
-        self._newest: queue.Queue[Frame | None] = queue.Queue(maxsize=1)
+        self._newest: queue.Queue[LiveFrame | None] = queue.Queue(maxsize=1)
         self._closing = threading.Event()
         self._reader = threading.Thread(target=self._read, daemon=True)
 
@@ -58,7 +59,7 @@ class CameraFrames:
                 break
         return frames
 
-    def __iter__(self) -> Iterator[Frame]:
+    def __iter__(self) -> Iterator[LiveFrame]:
         last = None
         for frame in self._take():
             if last is not None:
@@ -67,10 +68,10 @@ class CameraFrames:
             yield frame
         self.problems.append(f"{self.name}: it stopped giving frames.")
 
-    def _take(self) -> Iterator[Frame]:
+    def _take(self) -> Iterator[LiveFrame]:
         with suppress(queue.Empty):
             while (frame := self._newest.get(timeout=PATIENCE)) is not None:
-                yield Frame(grey_of(frame.grey), frame.number, frame.arrival)
+                yield LiveFrame(grey_of(frame.grey), frame.number, frame.arrival)
 
     def _read(self) -> None:
         number = 0
@@ -80,7 +81,7 @@ class CameraFrames:
             arrival = time.perf_counter()
             with suppress(queue.Empty):
                 self._newest.get_nowait()
-            self._newest.put(Frame(pixels, number, arrival) if found else None)
+            self._newest.put(LiveFrame(pixels, number, arrival) if found else None)
             number += 1
 
 

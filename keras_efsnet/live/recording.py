@@ -10,8 +10,9 @@ from typing import Any, Protocol, Self
 import numpy as np
 from PIL import Image
 
-from keras_efsnet.batch import prepare_output, write_image
-from keras_efsnet.frames import import_opencv
+from keras_efsnet.extras import import_opencv
+from keras_efsnet.files import prepare_output
+from keras_efsnet.prediction.writing import write_image
 
 CODECS = {".mp4": "mp4v", ".avi": "MJPG"}
 """The video formats and their codecs: the ones that every build of OpenCV can write."""

@@ -5,7 +5,6 @@ imported when one is opened.
 """
 
 import math
-import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -17,8 +16,10 @@ from typing import Any, Protocol, Self
 
 import numpy as np
 
-from keras_efsnet.images import SUFFIXES, Size, read_image, to_grey
-from keras_efsnet.predictor import MissingPackage
+from keras_efsnet.extras import import_opencv
+from keras_efsnet.files import natural_order
+from keras_efsnet.images.grey import Size, to_grey
+from keras_efsnet.images.reading import SUFFIXES, read_image
 
 DEFAULT_FPS = 25.0
 """Frames a second of folders, and of videos and cameras that do not tell theirs."""
@@ -31,8 +32,8 @@ Load = Callable[[], np.ndarray]
 
 
 @dataclass(frozen=True, eq=False)
-class Frame:
-    """One frame.
+class LiveFrame:
+    """One frame of a live source.
 
     Attributes:
         grey: uint8 `(height, width)`.
@@ -63,28 +64,9 @@ class FrameSource(Protocol):
     def sample(self) -> list[np.ndarray]:
         """Some of the first second's frames; none if it gives none."""
 
-    def __iter__(self) -> Iterator[Frame]: ...
+    def __iter__(self) -> Iterator[LiveFrame]: ...
     def __enter__(self) -> Self: ...
     def __exit__(self, *exception: object) -> None: ...
-
-
-def import_opencv(extra: str = "stream") -> Any:
-    """Returns the module `cv2`.
-
-    Args:
-        extra: what to install where it is missing.
-
-    Raises:
-        MissingPackage: it is not installed.
-    """
-    try:
-        import cv2
-    except ImportError as error:
-        raise MissingPackage(
-            f"OpenCV cannot start ({error}); install it: "
-            f'pip install "keras-efsnet[{extra}]".'
-        ) from error
-    return cv2
 
 
 class FileFrames:
@@ -128,7 +110,7 @@ class FileFrames:
                 frames.append(load())
         return [grey for grey in frames if grey.shape == frames[0].shape]
 
-    def __iter__(self) -> Iterator[Frame]:
+    def __iter__(self) -> Iterator[LiveFrame]:
         size: Size | None = None
         for number, load, due in self._play():
             try:
@@ -138,7 +120,7 @@ class FileFrames:
             except (OSError, ValueError) as error:
                 self.problems.append(" ".join(str(error).split()))
             else:
-                yield Frame(grey, number, due or time.perf_counter())
+                yield LiveFrame(grey, number, due or time.perf_counter())
 
     def _play(self) -> Iterator[tuple[int, Load, float | None]]:
         """Each frame's number, how to load it and when it is due; late ones dropped."""
@@ -169,7 +151,7 @@ def open_folder(folder: Path, pace: float | None = None) -> FileFrames:
     ]
     if not files:
         raise ValueError(f"{folder}: no image in this folder ({', '.join(SUFFIXES)}).")
-    files.sort(key=_natural_order)
+    files.sort(key=natural_order)
     return FileFrames(str(folder), partial(_folder_loads, files), DEFAULT_FPS, pace)
 
 
@@ -200,12 +182,6 @@ def told_fps(capture: Any) -> float:
 def _folder_loads(files: list[Path]) -> Iterator[Load]:
     for file in files:
         yield partial(read_image, file)
-
-
-def _natural_order(file: Path) -> list[tuple[str, int]]:
-    """Compares the numbers in names as numbers."""
-    parts = re.findall(r"([^0-9]*)([0-9]*)", file.name.casefold())
-    return [(text, int(digits or -1)) for text, digits in parts]
 
 
 def _video_loads(path: Path) -> Iterator[Load]:

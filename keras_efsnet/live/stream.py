@@ -2,22 +2,21 @@
 
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw
 
-from keras_efsnet.camera import open_camera
-from keras_efsnet.frames import Frame, FrameSource, open_folder, open_video
-from keras_efsnet.images import SUFFIXES, Size
-from keras_efsnet.prediction import Postprocess, Prediction, draw_overlay
-from keras_efsnet.predictor import Predictor, predict_image
-from keras_efsnet.recording import Recording
-from keras_efsnet.region import Region, find_region
-
-OUTLINE_COLOUR = (110, 110, 110)
-"""Of the region of interest, where it is not the whole frame."""
+from keras_efsnet.images.frame import Frame
+from keras_efsnet.images.grey import Size
+from keras_efsnet.images.reading import SUFFIXES
+from keras_efsnet.images.screen_region import ScreenRegion, find_screen_region
+from keras_efsnet.live.camera import open_camera
+from keras_efsnet.live.recording import Recording
+from keras_efsnet.live.sources import FrameSource, LiveFrame, open_folder, open_video
+from keras_efsnet.prediction.overlay import draw_overlay
+from keras_efsnet.prediction.postprocess import Postprocess
+from keras_efsnet.prediction.predictor import Predictor, predict_frame
 
 
 def open_source(source: str, fps: float | None = None) -> FrameSource:
@@ -125,7 +124,7 @@ class Meter:
         self._referred = 0
         self._start = self._end = 0.0
 
-    def add(self, frame: Frame, referred: bool) -> None:
+    def add(self, frame: LiveFrame, referred: bool) -> None:
         """Notes that the frame's overlay is ready, and whether it has a reason."""
         self._referred += referred
         self._end = time.perf_counter()
@@ -149,7 +148,9 @@ class Meter:
         )
 
 
-def choose_region(source: FrameSource, wanted: str = "auto") -> tuple[Region, str]:
+def choose_region(
+    source: FrameSource, wanted: str = "auto"
+) -> tuple[ScreenRegion, str]:
     """Settles the region of interest and says in words which it is.
 
     Args:
@@ -160,7 +161,7 @@ def choose_region(source: FrameSource, wanted: str = "auto") -> tuple[Region, st
     Raises:
         ValueError: `wanted` is neither, or is not in the frame, or there is no frame.
     """
-    given = None if wanted == "auto" else Region.parse(wanted)
+    given = None if wanted == "auto" else ScreenRegion.parse(wanted)
     frames = source.sample()
     if not frames:
         raise ValueError(
@@ -170,17 +171,17 @@ def choose_region(source: FrameSource, wanted: str = "auto") -> tuple[Region, st
     if given:
         given.check_inside(size)
         return given, f"{given} (given)"
-    whole = Region.whole(size)
-    found = find_region(frames)
+    whole = ScreenRegion.whole(size)
+    found = find_screen_region(frames)
     if found is None:
         return whole, f"{whole} (the whole frame: no image stands out; set it by --roi)"
     return found, f"{found} ({'the whole frame' if found == whole else 'found'})"
 
 
 def run_stream(
-    source: Iterable[Frame],
+    source: Iterable[LiveFrame],
     predictor: Predictor,
-    region: Region,
+    region: ScreenRegion,
     recording: Recording,
     meter: Meter,
 ) -> None:
@@ -193,50 +194,9 @@ def run_stream(
         recording: takes the overlays.
         meter: counts and times; it tells the figures when this was interrupted, too.
     """
-    for frame in source:
-        prediction = predict_region(predictor, frame.grey, region)
-        picture = draw_frame(frame.grey, prediction, region)
-        meter.add(frame, bool(prediction.refer))
-        recording.write(picture, frame.number)
-
-
-def predict_region(
-    predictor: Predictor, grey: np.ndarray, region: Region
-) -> Prediction:
-    """Predicts a part of a frame, in the frame's own pixels; outside is no lesion.
-
-    Args:
-        grey: uint8 `(height, width)`, the whole frame.
-        region: the part that the network sees.
-    """
-    part = predict_image(predictor, grey[region.slices])
-    mask = np.zeros(grey.shape, bool)
-    mask[region.slices] = part.mask
-    probability = np.zeros(grey.shape, np.float32)
-    probability[region.slices] = part.probability
-    return replace(
-        part,
-        mask=mask,
-        probability=probability,
-        lesion_fraction=part.lesion_area_px / grey.size,
-        boxes=[region.to_frame(box) for box in part.boxes],
-    )
-
-
-def draw_frame(grey: np.ndarray, prediction: Prediction, region: Region) -> Image.Image:
-    """The overlay with the region's outline; of one size for frames of one size.
-
-    Args:
-        grey: uint8 `(height, width)`.
-        prediction: the frame's, as of `predict_region`.
-
-    Returns:
-        RGB image of the same width, higher by a caption bar.
-    """
-    overlay = draw_overlay(grey, prediction)
-    if region != Region.whole(grey.shape):
-        right, bottom = region.left + region.width, region.top + region.height
-        ImageDraw.Draw(overlay).rectangle(
-            (region.left - 1, region.top - 1, right, bottom), outline=OUTLINE_COLOUR
-        )
-    return overlay
+    for live in source:
+        frame = Frame(live.grey, scan=region)
+        prediction = predict_frame(predictor, frame)
+        picture = draw_overlay(frame, prediction)
+        meter.add(live, bool(prediction.refer))
+        recording.write(picture, live.number)

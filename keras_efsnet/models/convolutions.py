@@ -10,7 +10,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_efsnet import kernels
+from keras_efsnet.models import backend_ops
 
 register = keras.saving.register_keras_serializable(package="keras_efsnet")
 
@@ -49,7 +49,7 @@ class SharedPReLU(keras.layers.Layer):
         )
 
     def call(self, inputs):
-        return kernels.prelu(inputs, self.slope)
+        return backend_ops.prelu(inputs, self.slope)
 
     def compute_output_shape(self, input_shape):
         return input_shape
@@ -150,7 +150,7 @@ class GroupedPointwiseConv2D(keras.layers.Layer):
 class SeparableConv2D(keras.layers.Layer):
     """Depthwise 3x3 and the 1x1 right after it, without bias, as one dense 3x3.
 
-    The product of both kernels gives the same result. At the decoder's 4 to 16
+    The product of both backend_ops gives the same result. At the decoder's 4 to 16
     channels the dense convolution costs less than a depthwise pass over the map.
 
     Args:
@@ -204,7 +204,9 @@ class BatchNorm(keras.layers.BatchNormalization):
             ops.convert_to_tensor(self.gamma),
             ops.convert_to_tensor(self.beta),
         )
-        outputs, mean, variance = kernels.batch_norm(inputs, gamma, beta, self.epsilon)
+        outputs, mean, variance = backend_ops.batch_norm(
+            inputs, gamma, beta, self.epsilon
+        )
         for moving, batch in (
             (self.moving_mean, mean),
             (self.moving_variance, variance),

@@ -5,7 +5,9 @@ from typing import Any
 
 import keras
 
-from keras_efsnet import layers
+from keras_efsnet.models import layers
+from keras_efsnet.models.keras_archive import read_archive
+from keras_efsnet.models.presets import find_model
 
 MULTIPLE = 8
 """The encoder halves height and width three times."""
@@ -119,10 +121,7 @@ class EFSNet(keras.Model):
         Raises:
             ValueError: there is no such preset or file, or it holds no EFSNet.
         """
-        from keras_efsnet.keras_predictor import load_keras_model
-        from keras_efsnet.predictor import find_model
-
-        trained = load_keras_model(find_model(preset).keras_file)
+        trained = read_archive(find_model(preset).keras_file)
         if not isinstance(trained, cls):
             raise ValueError(
                 f"{preset}: from_preset takes a file saved from an EFSNet, got a "

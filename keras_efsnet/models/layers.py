@@ -1,6 +1,6 @@
 """EFSNet's blocks as Keras layers, in the paper's order.
 
-All feature maps are channels-last. `keras_efsnet.convolutions` holds what the blocks
+All feature maps are channels-last. `keras_efsnet.models.convolutions` holds what the blocks
 are made of.
 
 Reference: Hu and Wang, "Efficient Fast Semantic Segmentation Using Continuous
@@ -14,8 +14,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_efsnet import kernels
-from keras_efsnet.convolutions import (
+from keras_efsnet.models import backend_ops
+from keras_efsnet.models.convolutions import (
     BatchNorm,
     ChannelShuffle,
     ConvNorm,
@@ -327,7 +327,7 @@ class UpsamplingModule(keras.layers.Layer):
 
     def call(self, inputs, training=None):
         features, skip = inputs
-        x = kernels.double_bilinear(self.reduce(features, training=training))
+        x = backend_ops.double_bilinear(self.reduce(features, training=training))
         y = self.expand_skip(self.reduce_skip(skip))
         y = self.norm_skip(y, training=training)
         y = self.drop_skip(y, training=training)

@@ -1,9 +1,78 @@
-"""SHA-256 of model files: what a card says of them, and whether it is still true."""
+"""Presets: their names, files, cards and hashes. Needs no Keras."""
 
 import hashlib
+import json
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from keras_efsnet.predictor import read_card
+DEFAULT_MODEL = "efsnet_base_busi"
+"""The preset that prediction uses unless told otherwise."""
+
+PRESETS = Path(__file__).parents[1] / "presets"
+
+KINDS = ("float32", "float16", "dynamic", "int8")
+"""The number types of a preset's `.tflite` files, `model_<kind>.tflite`: "dynamic" and
+"int8" both have int8 weights, "int8" computes with int8 as well."""
+
+DEFAULT_SIZE = (256, 256)
+"""The network's size where a model takes any."""
+
+
+@dataclass(frozen=True)
+class ModelFiles:
+    """Where a model lies: the Keras file, and its card (empty where there is none)."""
+
+    keras_file: Path
+    card: dict[str, Any]
+
+
+def find_lite_file(folder: Path, kind: str) -> Path:
+    """Finds `model_<kind>.tflite` in a preset's folder.
+
+    Raises:
+        ValueError: there is no such kind or file.
+    """
+    if kind not in KINDS:
+        raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {kind}.")
+    file = folder / f"model_{kind}.tflite"
+    if not file.is_file():
+        raise ValueError(
+            f"{file}: no such file; make it with `efsnet export`, or choose another "
+            "kind, or a .keras file as the model."
+        )
+    return file
+
+
+def find_model(model: str | Path) -> ModelFiles:
+    """Finds a preset by name, or a `.keras` file or a folder with `model.keras`.
+
+    Raises:
+        ValueError: neither a preset nor a file has this name.
+    """
+    folder = find_folder(model)
+    path = folder / "model.keras" if folder else Path(model)
+    if not path.is_file() or path.suffix != ".keras":
+        raise no_such_model(model, "a .keras file")
+    return ModelFiles(path, read_card(path))
+
+
+def preset_names() -> list[str]:
+    """The names of the shipped presets."""
+    return sorted(file.parent.name for file in PRESETS.glob("*/model.keras"))
+
+
+def read_card(file: Path) -> dict[str, Any]:
+    """Reads the `card.json` beside a model's file; empty where there is none.
+
+    Raises:
+        ValueError: it is no JSON file.
+    """
+    path = file.with_name("card.json")
+    try:
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    except ValueError as error:
+        raise ValueError(f"{path}: not a JSON file: {error}") from error
 
 
 def file_digest(content: bytes) -> str:
@@ -33,3 +102,15 @@ def check_digest(file: Path, content: bytes) -> None:
             "changed or damaged; copy it again, or after an export of your own run "
             f"`python -m keras_efsnet.training.card {file.parent}`."
         )
+
+
+def find_folder(model: str | Path) -> Path | None:
+    """The folder of a preset, or `model` where it is one; None for anything else."""
+    folder = PRESETS / model if str(model) in preset_names() else Path(model)
+    return folder if folder.is_dir() else None
+
+
+def no_such_model(model: str | Path, files: str) -> ValueError:
+    """The error for a name that is neither a preset nor one of `files`."""
+    shipped = ", ".join(preset_names()) or "none"
+    return ValueError(f"{model}: no such model; give {files} or a preset ({shipped}).")

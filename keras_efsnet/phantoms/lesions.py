@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.random import Generator
 
-from keras_efsnet.phantom_space import FloatArray, Grid, noise
+from keras_efsnet.phantoms.space import FloatArray, Grid, noise
 
 
 @dataclass(frozen=True)

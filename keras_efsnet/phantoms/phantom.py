@@ -24,8 +24,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from keras_efsnet.files import write_whole
-from keras_efsnet.phantom_lesions import draw_lesions
-from keras_efsnet.phantom_scan import (
+from keras_efsnet.labels import LABELS
+from keras_efsnet.phantoms.lesions import draw_lesions
+from keras_efsnet.phantoms.scan import (
     column_shadows,
     compress,
     field_of_view,
@@ -33,9 +34,8 @@ from keras_efsnet.phantom_scan import (
     scan,
     time_gain,
 )
-from keras_efsnet.phantom_space import draw_grid
-from keras_efsnet.phantom_tissue import draw_tissue, insert_lesion
-from keras_efsnet.prediction import LABELS
+from keras_efsnet.phantoms.space import draw_grid
+from keras_efsnet.phantoms.tissue import draw_tissue, insert_lesion
 
 _SMALLEST_SIDE = 32
 

@@ -9,8 +9,8 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from PIL import Image
 
-from keras_efsnet.phantom_space import FloatArray, Grid, amplitude, wave
-from keras_efsnet.phantom_tissue import Tissue
+from keras_efsnet.phantoms.space import FloatArray, Grid, amplitude, wave
+from keras_efsnet.phantoms.tissue import Tissue
 
 _LINE_SPACING = 0.15  # mm between scan lines
 

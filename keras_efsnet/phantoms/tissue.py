@@ -8,8 +8,15 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from keras_efsnet.phantom_lesions import Lesion
-from keras_efsnet.phantom_space import FloatArray, Grid, amplitude, fibrous, noise, wave
+from keras_efsnet.phantoms.lesions import Lesion
+from keras_efsnet.phantoms.space import (
+    FloatArray,
+    Grid,
+    amplitude,
+    fibrous,
+    noise,
+    wave,
+)
 
 _SKIN, _FAT, _GLAND, _MUSCLE, _CHEST = range(5)
 # Round-trip attenuation of each layer in dB/mm at about 10 MHz.

@@ -19,7 +19,7 @@ SMALLEST_SIDE = 32
 
 
 @dataclass(frozen=True)
-class Look:
+class Appearance:
     """Where the statistics of the training images lie.
 
     Args:
@@ -53,7 +53,7 @@ class Look:
             )
 
     @classmethod
-    def from_json(cls, facts: Mapping[str, Any]) -> "Look":
+    def from_json(cls, facts: Mapping[str, Any]) -> "Appearance":
         """Reads the numbers from a card's lists."""
         rows = tuple(tuple(row) for row in facts["inverse_covariance"])
         lists = {"mean": tuple(facts["mean"]), "inverse_covariance": rows}

@@ -14,9 +14,11 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from keras_efsnet.batch import Job, describe_error, run_jobs, write_records
-from keras_efsnet.files import write_whole
-from keras_efsnet.predictor import load_predictor
+from keras_efsnet.files import describe_error, write_text
+from keras_efsnet.prediction.batch import run_jobs
+from keras_efsnet.prediction.loading import load_predictor
+from keras_efsnet.prediction.planning import Job
+from keras_efsnet.prediction.writing import write_records
 
 FOLDER = "predictions"
 SHARD = 100
@@ -131,7 +133,7 @@ def _check_run(out: Path, run: dict[str, Any]) -> None:
     text = json.dumps(run, indent=2) + "\n"
     file.parent.mkdir(exist_ok=True)
     if not file.exists():
-        write_whole(file, lambda part: part.write_text(text, encoding="utf-8"))
+        write_text(file, text)
     elif file.read_text(encoding="utf-8") != text:
         raise ValueError(
             f"{out}: holds a run of other images or another model; give the same ones "
@@ -143,7 +145,7 @@ def _digest(jobs: Sequence[Job]) -> str:
     """Of the images' names in their order, and of their outputs'."""
     names = sha256()
     for job in jobs:
-        names.update(repr((job.names(), str(job.target))).encode(errors="replace"))
+        names.update(repr(({"path": str(job.source)}, str(job.target))).encode(errors="replace"))
     return names.hexdigest()
 
 

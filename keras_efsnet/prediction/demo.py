@@ -6,10 +6,16 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from keras_efsnet import batch
-from keras_efsnet.phantom import make_phantom
-from keras_efsnet.prediction import LABELS, Prediction
-from keras_efsnet.predictor import Predictor, predict_image
+from keras_efsnet.images.frame import Frame
+from keras_efsnet.labels import LABELS
+from keras_efsnet.phantoms import make_phantom
+from keras_efsnet.prediction.postprocess import Prediction
+from keras_efsnet.prediction.predictor import Predictor, predict_frame
+from keras_efsnet.prediction.writing import (
+    write_image,
+    write_prediction,
+    write_records,
+)
 
 SEED = 7
 
@@ -40,15 +46,14 @@ def run_demo(out: Path, predictor: Predictor) -> list[DemoResult]:
     results, records = [], []
     for label in LABELS:
         phantom = make_phantom(label, SEED)
-        prediction = predict_image(predictor, phantom.image)
-        target = out / label
-        file = target.with_suffix(".png")
-        batch.write_image(file, Image.fromarray(phantom.image))
-        batch.write_prediction(target, phantom.image, prediction)
-        records.append(batch.make_record(file, prediction, target, out))
+        file = out / f"{label}.png"
+        frame = Frame(phantom.image, file)
+        prediction = predict_frame(predictor, frame)
+        write_image(file, Image.fromarray(phantom.image))
+        records.append(write_prediction(frame, prediction, out / label, out))
         dice = _dice(phantom.mask, prediction.mask)
         results.append(DemoResult(file, label, prediction, dice))
-    batch.write_records(out, records)
+    write_records(out, records)
     return results
 
 

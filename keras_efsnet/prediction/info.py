@@ -5,16 +5,16 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from keras_efsnet.digests import file_digest
-from keras_efsnet.keras_predictor import load_keras_model
-from keras_efsnet.prediction import LABELS
-from keras_efsnet.predictor import (
+from keras_efsnet.extras import MissingPackage
+from keras_efsnet.labels import LABELS
+from keras_efsnet.models.presets import (
     KINDS,
-    MissingPackage,
+    file_digest,
     find_lite_file,
     find_model,
     read_card,
 )
+from keras_efsnet.models.saving import load_keras_model
 
 Facts = dict[str, str]
 
@@ -73,7 +73,7 @@ def _keras_tensors(path: Path) -> Facts:
 
 
 def _lite_tensors(path: Path) -> Facts:
-    from keras_efsnet.tflite.runtime import LiteModel
+    from keras_efsnet.prediction.litert import LiteModel
 
     model = LiteModel(path)
     shape = (1, *model.size, 1)

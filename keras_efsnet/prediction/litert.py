@@ -6,19 +6,19 @@ from typing import Any
 
 import numpy as np
 
-from keras_efsnet.digests import check_digest
-from keras_efsnet.images import Size
-from keras_efsnet.prediction import LABELS, Prediction
-from keras_efsnet.predictor import (
+from keras_efsnet.extras import MissingPackage
+from keras_efsnet.images.grey import Size
+from keras_efsnet.labels import LABELS
+from keras_efsnet.models.presets import check_digest
+from keras_efsnet.prediction.postprocess import Prediction, read_rules
+from keras_efsnet.prediction.predictor import (
     Images,
-    MissingPackage,
     check_outputs,
     check_threads,
-    predict_image,
-    read_greys,
-    read_rules,
+    predict_frame,
+    to_frames,
 )
-from keras_efsnet.tflite.trial import check_file
+from keras_efsnet.prediction.sandbox import check_file
 
 SIGNATURE = "serving_default"
 SCALE_TOLERANCE = 1e-3
@@ -104,7 +104,7 @@ class LiteModel:
         Raises:
             OSError, ValueError: an image cannot be read.
         """
-        return [predict_image(self, grey) for grey in read_greys(images)]
+        return [predict_frame(self, frame) for frame in to_frames(images)]
 
 
 def _open(path: Path, threads: int | None) -> Any:

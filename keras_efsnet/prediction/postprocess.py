@@ -1,24 +1,20 @@
-"""What the network says about an image: the one postprocess, and its picture.
+"""What the network says about an image: the one postprocess.
 
 NumPy and Pillow alone, so that every runtime (Keras, LiteRT) shares it.
 """
 
-import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
 
-from keras_efsnet.components import Box, split_components
-from keras_efsnet.images import Size, resize_probability
-from keras_efsnet.refer import ReferRule, find_reasons, mask_margin
-
-LABELS = ("normal", "benign", "malignant")
-"""The classes in the order of the network's output."""
-
-CONTOUR_COLOUR = (255, 214, 0)
+from keras_efsnet.images.components import Box, split_components
+from keras_efsnet.images.grey import Size, resize_probability
+from keras_efsnet.labels import LABELS
+from keras_efsnet.models.presets import read_card
+from keras_efsnet.prediction.referral import ReferralRule, find_reasons, mask_margin
 
 
 @dataclass(frozen=True)
@@ -38,7 +34,7 @@ class Postprocess:
 
     minimum_lesion_fraction: float = 0.0
     normal_gate: float | None = None
-    refer: ReferRule | None = None
+    refer: ReferralRule | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.minimum_lesion_fraction < 1:
@@ -60,7 +56,7 @@ class Postprocess:
             KeyError, TypeError, ValueError: it holds something else.
         """
         refer = facts.get("refer")
-        rule = None if refer is None else ReferRule.from_json(refer)
+        rule = None if refer is None else ReferralRule.from_json(refer)
         return cls(**{**facts, "refer": rule})
 
 
@@ -123,8 +119,8 @@ def postprocess(
         class_probabilities: float `(3,)` in the order of `LABELS`.
         size: the image's own `(height, width)`.
         rules: the model's numbers.
-        image: uint8 `(h, w)`, the network's input, for the refer rule; None leaves its
-            look out.
+        image: uint8 `(h, w)`, the network's input, for the referral rule; None leaves
+            its appearance out.
 
     Raises:
         ValueError: there are not three class probabilities.
@@ -163,66 +159,15 @@ def postprocess(
     )
 
 
-def draw_overlay(grey: np.ndarray, prediction: Prediction) -> Image.Image:
-    """Draws the mask's contour on the image, and below it the class and the reasons.
+def read_rules(file: Path) -> Postprocess:
+    """Reads a model's postprocess from the card beside its file.
 
-    Args:
-        grey: uint8 `(height, width)`, the image of the prediction.
-
-    Returns:
-        RGB image of the same width; the bar is added to the height, so that it hides
-        no pixel. Its height depends on the image's size alone.
+    Raises:
+        ValueError: the card is damaged or has other rules.
     """
-    height, width = grey.shape
-    colours = np.repeat(grey[:, :, None], 3, axis=2)
-    colours[_contour(prediction.mask, thick=min(height, width) >= 400)] = CONTOUR_COLOUR
-    percent = 100 * prediction.probabilities[prediction.label]
-    caption = f"{prediction.label} {percent:.0f} %"
-    if prediction.refer:
-        caption += f" | refer: {', '.join(prediction.refer)}"
-    return _add_caption(Image.fromarray(colours), caption)
-
-
-def _contour(mask: np.ndarray, thick: bool) -> np.ndarray:
-    """The border of the mask, bool `(height, width)`, 2 or 3 pixels wide."""
-    # In an empty frame, a lesion cut by the image's edge is closed there.
-    framed = np.pad(mask, 2)
-    outer = _grow(framed, 1)
-    inner = ~_grow(~framed, 2 if thick else 1)
-    return (outer & ~inner)[2:-2, 2:-2]
-
-
-def _grow(mask: np.ndarray, radius: int) -> np.ndarray:
-    for axis in (0, 1) * radius:
-        mask = mask | np.roll(mask, 1, axis) | np.roll(mask, -1, axis)
-    return mask
-
-
-def _add_caption(picture: Image.Image, text: str) -> Image.Image:
-    """Adds a bar with a text, as large as fits on one to four lines."""
-    width, height = picture.size
-    bar = 2 * max(height // 18, 11)
-    captioned = Image.new("RGB", (width, height + bar))
-    captioned.paste(picture)
-    font_size, lines = max(
-        (_lay_out(text, count, width, bar) for count in range(1, 5)),
-        key=lambda layout: layout[0],
-    )
-    ImageDraw.Draw(captioned).multiline_text(
-        (font_size // 2, height + bar // 2),
-        "\n".join(lines),
-        fill=CONTOUR_COLOUR,
-        font=ImageFont.load_default(font_size),
-        anchor="lm",
-        spacing=0,
-    )
-    return captioned
-
-
-def _lay_out(text: str, count: int, width: int, bar: int) -> tuple[int, list[str]]:
-    """The font size that fits a text on so many lines into the bar, and the lines."""
-    lines = textwrap.wrap(text, -(-len(text) // count) + (count > 1) * 6)
-    # A letter is about 0.6 em wide, a line 1.2 em high.
-    wide = 3 * width // (2 * max(map(len, lines)))
-    high = min(bar // 2, 5 * bar // (6 * len(lines)))
-    return max(min(wide, high), 1), lines
+    card = read_card(file)
+    try:
+        return Postprocess.from_json(card.get("postprocess", {}))
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        path = file.with_name("card.json")
+        raise ValueError(f"{path}: postprocess: {error}") from error

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_efsnet.look import Look
+from keras_efsnet.prediction.appearance import Appearance
 
 CLASS_UNSURE = "class unsure"
 MASK_MARGIN_LOW = "mask margin low"
@@ -20,7 +20,7 @@ REASONS = (CLASS_UNSURE, MASK_MARGIN_LOW, DISAGREE, NOT_B_MODE)
 
 
 @dataclass(frozen=True)
-class ReferRule:
+class ReferralRule:
     """A model's limits of trust.
 
     Args:
@@ -36,7 +36,7 @@ class ReferRule:
 
     minimum_class_probability: float
     minimum_mask_margin: float
-    look: Look | None = None
+    look: Appearance | None = None
 
     def __post_init__(self) -> None:
         for name in ("minimum_class_probability", "minimum_mask_margin"):
@@ -47,10 +47,12 @@ class ReferRule:
                 )
 
     @classmethod
-    def from_json(cls, facts: Mapping[str, Any]) -> "ReferRule":
+    def from_json(cls, facts: Mapping[str, Any]) -> "ReferralRule":
         """Reads the rule from the `refer` of a card's `postprocess`."""
         look = facts.get("look")
-        return cls(**{**facts, "look": None if look is None else Look.from_json(look)})
+        return cls(
+            **{**facts, "look": None if look is None else Appearance.from_json(look)}
+        )
 
 
 def mask_margin(mask_probability: np.ndarray) -> float:
@@ -70,7 +72,7 @@ def mask_margin(mask_probability: np.ndarray) -> float:
 
 
 def find_reasons(
-    rule: ReferRule,
+    rule: ReferralRule,
     *,
     class_probability: float,
     margin: float,

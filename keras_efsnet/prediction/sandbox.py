@@ -15,9 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_efsnet.digests import file_digest
+from keras_efsnet.models.presets import file_digest
 
-TRIAL_SECONDS, TRIAL_BYTES = 2, 2**30
+CPU_SECONDS, DATA_BYTES = 2, 2**30
 """Limits of loading and running it; EFSNet takes tenths of a second and 50 MiB. The
 time is the processor's, so that a busy machine refuses no file."""
 
@@ -44,7 +44,7 @@ def check_file(file: Path, content: bytes) -> None:
     digest = _described_digest(description_path(file))
     if digest is None:
         try:
-            _try_apart(content)
+            _run_sandboxed(content)
         except subprocess.SubprocessError as error:
             raise ValueError(
                 f"{file}: not a .tflite file that LiteRT can run (its trial in another "
@@ -71,7 +71,7 @@ def _described_digest(description: Path) -> str | None:
 
 
 @lru_cache(maxsize=8)
-def _try_apart(content: bytes) -> None:
+def _run_sandboxed(content: bytes) -> None:
     subprocess.run(
         # Without -P, the modules beside this one would hide others of their names.
         [sys.executable, "-P", __file__],
@@ -90,9 +90,9 @@ def main() -> None:
     if sys.platform != "win32":
         import resource
 
-        seconds = math.ceil(time.process_time()) + TRIAL_SECONDS
+        seconds = math.ceil(time.process_time()) + CPU_SECONDS
         resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
-        resource.setrlimit(resource.RLIMIT_DATA, (TRIAL_BYTES, TRIAL_BYTES))
+        resource.setrlimit(resource.RLIMIT_DATA, (DATA_BYTES, DATA_BYTES))
     try:
         runner = Interpreter(
             model_content=sys.stdin.buffer.read()

@@ -18,13 +18,18 @@ from urllib.parse import urlsplit
 
 from PIL import Image
 
-from keras_efsnet.demo import SEED
-from keras_efsnet.digests import check_digest
-from keras_efsnet.phantom import make_phantom
-from keras_efsnet.prediction import LABELS
-from keras_efsnet.predictor import find_lite_file, find_model, read_card, read_rules
+from keras_efsnet.labels import LABELS
+from keras_efsnet.models.presets import (
+    check_digest,
+    find_lite_file,
+    find_model,
+    read_card,
+)
+from keras_efsnet.phantoms import make_phantom
+from keras_efsnet.prediction.demo import SEED
+from keras_efsnet.prediction.postprocess import read_rules
 
-WEB = Path(__file__).parent / "web"
+PAGE = Path(__file__).parent / "page"
 ADDRESS = "127.0.0.1"
 
 # Not left to the machine's own table, which may lack one or say something else.
@@ -115,8 +120,8 @@ def list_contents(model: str | Path) -> Contents:
     read_rules(file)
     card = json.dumps(read_card(file)).encode()
     pages = {
-        f"/{path.relative_to(WEB).as_posix()}": path.read_bytes
-        for path in WEB.rglob("*")
+        f"/{path.relative_to(PAGE).as_posix()}": path.read_bytes
+        for path in PAGE.rglob("*")
         if path.is_file()
     }
     return {

@@ -17,8 +17,9 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_efsnet.images import SUFFIXES, read_mask
-from keras_efsnet.prediction import LABELS
+from keras_efsnet.files import natural_order
+from keras_efsnet.images.reading import SUFFIXES, read_mask
+from keras_efsnet.labels import LABELS
 
 _MASK = re.compile(r"(?P<stem>.+)_mask(_\d+)?")
 
@@ -115,10 +116,10 @@ def by_stem(samples: Iterable[Sample]) -> dict[str, Sample]:
     """
     result: dict[str, Sample] = {}
     for sample in samples:
-        twin = result.setdefault(sample.stem, sample)
-        if twin is not sample:
+        other = result.setdefault(sample.stem, sample)
+        if other is not sample:
             raise ValueError(
-                f"{sample.image}: a stem names one image, but {twin.image} has it too; "
+                f"{sample.image}: a stem names one image, but {other.image} has it too; "
                 "rename one of them."
             )
     return result
@@ -145,13 +146,7 @@ def _image_files(folder: Path) -> list[Path]:
         for path in folder.iterdir()
         if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
     ]
-    return sorted(files, key=_natural_order)
-
-
-def _natural_order(path: Path) -> list[tuple[int, str]]:
-    """Sorts `benign (9)` before `benign (10)`."""
-    parts = re.split(r"(\d+)", path.stem)
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in parts]
+    return sorted(files, key=natural_order)
 
 
 def _size(mask: np.ndarray) -> str:

@@ -20,8 +20,8 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from threadpoolctl import threadpool_limits
 
-from keras_efsnet.frames import import_opencv
-from keras_efsnet.images import read_image
+from keras_efsnet.extras import import_opencv
+from keras_efsnet.images.reading import read_image
 
 cv2 = import_opencv("train")
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold
 
-from keras_efsnet.prediction import LABELS
-from keras_efsnet.training.busi import Sample
-from keras_efsnet.training.split import FOLDS, UNUSED
-from keras_efsnet.training.state import write_atomically
+from keras_efsnet.files import write_whole
+from keras_efsnet.labels import LABELS
+from keras_efsnet.training.datasets.busi import Sample
+from keras_efsnet.training.datasets.splits import FOLDS, UNUSED
 
 
 def check_target(path: Path) -> None:
@@ -92,4 +92,4 @@ def write_folds(
             for sample, group, fold in zip(samples, groups, folds, strict=True):
                 writer.writerow([sample.stem, sample.label, group, fold])
 
-    write_atomically(path, write)
+    write_whole(path, write, durable=True)

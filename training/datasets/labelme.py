@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from keras_efsnet.annotations import LESIONS
 from keras_efsnet.files import write_whole
-from keras_efsnet.images import SUFFIXES, read_image
-from keras_efsnet.polygons import fill_polygon
+from keras_efsnet.images.reading import SUFFIXES, read_image
+from keras_efsnet.labels import LESIONS
+from keras_efsnet.prediction.polygons import fill_polygon
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,10 +45,10 @@ def read_annotations(folder: Path) -> list[Annotation]:
     annotations: dict[str, Annotation] = {}
     for file in files:
         annotation = _read(file)
-        twin = annotations.setdefault(annotation.image.stem, annotation)
-        if twin is not annotation:
+        other = annotations.setdefault(annotation.image.stem, annotation)
+        if other is not annotation:
             raise ValueError(
-                f"{file}: {twin.image} and {annotation.image} would share a name in "
+                f"{file}: {other.image} and {annotation.image} would share a name in "
                 "the dataset; rename one of them."
             )
     return list(annotations.values())

@@ -7,9 +7,9 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
-from keras_efsnet.training.busi import Sample
-from keras_efsnet.training.split import Split, read_groups
-from keras_efsnet.training.state import write_atomically
+from keras_efsnet.files import write_text
+from keras_efsnet.training.datasets.busi import Sample
+from keras_efsnet.training.datasets.splits import Split, read_groups
 
 
 def count_leaks(split: Split, split_files: Sequence[str | Path]) -> tuple[int, int]:
@@ -58,7 +58,7 @@ def _found_groups(samples: Sequence[Sample]) -> dict[str, str]:
     try:
         cache.parent.mkdir(parents=True, exist_ok=True)
         text = json.dumps(groups, ensure_ascii=False)
-        write_atomically(cache, lambda part: part.write_text(text, encoding="utf-8"))
+        write_text(cache, text, durable=True)
     except OSError:
         pass  # The next run looks again.
     return groups
@@ -66,7 +66,7 @@ def _found_groups(samples: Sequence[Sample]) -> dict[str, str]:
 
 def _look_for_groups(samples: Sequence[Sample]) -> dict[str, str]:
     # OpenCV, which only this way needs.
-    from keras_efsnet.training.duplicates import find_duplicates
+    from keras_efsnet.training.datasets.duplicates import find_duplicates
 
     found = find_duplicates([sample.image for sample in samples])
     return {samples[i].stem: str(n) for n, group in enumerate(found) for i in group}

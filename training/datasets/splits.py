@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from keras_efsnet.training.busi import Sample, by_stem
+from keras_efsnet.training.datasets.busi import Sample, by_stem
 
 FOLDS = 5
 UNUSED = -1

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_efsnet.batch import describe_error
-from keras_efsnet.images import Size, read_image
-from keras_efsnet.prediction import LABELS
-from keras_efsnet.training.busi import Sample, list_images, list_orphan_masks
-from keras_efsnet.training.duplicates import Progress, find_duplicates
-from keras_efsnet.training.state import write_atomically
+from keras_efsnet.files import describe_error, write_text
+from keras_efsnet.images.grey import Size
+from keras_efsnet.images.reading import read_image
+from keras_efsnet.labels import LABELS
+from keras_efsnet.training.datasets.busi import Sample, list_images, list_orphan_masks
+from keras_efsnet.training.datasets.duplicates import Progress, find_duplicates
 
 REPORT_NAME = "report.json"
 UNREADABLE = "unreadable"
@@ -97,7 +97,7 @@ def write_report(report: DataReport, out: Path) -> None:
         ],
     }
     text = json.dumps(values, indent=2, ensure_ascii=False) + "\n"
-    write_atomically(out / REPORT_NAME, lambda part: part.write_text(text, "utf-8"))
+    write_text(out / REPORT_NAME, text, durable=True)
 
 
 def _check_files(sample: Sample) -> list[Problem]:
@@ -154,9 +154,9 @@ def _check_names(samples: Sequence[Sample]) -> list[Problem]:
         if named in LABELS and named != sample.label:
             detail = f"named {named}, but lies in the folder {sample.label}"
             problems.append(Problem("wrong folder", sample.image, detail))
-        twin = by_stem.setdefault(sample.stem, sample)
-        if twin is not sample:
-            detail = f"{twin.image} has the same stem"
+        other = by_stem.setdefault(sample.stem, sample)
+        if other is not sample:
+            detail = f"{other.image} has the same stem"
             problems.append(Problem("repeated name", sample.image, detail))
     return problems
 

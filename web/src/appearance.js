@@ -2,7 +2,7 @@
  * Whether an image looks like B-mode ultrasound: a port of `keras_efsnet/look.py`.
  *
  * @typedef {import('./images.js').Grey} Grey
- * @typedef {{mean: number[], inverse_covariance: number[][], maximum_distance: number}} Look
+ * @typedef {{mean: number[], inverse_covariance: number[][], maximum_distance: number}} Appearance
  *   From the card: where the statistics of the training images lie.
  * @typedef {{height: number, width: number, values: ArrayLike<number>}} Blocks
  */
@@ -11,7 +11,7 @@ const SCALES = 4;
 const BANDS = 4;
 
 /**
- * @param {Look} look
+ * @param {Appearance} look
  * @param {Grey} image the network's input
  */
 export function accepts(look, image) {
@@ -19,7 +19,7 @@ export function accepts(look, image) {
 }
 
 /**
- * @param {Look} look
+ * @param {Appearance} look
  * @param {Grey} image
  * @returns {number} Mahalanobis distance from the training images
  */

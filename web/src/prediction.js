@@ -7,7 +7,7 @@
  * @typedef {{
  *   minimum_lesion_fraction?: number,
  *   normal_gate?: number | null,
- *   refer?: import('./refer.js').ReferRule | null,
+ *   refer?: import('./referral.js').ReferralRule | null,
  * }} Rules
  *   The card's `postprocess`; those it lacks are off.
  * @typedef {{mask: Probability, classes: Float32Array}} Outputs
@@ -24,7 +24,7 @@
 
 import { splitComponents } from './components.js';
 import { resizeProbability } from './images.js';
-import { findReasons, maskMargin } from './refer.js';
+import { findReasons, maskMargin } from './referral.js';
 
 export const LABELS = ['normal', 'benign', 'malignant'];
 

@@ -5,15 +5,15 @@
  * @typedef {{
  *   minimum_class_probability: number,
  *   minimum_mask_margin: number,
- *   look?: import('./look.js').Look | null,
- * }} ReferRule
+ *   look?: import('./appearance.js').Appearance | null,
+ * }} ReferralRule
  *   The `refer` of a card's `postprocess`.
  */
 
-import { accepts } from './look.js';
+import { accepts } from './appearance.js';
 
 /**
- * @param {ReferRule} rule
+ * @param {ReferralRule} rule
  * @param {object} facts
  * @param {number} facts.classProbability of the predicted class
  * @param {number} facts.margin from `maskMargin`

@@ -10,7 +10,7 @@ import { build } from 'vite';
 import { makeFolder } from './setting.js';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
-const COMMITTED = fileURLToPath(new URL('../../keras_efsnet/web', import.meta.url));
+const COMMITTED = fileURLToPath(new URL('../../keras_efsnet/serve/page', import.meta.url));
 
 test('a new build makes the same files', async () => {
   const outDir = join(await makeFolder(), 'web');
@@ -19,7 +19,7 @@ test('a new build makes the same files', async () => {
   assert.deepEqual(list(COMMITTED), files);
   for (const file of files) {
     const isSame = readFileSync(join(COMMITTED, file)).equals(readFileSync(join(outDir, file)));
-    assert.ok(isSame, `${file} differs: run npm run build in web/ and commit keras_efsnet/web`);
+    assert.ok(isSame, `${file} differs: run npm run build in web/ and commit keras_efsnet/serve/page`);
   }
 });
 

@@ -3,9 +3,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { accepts, distance, measure } from '../src/look.js';
+import { accepts, distance, measure } from '../src/appearance.js';
 import { postprocess } from '../src/prediction.js';
-import { findReasons, maskMargin } from '../src/refer.js';
+import { findReasons, maskMargin } from '../src/referral.js';
 
 const SIDE = 64;
 const RULE = { minimum_class_probability: 0.6, minimum_mask_margin: 0.5 };

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from keras_efsnet.demo import SEED
-from keras_efsnet.phantom import make_phantom
+from keras_efsnet.phantoms import make_phantom
+from keras_efsnet.prediction.demo import SEED
 
 folder = Path(sys.argv[1])
 grey = make_phantom("malignant", SEED).image

@@ -1,0 +1,123 @@
+"""Files for devices: making and comparing them, their speed, what they hold."""
+
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from keras_efsnet.cli import console
+from keras_efsnet.cli.options import NOTICE, DataOption, FoldOption, SplitOption
+
+
+def export(
+    model: Annotated[
+        str, typer.Option(metavar="NAME_OR_FILE", help="Preset, or a .keras file.")
+    ],
+    data: DataOption,
+    split: SplitOption,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the files.")],
+    fold: FoldOption = 0,
+    kind: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="float32, float16, dynamic, int8 (all four if not given), int8-qat, "
+            "clustered, onnx or saved_model; repeat it."
+        ),
+    ] = None,
+    max_dice_loss: Annotated[
+        float, typer.Option(help="Tumour Dice a file may lose.")
+    ] = 0.01,
+    min_class_agreement: Annotated[
+        float, typer.Option(help="Fraction of classes that must stay.")
+    ] = 0.97,
+) -> None:
+    """Write files for deployment and compare each with the Keras model."""
+    with console.quiet_start():
+        from keras_efsnet.models.presets import KINDS, find_model
+        from keras_efsnet.tflite import verify
+        from keras_efsnet.tflite.export import export as run
+        from keras_efsnet.training.datasets.busi import index_dataset
+        from keras_efsnet.training.datasets.splits import read_split
+
+        limits = verify.Limits(max_dice_loss, min_class_agreement)
+        parts = read_split(index_dataset(data), split, fold)
+    typer.echo(f"Converting, then comparing {len(parts.validation)} images.", err=True)
+    # The converter writes a lot.
+    with console.log_lines("keras_efsnet.tflite"), console.quiet_start():
+        results = run(
+            find_model(model),
+            parts,
+            kind or list(KINDS),
+            out,
+            name=Path(model).stem,
+            limits=limits,
+        )
+    console.print_verification(results)
+    for name, result in results.items():
+        for failure in result.failures:
+            console.report_error(
+                f"the {name} file: {failure}; moved to {out}/rejected."
+            )
+    typer.echo(f"Files and export.json: {out}. {NOTICE}")
+    if not all(result.passed for result in results.values()):
+        raise typer.Exit(console.SOME_FAILED)
+
+
+def benchmark(
+    models: Annotated[
+        list[str],
+        typer.Argument(metavar="FILE", help=".tflite or .keras files, or presets."),
+    ],
+    threads: Annotated[
+        list[int] | None, typer.Option(metavar="N...", help="CPU threads: 1 2.")
+    ] = None,
+    json_file: Annotated[
+        Path | None,
+        typer.Option("--json", metavar="FILE", help="Write the figures here too."),
+    ] = None,
+    plain: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME_OR_FILE",
+            help="Also this Keras model converted as it is, for ratios to it.",
+        ),
+    ] = None,
+) -> None:
+    """Measure speed, memory and size, all models in turns."""
+    from keras_efsnet.tflite import benchmark as measuring
+
+    # `--threads 1 2` leaves the 2 among the models, which never are plain numbers.
+    numbers = [int(model) for model in models if model.isdecimal()]
+    files = [model for model in models if not model.isdecimal()]
+    counts = [*(threads or []), *numbers]
+    contenders = measuring.find_contenders(files, counts)
+    with tempfile.TemporaryDirectory() as folder:
+        if plain:
+            with console.quiet_start():
+                from keras_efsnet.tflite.plain_graph import plain_contenders
+
+                contenders += plain_contenders(plain, Path(folder), counts)
+        with console.progress_bar("Measuring") as show:
+            rows = measuring.benchmark(contenders, progress=show)
+    console.print_benchmark(rows)
+    if json_file:
+        measuring.write_report(json_file, rows)
+
+
+def info(
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="PRESET_OR_FILE", help="Preset, .tflite or .keras file."
+        ),
+    ],
+) -> None:
+    """Print a model's card, parameters, tensors and hash."""
+    from keras_efsnet.prediction.info import describe_model
+
+    with console.quiet_start():
+        facts = describe_model(model)
+    width = max(len(name) for name in facts)
+    for name, value in facts.items():
+        typer.echo(f"{name:{width}}  {value}")

@@ -1,0 +1,94 @@
+"""Prediction as it comes: a video or camera, and the page in a browser."""
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from keras_efsnet.cli import console
+from keras_efsnet.cli.console import NOTHING_DONE, SOME_FAILED
+from keras_efsnet.cli.options import NOTICE, KindOption, ModelOption, ThreadsOption
+from keras_efsnet.models.presets import DEFAULT_MODEL
+
+
+def stream(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="SOURCE", help="Video file, folder of frames, or a camera's index."
+        ),
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="VIDEO_OR_FOLDER", help="Overlays: .mp4, .avi or a folder of PNGs."
+        ),
+    ] = None,
+    roi: Annotated[
+        str,
+        typer.Option(metavar="L,T,W,H", help="Where the image is on the screen."),
+    ] = "auto",
+    fps: Annotated[
+        float | None,
+        typer.Option(min=0.1, help="Pace: late frames of a file are dropped."),
+    ] = None,
+    smooth: Annotated[
+        float, typer.Option(help="Weight of the frames before, 0 to less than 1.")
+    ] = 0.0,
+    model: ModelOption = DEFAULT_MODEL,
+    kind: KindOption = None,
+    threads: ThreadsOption = None,
+    frames: Annotated[
+        int | None, typer.Option(min=1, help="Stop after so many.")
+    ] = None,
+) -> None:
+    """Predict a video or a camera live: overlays, frames a second, latency."""
+    from itertools import islice
+
+    from keras_efsnet.live import stream as live
+    from keras_efsnet.live.recording import open_recording
+    from keras_efsnet.prediction.loading import load_predictor
+
+    meter = live.Meter()
+    with ExitStack() as stack:
+        with console.quiet_start():
+            opened = stack.enter_context(live.open_source(source, fps))
+            recording = stack.enter_context(open_recording(out, opened.fps, source))
+            region, choice = live.choose_region(opened, roi)
+            predictor = live.Smoothed(load_predictor(model, threads, kind), smooth)
+        typer.echo(f"Region of interest: {choice}")
+        try:
+            with console.live_line(lambda: str(meter.report(opened.dropped))):
+                chosen = islice(opened, frames)
+                live.run_stream(chosen, predictor, region, recording, meter)
+        finally:  # also on Ctrl-C
+            report = meter.report(opened.dropped)
+            typer.echo(f"{report}. {NOTICE}")
+    for problem in opened.problems:
+        console.report_error(problem)
+    if opened.problems:
+        raise typer.Exit(SOME_FAILED if report.frames else NOTHING_DONE)
+
+
+def serve(
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="0 takes a free one.")
+    ] = 8321,
+    model: Annotated[
+        str, typer.Option(metavar="PRESET", help="Preset, or a folder like one.")
+    ] = DEFAULT_MODEL,
+    no_browser: Annotated[
+        bool, typer.Option("--no-browser", help="Only print the address.")
+    ] = False,
+) -> None:
+    """Show the demo page in a browser, to this machine alone; Ctrl-C ends it."""
+    import webbrowser
+
+    from keras_efsnet.serve.server import Server, list_contents
+
+    with Server(port, list_contents(model)) as server:
+        typer.echo(f"{server.url} (Ctrl-C ends it). {NOTICE}")
+        if not no_browser:
+            webbrowser.open(server.url)
+        server.serve_forever()

@@ -1,0 +1,31 @@
+"""Options and words that several commands share."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+NOTICE = "For research use only, not for diagnosis."
+
+ModelOption = Annotated[
+    str, typer.Option(metavar="NAME_OR_FILE", help="Preset, .tflite or .keras file.")
+]
+KindOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="KIND",
+        help="The preset's file: float32 (if not given), float16, dynamic or int8.",
+    ),
+]
+ThreadsOption = Annotated[
+    int | None, typer.Option(min=1, help="CPU threads of the network.")
+]
+DataOption = Annotated[
+    Path, typer.Option(metavar="DIR", help="Dataset in BUSI's layout.")
+]
+SplitOption = Annotated[
+    list[Path],
+    typer.Option(metavar="FILE", help="FOLDS.csv, or twice: TRAIN.txt, VAL.txt."),
+]
+FoldOption = Annotated[int, typer.Option(help="Test fold of a folds file.")]
+OutOption = Annotated[Path, typer.Option(metavar="DIR", help="Folder for the results.")]

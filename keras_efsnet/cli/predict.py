@@ -1,0 +1,139 @@
+"""Prediction of files, and the demonstration."""
+
+from collections import Counter
+from collections.abc import Iterator
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from keras_efsnet.cli import console
+from keras_efsnet.cli.console import NOTHING_DONE, SOME_FAILED
+from keras_efsnet.cli.options import (
+    NOTICE,
+    KindOption,
+    ModelOption,
+    OutOption,
+    ThreadsOption,
+)
+from keras_efsnet.files import prepare_output
+from keras_efsnet.models.presets import DEFAULT_MODEL
+
+
+class AnnotationFormat(StrEnum):
+    """What `efsnet predict --format` writes for annotation tools."""
+
+    COCO = "coco"
+    LABELME = "labelme"
+    CSV = "csv"
+
+
+def demo(
+    out: OutOption = Path("demo"),
+    kind: KindOption = None,
+) -> None:
+    """Predict one synthetic image of each class with the shipped weights."""
+    from keras_efsnet.prediction.demo import run_demo
+    from keras_efsnet.prediction.loading import load_predictor
+
+    prepare_output(out)
+    with console.quiet_start():
+        predictor = load_predictor(DEFAULT_MODEL, None, kind)
+    console.print_demo(run_demo(out, predictor))
+    typer.echo(f"Images, masks, overlays and predictions.json: {out}. {NOTICE}")
+
+
+def predict(
+    paths: Annotated[
+        list[Path],
+        typer.Argument(metavar="PATH", help="Images, or folders to walk."),
+    ],
+    out: OutOption,
+    model: ModelOption = DEFAULT_MODEL,
+    kind: KindOption = None,
+    threads: ThreadsOption = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Processes to share the images among, by Ray. Goes on where an "
+            "earlier run stopped; writes predictions/*.json in parts.",
+        ),
+    ] = None,
+    save_probabilities: Annotated[
+        bool,
+        typer.Option("--save-probabilities", help="Also the mask's, as 16-bit PNG."),
+    ] = False,
+    formats: Annotated[
+        list[AnnotationFormat] | None,
+        typer.Option("--format", help="Also for annotation tools; repeat it."),
+    ] = None,
+) -> None:
+    """Write masks, overlays and predictions.json for images and folders."""
+    from keras_efsnet.prediction import formats as annotations
+    from keras_efsnet.prediction.loading import load_predictor
+    from keras_efsnet.prediction.planning import plan_jobs
+    from keras_efsnet.prediction.writing import write_records
+
+    if workers is not None and (formats or save_probabilities):
+        raise ValueError(
+            "--workers writes masks and overlays alone; leave it out, or "
+            "--format and --save-probabilities."
+        )
+    jobs = plan_jobs(paths, out)
+    annotations.check_sources([job.source for job in jobs], formats or [])
+    if all(job.problem for job in jobs):
+        for job in jobs:
+            console.report_error(job.problem)
+        raise typer.Exit(NOTHING_DONE)
+    prepare_output(out)
+    with console.quiet_start():
+        predictor = load_predictor(model, threads, kind)
+    kept: list[dict[str, Any]] = []
+    counts: Counter[str] = Counter()
+    if workers is None:
+        from keras_efsnet.prediction.batch import run_jobs
+
+        results = run_jobs(jobs, predictor, out, save_probabilities)
+    else:
+        from keras_efsnet.prediction.archive import run_sharded
+
+        results = run_sharded(jobs, out, workers, model, threads, kind)
+    try:
+        for record in _shown(results, len(jobs)):
+            counts.update(images=1, failed="error" in record)
+            counts.update(referred=bool(record.get("refer")))
+            if workers is None:
+                kept.append(record)
+    finally:  # also on Ctrl-C
+        if workers is None:
+            write_records(out, kept)
+            annotations.write_formats(out, kept, formats or [])
+    images, failed = counts["images"], counts["failed"]
+    trusted = f", {counts['referred']} referred" if predictor.rules.refer else ""
+    typer.echo(f"{images - failed} of {images} images{trusted}: {out}. {NOTICE}")
+    if failed:
+        raise typer.Exit(NOTHING_DONE if failed == images else SOME_FAILED)
+
+
+def _shown(results: Iterator[dict[str, Any]], files: int) -> Iterator[dict[str, Any]]:
+    """Shows each record after it is taken, with the number of its file."""
+    number, path = 0, None
+    with console.progress_bar("Predicting") as show:
+        for record in _quietly(results):
+            number += record["path"] != path
+            path = record["path"]
+            yield record
+            show(number, files)
+            console.print_record(record, number, files)
+
+
+def _quietly(records: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Hides what libtiff writes about a damaged image beside our own line."""
+    while True:
+        with console.quiet_start():
+            record = next(records, None)
+        if record is None:
+            return
+        yield record

@@ -1,0 +1,157 @@
+"""Training, evaluation and the report of both."""
+
+from contextlib import nullcontext
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from keras_efsnet.cli import console
+from keras_efsnet.cli.options import (
+    NOTICE,
+    DataOption,
+    FoldOption,
+    ModelOption,
+    OutOption,
+    SplitOption,
+)
+from keras_efsnet.models.presets import DEFAULT_MODEL
+
+
+class Subset(StrEnum):
+    """The parts of a split."""
+
+    TRAIN = "train"
+    VALIDATION = "validation"
+    TEST = "test"
+
+
+def train(
+    out: Annotated[Path, typer.Option(metavar="RUN", help="Folder of the run.")],
+    data: Annotated[
+        str | None,
+        typer.Option(metavar="DIR", help="Dataset in BUSI's layout, or 'phantom'."),
+    ] = None,
+    split: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="FOLDS.csv, or twice: TRAIN.txt, VAL.txt."),
+    ] = None,
+    fold: Annotated[int | None, typer.Option(help="Test fold of a folds file.")] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NETWORK",
+            help="efsnet (if not given), or for comparison unet or deeplab_v3_plus.",
+        ),
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(min=1)] = None,
+    image_size: Annotated[int | None, typer.Option(min=8)] = None,
+    batch_size: Annotated[int | None, typer.Option(min=1)] = None,
+    seed: Annotated[int | None, typer.Option(min=0)] = None,
+    init: Annotated[
+        str | None,
+        typer.Option(metavar="PRESET_OR_FILE", help="Weights to start from."),
+    ] = None,
+    phantoms: Annotated[
+        int | None, typer.Option(min=0, help="Generated images a class to add.")
+    ] = None,
+    settings: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="settings.json or card.json to repeat."),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the run in RUN.")
+    ] = False,
+    distribute: Annotated[
+        bool,
+        typer.Option("--distribute", help="Share each batch among all devices."),
+    ] = False,
+) -> None:
+    """Train a network; the best model is RUN/best.keras."""
+    given = {
+        "data": data,
+        "split": [str(file) for file in split] if split else None,
+        "fold": fold,
+        "model": model,
+        "epochs": epochs,
+        "image_size": image_size,
+        "batch_size": batch_size,
+        "seed": seed,
+        "init": init,
+        "phantoms": phantoms,
+    }
+    with console.quiet_start():
+        # The first operation starts the backend, with lines of its own.
+        import keras
+
+        from keras_efsnet.files import naming
+        from keras_efsnet.training.callbacks import EpochReport
+        from keras_efsnet.training.distribute import all_devices
+        from keras_efsnet.training.settings import TrainSettings, read_settings
+        from keras_efsnet.training.train import train as run
+
+        keras.ops.zeros(1)
+    if resume and settings is None:
+        settings = out / "settings.json"
+    stored = read_settings(settings) if settings else {}
+    changes = {name: value for name, value in given.items() if value is not None}
+    chosen = TrainSettings.from_json({**stored, **changes})
+    devices = all_devices(chosen.batch_size) if distribute else nullcontext()
+    with devices, console.epoch_lines(chosen.epochs) as report, naming(out):
+        best = run(chosen, out, resume=resume, callbacks=[EpochReport(report)])
+    typer.echo(f"Best model: {best}. {NOTICE}")
+
+
+def evaluate(
+    data: DataOption,
+    split: SplitOption,
+    out: OutOption,
+    model: ModelOption = DEFAULT_MODEL,
+    fold: FoldOption = 0,
+    subset: Annotated[
+        Subset, typer.Option(help="Which part of the split.")
+    ] = Subset.TEST,
+) -> None:
+    """Write metrics.json, per_image.csv and plots for a part of a dataset."""
+    with console.quiet_start():
+        from keras_efsnet.prediction.loading import load_predictor
+        from keras_efsnet.training import evaluate as evaluation
+        from keras_efsnet.training.datasets.busi import index_dataset
+        from keras_efsnet.training.datasets.splits import read_split, read_subgroups
+
+        parts = read_split(index_dataset(data), split, fold)
+        subgroups = read_subgroups(split)
+        predictor = load_predictor(model)
+    with console.progress_bar("Evaluating") as show:
+        metrics = evaluation.evaluate(
+            predictor,
+            getattr(parts, subset.value),
+            split_digest=parts.digest,
+            split_name=" ".join(file.name for file in split),
+            subset=subset.value,
+            model_name=model,
+            protocol=parts.protocol,
+            out=out,
+            subgroups=subgroups,
+            progress=show,
+        )
+    console.print_metrics(metrics)
+    console.print_subgroups(metrics["subgroups"])
+    typer.echo(f"metrics.json, per_image.csv and plots: {out}. {NOTICE}")
+
+
+def report(
+    sources: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="RUN_OR_METRICS", help="Folders of `train` and `evaluate`."
+        ),
+    ],
+    out: Annotated[Path, typer.Option(metavar="FILE.html", help="The report.")],
+) -> None:
+    """Write one HTML file with curves, figures, charts, cases and settings."""
+    from keras_efsnet.training.report import write_report
+
+    size = write_report(sources, out)
+    typer.echo(f"{out}: {size / 1e6:.1f} MB. {NOTICE}")

@@ -1,0 +1,89 @@
+"""The one preprocessing: grey values, and the sizes of images, masks and maps.
+
+Training, evaluation, prediction and export all use it: grey by ITU-R 601, 16 bits to 8,
+stretch to the network's size. Pillow and NumPy alone. Sizes are `(height, width)`.
+"""
+
+from typing import Literal
+
+import numpy as np
+from PIL import Image
+
+Size = tuple[int, int]
+SixteenBit = Literal["full", "minmax"]
+
+
+def to_grey(image: np.ndarray, sixteen_bit: SixteenBit = "full") -> np.ndarray:
+    """Turns an array of pixels into 8-bit grey.
+
+    Args:
+        image: uint8 or uint16, `(height, width)` or `(height, width, channels)` with
+            one grey, three RGB or four RGBA channels; alpha is ignored.
+        sixteen_bit: "full" keeps the high byte, [0, 65535] to [0, 255]; "minmax"
+            stretches the image's own minimum and maximum to 0 and 255, for scanners
+            that use a part of the range.
+
+    Returns:
+        uint8 `(height, width)`: the grey values, or `0.299 R + 0.587 G + 0.114 B`.
+
+    Raises:
+        ValueError: another type or shape.
+
+    Reference: ITU-R BT.601, luma; Pillow's integer weights.
+    """
+    channels = image.shape[2] if image.ndim == 3 else 1
+    if image.ndim not in (2, 3) or channels not in (1, 3, 4) or image.size == 0:
+        raise ValueError(
+            "an image must have the shape (height, width), or (height, width, "
+            f"channels) with 1, 3 or 4 channels, got {image.shape}."
+        )
+    if image.dtype not in (np.uint8, np.uint16):
+        raise ValueError(
+            f"an image must have 8 or 16 bits a channel, got {image.dtype}; "
+            "convert it to uint8 or uint16 first."
+        )
+    if image.dtype == np.uint16:
+        image = _to_8_bits(image, sixteen_bit)
+    if channels == 1:
+        return image.reshape(image.shape[:2])
+    rgb = np.ascontiguousarray(image[..., :3])
+    return np.asarray(Image.fromarray(rgb).convert("L"))
+
+
+def resize_image(grey: np.ndarray, size: Size) -> np.ndarray:
+    """Stretches a grey image with Pillow's antialiased bilinear filter.
+
+    Args:
+        grey: uint8 `(height, width)`.
+        size: the new `(height, width)`.
+
+    Returns:
+        uint8 of that size.
+    """
+    return _resize(grey, size, Image.Resampling.BILINEAR)
+
+
+def resize_mask(mask: np.ndarray, size: Size) -> np.ndarray:
+    """Stretches a bool mask to `size`, each pixel taking its nearest neighbour's."""
+    return _resize(mask.astype(np.uint8), size, Image.Resampling.NEAREST) > 0
+
+
+def resize_probability(probability: np.ndarray, size: Size) -> np.ndarray:
+    """Stretches a float32 probability map to `size`, bilinearly; to be cut after it."""
+    probability = probability.astype(np.float32, copy=False)
+    return _resize(probability, size, Image.Resampling.BILINEAR)
+
+
+def _resize(pixels: np.ndarray, size: Size, filter_: Image.Resampling) -> np.ndarray:
+    height, width = size
+    pixels = np.ascontiguousarray(pixels)
+    return np.asarray(Image.fromarray(pixels).resize((width, height), filter_))
+
+
+def _to_8_bits(image: np.ndarray, sixteen_bit: SixteenBit) -> np.ndarray:
+    if sixteen_bit == "full":
+        return (image >> 8).astype(np.uint8)
+    if sixteen_bit != "minmax":
+        raise ValueError(f'sixteen_bit must be "full" or "minmax", got {sixteen_bit}.')
+    values = image.astype(np.float32) - image.min()
+    return np.rint(values * (255 / max(values.max(), 1))).astype(np.uint8)

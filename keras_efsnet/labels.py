@@ -1,0 +1,6 @@
+"""The classes, in the order of the network's output."""
+
+LABELS = ("normal", "benign", "malignant")
+
+LESIONS = LABELS[1:]
+"""The classes that have a lesion."""

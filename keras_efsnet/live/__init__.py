@@ -1,0 +1,1 @@
+"""Prediction of video files, folders of frames and cameras."""

@@ -1,0 +1,1 @@
+"""The network, its files and presets, on every backend."""

@@ -1,0 +1,69 @@
+"""Models in `.keras` files: loading with EFSNet's layers known, and saving.
+
+Keras is imported when it is needed, so that its absence is an error of ours.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from keras_efsnet.extras import MissingPackage
+from keras_efsnet.files import write_whole
+
+if TYPE_CHECKING:
+    import keras
+
+
+def load_keras_model(file: Path) -> "keras.Model":
+    """Loads a `.keras` file in safe mode, EFSNet's layers being known.
+
+    Raises:
+        MissingPackage: no Keras backend is installed.
+        ValueError: as `keras_archive.read_archive`.
+    """
+    start_keras()
+    from keras_efsnet.models.keras_archive import read_archive
+
+    return read_archive(file)
+
+
+def save_model(model: "keras.Model", path: Path) -> None:
+    """Saves a model's weights as a float32 model, whatever policy trained them."""
+    copy = _float32_copy(model)
+    copy.set_weights(model.get_weights())
+    write_whole(path, copy.save, durable=True)
+
+
+def start_keras() -> None:
+    """Imports Keras and registers every layer, loss and metric that a file can hold.
+
+    Raises:
+        MissingPackage: no Keras backend is installed.
+    """
+    try:
+        from keras_efsnet.models import efsnet, losses, metrics  # noqa: F401
+    except ImportError as error:
+        raise MissingPackage(
+            f"Keras cannot start ({error}); install a backend: "
+            'pip install "keras-efsnet[tensorflow]", or [jax] or [torch] and set '
+            "KERAS_BACKEND."
+        ) from error
+
+
+def _float32_copy(model: "keras.Model") -> "keras.Model":
+    import keras
+
+    from keras_efsnet.models.efsnet import EFSNet
+
+    if not isinstance(model, EFSNet):  # one of Keras's layers, each with its policy
+        return keras.models.clone_model(
+            model,
+            clone_function=lambda layer: type(layer).from_config(
+                {**layer.get_config(), "dtype": "float32"}
+            ),
+        )
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("float32")
+    try:
+        return EFSNet(**model.get_config())
+    finally:
+        keras.config.set_dtype_policy(policy)

@@ -1,0 +1,63 @@
+"""Prediction of many files, one frame after another."""
+
+import errno
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from keras_efsnet.files import describe_error
+from keras_efsnet.images.frame import DamagedFrame
+from keras_efsnet.images.reading import read_frames
+from keras_efsnet.prediction.planning import Job
+from keras_efsnet.prediction.predictor import Predictor, predict_frame
+from keras_efsnet.prediction.writing import (
+    Record,
+    frame_names,
+    write_prediction,
+    write_probability,
+)
+
+
+def run_jobs(
+    jobs: Sequence[Job],
+    predictor: Predictor,
+    out: Path,
+    save_probabilities: bool = False,
+) -> Iterator[Record]:
+    """Predicts frame after frame, writes its mask and overlay and yields its record.
+
+    Records are the entries of predictions.json: see `writing.write_prediction`; for an
+    image that failed, its `path` and `error`.
+
+    Raises:
+        OSError: the disk is full.
+    """
+    for job in jobs:
+        try:
+            yield from _run_job(job, predictor, out, save_probabilities)
+        except (OSError, ValueError) as error:
+            yield {"path": str(job.source), "error": _describe(error)}
+
+
+def _run_job(
+    job: Job, predictor: Predictor, out: Path, save_probabilities: bool
+) -> Iterator[Record]:
+    if job.problem:
+        raise ValueError(job.problem)
+    for frame in read_frames(job.source):
+        try:
+            if isinstance(frame, DamagedFrame):
+                raise ValueError(frame.problem)
+            prediction = predict_frame(predictor, frame)
+            target = job.frame_target(frame.number, frame.count)
+            record = write_prediction(frame, prediction, target, out)
+            if save_probabilities:
+                record |= write_probability(prediction, target, out)
+            yield record
+        except (OSError, ValueError) as error:
+            yield {**frame_names(frame), "error": _describe(error)}
+
+
+def _describe(error: OSError | ValueError) -> str:
+    if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
+        raise error
+    return describe_error(error)

@@ -1,0 +1,27 @@
+"""What the formats take from a record of predictions.json."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from keras_efsnet.images.reading import read_mask
+from keras_efsnet.labels import LESIONS
+from keras_efsnet.prediction.writing import Record
+
+
+def read_masks(
+    out: Path, records: Sequence[Record]
+) -> Iterator[tuple[Record, np.ndarray]]:
+    for record in records:
+        if "mask_file" in record:
+            yield record, read_mask(out / record["mask_file"])
+
+
+def target(record: Record) -> PurePosixPath:
+    """The output's name without ending, in folders that mirror the input's."""
+    return PurePosixPath(record["mask_file"].removesuffix("_mask.png"))
+
+
+def lesion_label(record: Record) -> str:
+    return max(LESIONS, key=lambda label: record["probabilities"][label])

@@ -1,0 +1,100 @@
+"""The picture of a prediction: the lesion's contour on the image, and a caption."""
+
+import textwrap
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from keras_efsnet.images.frame import Frame
+from keras_efsnet.images.screen_region import ScreenRegion
+from keras_efsnet.prediction.postprocess import Prediction
+
+CONTOUR_COLOUR = (255, 214, 0)
+
+OUTLINE_COLOUR = (110, 110, 110)
+"""Of the part that the network sees, where it is not the whole frame."""
+
+
+def draw_overlay(frame: Frame, prediction: Prediction) -> Image.Image:
+    """Draws the mask's contour on the image, and below it the class and the reasons.
+
+    What lies outside a DICOM frame's ultrasound regions is black, since scanners write
+    names there. Where the network saw a part of the frame, that part is outlined.
+
+    Args:
+        frame: the image of the prediction.
+        prediction: of the whole frame.
+
+    Returns:
+        RGB image of the same width; the bar is added to the height, so that it hides
+        no pixel. Its height depends on the image's size alone.
+    """
+    height, width = frame.pixels.shape
+    colours = np.repeat(_shown_pixels(frame)[:, :, None], 3, axis=2)
+    colours[_contour(prediction.mask, thick=min(height, width) >= 400)] = CONTOUR_COLOUR
+    percent = 100 * prediction.probabilities[prediction.label]
+    caption = f"{prediction.label} {percent:.0f} %"
+    if prediction.refer:
+        caption += f" | refer: {', '.join(prediction.refer)}"
+    picture = _add_caption(Image.fromarray(colours), caption)
+    scan = frame.scan
+    if scan is not None and scan != ScreenRegion.whole(frame.pixels.shape):
+        right, bottom = scan.left + scan.width, scan.top + scan.height
+        ImageDraw.Draw(picture).rectangle(
+            (scan.left - 1, scan.top - 1, right, bottom), outline=OUTLINE_COLOUR
+        )
+    return picture
+
+
+def _shown_pixels(frame: Frame) -> np.ndarray:
+    if not frame.regions:
+        return frame.pixels
+    shown = np.zeros_like(frame.pixels)
+    for region in frame.regions:
+        shown[region.pixels] = frame.pixels[region.pixels]
+    return shown
+
+
+def _contour(mask: np.ndarray, thick: bool) -> np.ndarray:
+    """The border of the mask, bool `(height, width)`, 2 or 3 pixels wide."""
+    # In an empty frame, a lesion cut by the image's edge is closed there.
+    framed = np.pad(mask, 2)
+    outer = _grow(framed, 1)
+    inner = ~_grow(~framed, 2 if thick else 1)
+    return (outer & ~inner)[2:-2, 2:-2]
+
+
+def _grow(mask: np.ndarray, radius: int) -> np.ndarray:
+    for axis in (0, 1) * radius:
+        mask = mask | np.roll(mask, 1, axis) | np.roll(mask, -1, axis)
+    return mask
+
+
+def _add_caption(picture: Image.Image, text: str) -> Image.Image:
+    """Adds a bar with a text, as large as fits on one to four lines."""
+    width, height = picture.size
+    bar = 2 * max(height // 18, 11)
+    captioned = Image.new("RGB", (width, height + bar))
+    captioned.paste(picture)
+    font_size, lines = max(
+        (_lay_out(text, count, width, bar) for count in range(1, 5)),
+        key=lambda layout: layout[0],
+    )
+    ImageDraw.Draw(captioned).multiline_text(
+        (font_size // 2, height + bar // 2),
+        "\n".join(lines),
+        fill=CONTOUR_COLOUR,
+        font=ImageFont.load_default(font_size),
+        anchor="lm",
+        spacing=0,
+    )
+    return captioned
+
+
+def _lay_out(text: str, count: int, width: int, bar: int) -> tuple[int, list[str]]:
+    """The font size that fits a text on so many lines into the bar, and the lines."""
+    lines = textwrap.wrap(text, -(-len(text) // count) + (count > 1) * 6)
+    # A letter is about 0.6 em wide, a line 1.2 em high.
+    wide = 3 * width // (2 * max(map(len, lines)))
+    high = min(bar // 2, 5 * bar // (6 * len(lines)))
+    return max(min(wide, high), 1), lines

@@ -1,0 +1,1 @@
+"""The page that predicts in a browser."""
