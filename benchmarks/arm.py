@@ -30,14 +30,11 @@ CPUS = {"cortex-a72": "0xd08", "neoverse-n1": "0xd0c"}
 with int8 dot products, close to that of a Raspberry Pi 5 and of phones."""
 LOWEST_DICE = 0.99
 
-# On Arm the package is not installed; tflite/ lies beside it in the repository.
 WORKER = """
 import sys
 import numpy as np
-import keras_efsnet
-kind, images, outputs, repository = sys.argv[1:]
-keras_efsnet.__path__.append(repository)
-from keras_efsnet.predictor import load_predictor
+from keras_efsnet.prediction.loading import load_predictor
+kind, images, outputs = sys.argv[1:]
 np.savez(outputs, **load_predictor(threads=1, kind=kind)(np.load(images)))
 """
 
@@ -81,7 +78,7 @@ def run(python: list[str], kind: str, images: Path, **environment: str) -> dict:
     """The outputs of the preset's file on the images, with another Python."""
     with tempfile.TemporaryDirectory() as folder:
         outputs = Path(folder) / "outputs.npz"
-        arguments = [kind, str(images), str(outputs), str(REPOSITORY)]
+        arguments = [kind, str(images), str(outputs)]
         subprocess.run(
             [*python, "-c", WORKER, *arguments],
             env={**os.environ, **environment},

@@ -5,7 +5,7 @@
         [--data DIR --split FOLDS.csv] [--skip-full-unet] ...
 
 "Ours" are the files that lie beside the model, or those that `efsnet export` would
-write; "plain" is the Keras graph converted as it is (see tflite/plain.py); "Keras" is
+write; "plain" is the Keras graph converted as it is (see tflite/plain_graph.py); "Keras" is
 `predict_on_batch` of one image on each installed backend, with as many threads as it
 chooses; ONNX Runtime joins where it and tf2onnx are installed. All take turns. Ratios
 are medians over the plain float32 file's with as many threads. Without `--model` it is
@@ -25,9 +25,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from keras_efsnet.cli.console import print_benchmark, print_cells, progress_bar
+from keras_efsnet.cli.console import print_cells, progress_bar
 from keras_efsnet.models.presets import DEFAULT_MODEL, KINDS, find_model, preset_names
-from keras_efsnet.tflite.benchmark import benchmark, write_report
+from keras_efsnet.tflite.benchmark import benchmark, table_cells, write_report
 from keras_efsnet.tflite.benchmark_process import Contender
 
 BACKENDS = ("tensorflow", "jax", "torch")
@@ -53,7 +53,7 @@ def compare_files(
     contenders = list_contenders(files, keras_file, arguments.threads)
     with progress_bar("Measuring") as show:
         rows = benchmark(contenders, progress=show)
-    print_benchmark(rows)
+    print_cells(table_cells(rows))
     if arguments.json:
         write_report(arguments.json, rows)
 

@@ -21,10 +21,10 @@ def on_startup(**_: Any) -> None:
     shutil.rmtree(SOURCES, ignore_errors=True)
     rooms = {"keras_efsnet": ".", "training": "training", "tflite": "tflite"}
     for room, place in rooms.items():
-        folder = SOURCES / place
-        folder.mkdir(parents=True, exist_ok=True)
-        for file in (ROOT / room).glob("*.py"):
-            (folder / file.name).symlink_to(file)
+        for file in (ROOT / room).rglob("*.py"):
+            link = SOURCES / place / file.relative_to(ROOT / room)
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.symlink_to(file)
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:

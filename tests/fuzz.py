@@ -32,9 +32,9 @@ from PIL import Image
 from keras_efsnet import cli
 from keras_efsnet.images.grey import to_grey
 from keras_efsnet.images.reading import read_image
-from keras_efsnet.models.presets import DEFAULT_MODEL
+from keras_efsnet.models.presets import DEFAULT_MODEL, PRESETS
 from keras_efsnet.phantoms import make_phantom
-from keras_efsnet.prediction import predictor
+from keras_efsnet.prediction import loading
 from keras_efsnet.tflite.benchmark_worker import peak_memory
 
 SECONDS, BYTES = 10, 2 * 2**30
@@ -207,7 +207,7 @@ def fuzz_keras(data: st.DataObject, folder: Path) -> str:
 
 @cache
 def _shipped(kind: str) -> bytes:
-    return (predictor.PRESETS / DEFAULT_MODEL / f"model_{kind}.tflite").read_bytes()
+    return (PRESETS / DEFAULT_MODEL / f"model_{kind}.tflite").read_bytes()
 
 
 @cache
@@ -242,8 +242,8 @@ def run(campaign: str, cases: int) -> None:
     if campaign == "keras":  # which starts for seconds
         _keras_file()
     if campaign == "images":  # the shipped network, loaded once
-        load = cache(predictor.load_predictor)
-        predictor.load_predictor = lambda model, *rest: load(model, *rest)
+        load = cache(loading.load_predictor)
+        loading.load_predictor = lambda model, *rest: load(model, *rest)
     outcomes: Counter = Counter()
     slowest = 0.0
 

@@ -47,7 +47,7 @@ def bad_bytes(grey):
     whole, png, jpeg, pages = Image.fromarray(grey), *(io.BytesIO() for _ in range(3))
     whole.save(png, "PNG")
     whole.save(jpeg, "JPEG")
-    whole.save(pages, "TIFF", save_all=True, append_images=[whole])
+    whole.save(pages, "PNG", save_all=True, append_images=[Image.fromarray(255 - grey)])
     deep, bomb = io.BytesIO(), io.BytesIO()
     Image.fromarray(grey.astype(np.float32)).save(deep, "TIFF")
     Image.new("1", (60_000, 1)).save(bomb, "BMP")

@@ -6,13 +6,14 @@ import pytest
 from PIL import Image
 
 from keras_efsnet.images import reading
+from keras_efsnet.images.frame import DamagedFrame
 from keras_efsnet.images.grey import (
     resize_image,
     resize_mask,
     resize_probability,
     to_grey,
 )
-from keras_efsnet.images.reading import read_image, read_mask
+from keras_efsnet.images.reading import read_frames, read_image, read_mask
 
 COLOURS = np.uint8([[[255, 0, 0], [0, 255, 0], [0, 0, 255], [90, 90, 90]]])
 GREYS = np.uint8([[76, 150, 29, 90]])  # 0.299 R + 0.587 G + 0.114 B
@@ -112,11 +113,47 @@ def test_truncated_png_is_refused(tmp_path):
         read_image(path)
 
 
-def test_several_pages_are_refused(tmp_path, scan):
-    page = Image.fromarray(scan)
-    page.save(tmp_path / "cine.tif", save_all=True, append_images=[page])
-    with pytest.raises(ValueError, match=r"cine\.tif: one image a file is read, got 2"):
-        read_image(tmp_path / "cine.tif")
+def test_each_page_is_a_frame(tmp_path, scan):
+    path = tmp_path / "cine.tif"
+    pages = [scan, 255 - scan, scan[:40]]
+    first, *others = map(Image.fromarray, pages)
+    first.save(path, save_all=True, append_images=others)
+    frames = list(read_frames(path))
+    for frame, page in zip(frames, pages, strict=True):
+        np.testing.assert_array_equal(frame.pixels, page)
+    assert [(frame.number, frame.count) for frame in frames] == [(1, 3), (2, 3), (3, 3)]
+    assert {frame.source for frame in frames} == {path}
+    with pytest.raises(ValueError, match=r"cine\.tif: one image a file is read .* got 3"):
+        read_image(path)
+
+
+def test_a_damaged_page_leaves_the_others(tmp_path, scan):
+    path = tmp_path / "cine.tif"
+    first, *others = map(Image.fromarray, [scan, 255 - scan, scan])
+    first.save(path, save_all=True, append_images=others, compression="tiff_deflate")
+    content = bytearray(path.read_bytes())
+    with Image.open(path) as image:
+        image.seek(1)
+        start = image.tag_v2[273][0]
+    content[start : start + 40] = bytes(40)
+    path.write_bytes(content)
+    one, damaged, three = read_frames(path)
+    assert (one.number, damaged.number, three.number) == (1, 2, 3)
+    assert isinstance(damaged, DamagedFrame)
+    assert damaged.problem.startswith(f"{path}: damaged image file")
+    np.testing.assert_array_equal(three.pixels, scan)
+
+
+def test_a_picture_is_one_frame_of_no_number(tmp_path, scan):
+    (frame,) = read_frames(_save(Image.fromarray(scan), tmp_path / "scan.png"))
+    assert (frame.number, frame.count, frame.regions) == (None, 1, ())
+
+
+def test_moving_pictures_are_refused(tmp_path, scan):
+    page, other = Image.fromarray(scan), Image.fromarray(255 - scan)
+    page.save(tmp_path / "a.png", save_all=True, append_images=[other])
+    with pytest.raises(ValueError, match=r"a\.png: one image a file is read, got 2"):
+        read_image(tmp_path / "a.png")
 
 
 def test_thirty_two_bits_are_refused(tmp_path):

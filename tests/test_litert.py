@@ -184,9 +184,9 @@ def test_commands_need_neither_keras_nor_a_backend(lite_file, scan, tmp_path):
         Image.fromarray(scan).save(scans / f"{name}.png")
     code = f"""{WITHOUT_KERAS}
 from pathlib import Path
-from keras_efsnet import predictor
+from keras_efsnet.models import presets
 from keras_efsnet.cli import main
-predictor.PRESETS = Path({str(preset.parent)!r})
+presets.PRESETS = Path({str(preset.parent)!r})
 codes = [
     main(["predict", {str(scans)!r}, "--out", "predicted", "--threads", "2"]),
     main(["demo", "--out", "demo"]),

@@ -10,7 +10,6 @@ from PIL import Image
 import keras_efsnet
 from keras_efsnet.extras import MissingPackage
 from keras_efsnet.models.presets import find_model, preset_names
-from keras_efsnet.prediction import predictor as predictor_module
 from keras_efsnet.prediction.info import describe_model
 from keras_efsnet.prediction.keras_runtime import KerasPredictor
 from keras_efsnet.prediction.litert import LiteModel
@@ -27,7 +26,7 @@ def presets(tmp_path, monkeypatch, tiny_model, make_lite):
         (folder / f"model_{kind}.tflite").write_bytes(make_lite(kind=kind))
     card = {"licence": "x", "postprocess": {"minimum_lesion_fraction": 0.5}}
     (folder / "card.json").write_text(json.dumps(card))
-    monkeypatch.setattr(predictor_module, "PRESETS", folder.parent)
+    monkeypatch.setattr("keras_efsnet.models.presets.PRESETS", folder.parent)
     return folder
 
 

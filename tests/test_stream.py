@@ -168,9 +168,9 @@ def test_pace_drops_late_frames_and_counts_them(slow, folder, capsys):
 
 def test_video_repeats_the_frame_before_for_dropped_ones(tmp_path):
     pytest.importorskip("cv2")
-    with open_recording(tmp_path / "out.avi", 20, "source") as recording:
+    with open_recording(tmp_path / "out.avi", 20, "source") as write:
         for number, grey in ((0, 0), (4, 255)):
-            recording.write(Image.new("RGB", (33, 32), (grey,) * 3), number)
+            write(Image.new("RGB", (33, 32), (grey,) * 3), number)
     frames = _read(tmp_path / "out.avi")[1]
     assert [int(frame[0, 0, 0]) > 128 for frame in frames] == [0, 0, 0, 0, 1]
 

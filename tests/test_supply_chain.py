@@ -36,7 +36,7 @@ from keras_efsnet.cli import main
 assert main(["demo", "--out", "demo"]) == 0
 assert main(["predict", "demo/benign.png", "--out", "out"]) == 0
 
-from keras_efsnet.serve import Server, list_contents
+from keras_efsnet.serve.server import Server, list_contents
 Server(0, list_contents("efsnet_base_busi")).server_close()
 
 import numpy as np

@@ -18,7 +18,7 @@ import numpy as np
 
 from keras_efsnet import __version__
 from keras_efsnet.files import write_text
-from keras_efsnet.models.presets import KINDS, PRESETS, preset_names
+from keras_efsnet.models.presets import KINDS, find_folder, preset_names
 from keras_efsnet.prediction.predictor import check_threads
 from keras_efsnet.tflite.benchmark_process import Contender, Start, Worker
 from keras_efsnet.tflite.delegation import Delegation
@@ -266,7 +266,7 @@ def _default_threads(file: Path) -> list[int | None]:
 
 def _find_files(model: str | Path) -> list[tuple[str, Path]]:
     """Names and files of what `model` stands for."""
-    path = PRESETS / model if str(model) in preset_names() else Path(model)
+    path = find_folder(model) or Path(model)
     names = [f"model_{kind}.tflite" for kind in KINDS if path.is_dir()]
     found = [(f"{model}/{name}", path / name) for name in names]
     if path.suffix in (".tflite", ".keras"):

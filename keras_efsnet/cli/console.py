@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from keras_efsnet.labels import LABELS
+
 if TYPE_CHECKING:
     from keras_efsnet.prediction.demo import DemoResult
-    from keras_efsnet.tflite.benchmark import Measurement
     from keras_efsnet.tflite.verify import Verification
     from keras_efsnet.training.datasets.busi import Sample
     from keras_efsnet.training.datasets.verification import DataReport
@@ -135,34 +136,28 @@ def _summary(record: dict[str, Any]) -> str:
 
 def print_metrics(metrics: dict[str, Any]) -> None:
     """Prints each figure with its 95 % interval."""
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("output", "metric", "value", "95 % interval")
+    rows = []
     for output in ("mask", "class", "refer"):
         figures = metrics[output]
         for name, value in figures.items():
             if isinstance(value, float):
                 low, high = figures[f"{name}_ci"]
-                table.add_row(output, name, f"{value:.3f}", f"{low:.3f} to {high:.3f}")
-    Console().print(table)
+                interval = f"{low:.3f} to {high:.3f}"
+                rows.append((output, name, f"{value:.3f}", interval))
+    print_table(("output", "metric", "value", "95 % interval"), rows)
 
 
 def print_subgroups(subgroups: dict[str, Any]) -> None:
     """Prints the main figures of each subgroup, if there is any."""
-    from rich.console import Console
-    from rich.table import Table
-
-    if not subgroups:
-        return
-    table = Table("subgroup", "images", "Dice", "tumour Dice", "accuracy", "referred")
+    rows = []
     for name, part in subgroups.items():
         figures = {**part["mask"], **part["class"], **part["refer"]}
         names = ("dice", "dice_tumour", "accuracy", "referred")
         cells = (_with_interval(figures, figure) for figure in names)
-        table.add_row(name, str(part["n"]), *cells)
-    # A pipe has no width; Rich would fold to 80 columns.
-    Console(width=None if is_terminal() else 500).print(table)
+        rows.append((name, str(part["n"]), *cells))
+    titles = ("subgroup", "images", "Dice", "tumour Dice", "accuracy", "referred")
+    if rows:
+        print_table(titles, rows)
 
 
 def _with_interval(figures: dict[str, Any], name: str) -> str:
@@ -173,93 +168,73 @@ def _with_interval(figures: dict[str, Any], name: str) -> str:
 
 
 def print_verification(results: "dict[str, Verification]") -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(
-        "file", "mask off by", "mask Dice", "class", "tumour Dice", "acc.", "ECE"
-    )
-    rows = [("Keras", ("", "", ""), next(iter(results.values())).reference)]
+    """Prints how far each file is from Keras, and the figures of both."""
+    kept = [("Keras", ("", "", ""), next(iter(results.values())).reference)]
     for name, result in results.items():
         differences = (
             f"{result.mask_mean:.0e}, at most {result.mask_worst:.0e}",
             f"{result.mask_dice:.4f}",
             f"{result.class_agreement:.1%}",
         )
-        rows.append((name, differences, result.candidate))
-    for name, differences, figures in rows:
+        kept.append((name, differences, result.candidate))
+    rows = []
+    for name, differences, figures in kept:
         mask, label = figures["mask"], figures["class"]
         low, high = mask["dice_tumour_ci"]
         dice = f"{mask['dice_tumour']:.4f} ({low:.2f} to {high:.2f})"
-        table.add_row(
-            name, *differences, dice, f"{label['accuracy']:.3f}", f"{label['ece']:.3f}"
-        )
-    Console().print(table)
-
-
-def print_benchmark(rows: "list[Measurement]") -> None:
-    from keras_efsnet.tflite.benchmark import table_cells
-
-    print_cells(table_cells(rows))
+        scores = (dice, f"{label['accuracy']:.3f}", f"{label['ece']:.3f}")
+        rows.append((name, *differences, *scores))
+    titles = ("file", "mask off by", "mask Dice", "class", "tumour Dice", "acc.", "ECE")
+    print_table(titles, rows)
 
 
 def print_cells(rows: Sequence[dict[str, str]]) -> None:
     """Prints a table of rows by column title."""
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(*rows[0])
-    for row in rows:
-        table.add_row(*row.values())
-    # A pipe has no width; Rich would fold to 80 columns.
-    Console(width=None if is_terminal() else 500).print(table)
+    print_table(tuple(rows[0]), [tuple(row.values()) for row in rows])
 
 
 def print_demo(results: "list[DemoResult]") -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("image", "class", "predicted", "probability", "Dice", "ms")
+    """Prints what was predicted for each phantom, beside what is true."""
+    rows = []
     for result in results:
         found = result.prediction
-        table.add_row(
-            result.file.name,
-            result.label,
-            found.label,
-            f"{found.probabilities[found.label]:.2f}",
-            f"{result.dice:.2f}",
-            f"{found.milliseconds:.0f}",
-        )
-    Console().print(table)
+        probability = f"{found.probabilities[found.label]:.2f}"
+        times = (f"{result.dice:.2f}", f"{found.milliseconds:.0f}")
+        names = (result.file.name, result.label, found.label)
+        rows.append((*names, probability, *times))
+    print_table(("image", "class", "predicted", "probability", "Dice", "ms"), rows)
 
 
 def print_data_report(report: "DataReport") -> None:
     """Prints each problem in a line, and a table of how many there are of each kind."""
-    from rich.console import Console
-    from rich.table import Table
-
     for problem in report.problems:
         typer.echo(f"{problem.file}: {problem.kind}: {problem.detail}")
     for group in report.duplicate_groups:
         typer.echo(f"one scan: {', '.join(sample.stem for sample in group)}")
-    table = Table("what", "number")
-    table.add_row("images", str(report.images))
-    for kind, number in Counter(p.kind for p in report.problems).items():
-        table.add_row(kind, str(number))
-    table.add_row("groups of images of one scan", str(len(report.duplicate_groups)))
-    Console().print(table)
+    counts = {
+        "images": report.images,
+        **Counter(problem.kind for problem in report.problems),
+        "groups of images of one scan": len(report.duplicate_groups),
+    }
+    print_table(("what", "number"), [(name, str(n)) for name, n in counts.items()])
 
 
 def print_folds(samples: "Sequence[Sample]", folds: Sequence[int]) -> None:
     """Prints how many images of each class are in each fold."""
+    counts = Counter((fold, s.label) for s, fold in zip(samples, folds, strict=True))
+    rows = []
+    for fold in sorted(set(folds)):
+        name = "unused" if fold < 0 else str(fold)
+        rows.append((name, *(str(counts[fold, label]) for label in LABELS)))
+    print_table(("fold", *LABELS), rows)
+
+
+def print_table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from keras_efsnet.labels import LABELS
-
-    counts = Counter((fold, s.label) for s, fold in zip(samples, folds, strict=True))
-    table = Table("fold", *LABELS)
-    for fold in sorted(set(folds)):
-        name = "unused" if fold < 0 else str(fold)
-        table.add_row(name, *(str(counts[fold, label]) for label in LABELS))
-    Console().print(table)
+    table = Table(*titles)
+    for row in rows:
+        table.add_row(*row)
+    # A pipe has no width; Rich would fold to 80 columns.
+    Console(width=None if is_terminal() else 500).print(table)

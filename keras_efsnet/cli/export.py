@@ -100,7 +100,7 @@ def benchmark(
                 contenders += plain_contenders(plain, Path(folder), counts)
         with console.progress_bar("Measuring") as show:
             rows = measuring.benchmark(contenders, progress=show)
-    console.print_benchmark(rows)
+    console.print_cells(measuring.table_cells(rows))
     if json_file:
         measuring.write_report(json_file, rows)
 

@@ -54,14 +54,14 @@ def stream(
     with ExitStack() as stack:
         with console.quiet_start():
             opened = stack.enter_context(live.open_source(source, fps))
-            recording = stack.enter_context(open_recording(out, opened.fps, source))
+            write = stack.enter_context(open_recording(out, opened.fps, source))
             region, choice = live.choose_region(opened, roi)
             predictor = live.Smoothed(load_predictor(model, threads, kind), smooth)
         typer.echo(f"Region of interest: {choice}")
         try:
             with console.live_line(lambda: str(meter.report(opened.dropped))):
                 chosen = islice(opened, frames)
-                live.run_stream(chosen, predictor, region, recording, meter)
+                live.run_stream(chosen, predictor, region, write, meter)
         finally:  # also on Ctrl-C
             report = meter.report(opened.dropped)
             typer.echo(f"{report}. {NOTICE}")

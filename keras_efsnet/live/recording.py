@@ -3,9 +3,11 @@
 A video file is there when it is complete, or not at all.
 """
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -18,23 +20,15 @@ CODECS = {".mp4": "mp4v", ".avi": "MJPG"}
 """The video formats and their codecs: the ones that every build of OpenCV can write."""
 
 
-class Recording(Protocol):
-    """Takes pictures; a context manager that completes what it writes."""
-
-    def write(self, picture: Image.Image, number: int) -> None:
-        """Adds an RGB picture, the overlay of the source's frame `number`."""
-
-    def __enter__(self) -> Self: ...
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None: ...
+Write = Callable[[Image.Image, int], object]
+"""Takes an RGB picture, the overlay of the source's frame of that number."""
 
 
-def open_recording(out: Path | None, fps: float, source: str) -> Recording:
+@contextmanager
+def open_recording(out: Path | None, fps: float, source: str) -> Iterator[Write]:
     """Chooses by the name: a video file (.mp4, .avi), else a folder; None for nothing.
+
+    What it writes is complete when the context ends.
 
     Args:
         out: the file or folder.
@@ -47,56 +41,41 @@ def open_recording(out: Path | None, fps: float, source: str) -> Recording:
         OSError: the folder cannot be written to.
     """
     if out is None:
-        return NoRecording()
+        yield lambda picture, number: None
+        return
     if out.resolve().is_relative_to(Path(source).resolve()):
         raise ValueError(f"{out}: lies in the source {source}; choose another output.")
     if out.is_dir() or not out.suffix:
         prepare_output(out)
-        return PictureFolder(out)
+        yield partial(_write_picture, out)
+        return
     if out.suffix.lower() not in CODECS or out.exists() and not out.is_file():
         raise ValueError(
             f"{out}: overlays are written as {' or '.join(CODECS)}, or into a folder; "
             "give such a name."
         )
     prepare_output(out.parent)
-    return VideoFile(out, fps)
+    video = VideoFile(out, fps)
+    try:
+        yield video.write
+    except KeyboardInterrupt:
+        video.complete()
+        raise
+    else:
+        video.complete()
+    finally:
+        video.close()
 
 
-class NoRecording:
-    """Writes nothing."""
-
-    def write(self, picture: Image.Image, number: int) -> None:
-        """Does nothing."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        """Does nothing."""
-
-
-class PictureFolder:
-    """A folder of PNG files named by the frames' numbers."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-
-    def write(self, picture: Image.Image, number: int) -> None:
-        """Writes `frame_<number>.png`, whole or not at all."""
-        write_image(self._folder / f"frame_{number:06}.png", picture)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        """Does nothing: each file is complete."""
+def _write_picture(folder: Path, picture: Image.Image, number: int) -> None:
+    write_image(folder / f"frame_{number:06}.png", picture)
 
 
 class VideoFile:
     """A video that keeps the source's time: a dropped frame repeats the one before.
 
-    It is written under another name and gets its own at the end, on Ctrl-C too; after
-    an error it is removed. Odd sizes, which codecs do not take, get a black line more.
+    It is written under another name until it is complete. Odd sizes, which codecs do
+    not take, get a black line more.
 
     Args:
         path: the file, .mp4 or .avi.
@@ -128,22 +107,17 @@ class VideoFile:
         self._writer.write(pixels)
         self._last = pixels, number
 
-    def __enter__(self) -> Self:
-        return self
+    def complete(self) -> None:
+        """Gives the file its name, if it has a frame."""
+        if self._writer is not None:
+            self._writer.release()
+            self._part.replace(self._path)
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        try:
-            if self._writer is not None:
-                self._writer.release()
-                if kind is None or issubclass(kind, KeyboardInterrupt):
-                    self._part.replace(self._path)
-        finally:
-            self._part.unlink(missing_ok=True)
+    def close(self) -> None:
+        """Removes what is not complete."""
+        if self._writer is not None:
+            self._writer.release()
+        self._part.unlink(missing_ok=True)
 
     def _open(self, pixels: np.ndarray) -> Any:
         height, width = pixels.shape[:2]

@@ -12,7 +12,7 @@ from keras_efsnet.images.grey import Size
 from keras_efsnet.images.reading import SUFFIXES
 from keras_efsnet.images.screen_region import ScreenRegion, find_screen_region
 from keras_efsnet.live.camera import open_camera
-from keras_efsnet.live.recording import Recording
+from keras_efsnet.live.recording import Write
 from keras_efsnet.live.sources import FrameSource, LiveFrame, open_folder, open_video
 from keras_efsnet.prediction.overlay import draw_overlay
 from keras_efsnet.prediction.postprocess import Postprocess
@@ -182,7 +182,7 @@ def run_stream(
     source: Iterable[LiveFrame],
     predictor: Predictor,
     region: ScreenRegion,
-    recording: Recording,
+    write: Write,
     meter: Meter,
 ) -> None:
     """Predicts every frame in the region and records its overlay.
@@ -191,7 +191,7 @@ def run_stream(
         source: the frames.
         predictor: the network, `Smoothed` or not.
         region: what the network sees of each frame.
-        recording: takes the overlays.
+        write: takes the overlays.
         meter: counts and times; it tells the figures when this was interrupted, too.
     """
     for live in source:
@@ -199,4 +199,4 @@ def run_stream(
         prediction = predict_frame(predictor, frame)
         picture = draw_overlay(frame, prediction)
         meter.add(live, bool(prediction.refer))
-        recording.write(picture, live.number)
+        write(picture, live.number)

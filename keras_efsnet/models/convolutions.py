@@ -15,6 +15,13 @@ from keras_efsnet.models import backend_ops
 register = keras.saving.register_keras_serializable(package="keras_efsnet")
 
 
+def with_arguments(
+    layer: keras.layers.Layer, config: dict[str, Any], *names: str
+) -> dict[str, Any]:
+    """The config of a layer with its own arguments, which are attributes of it."""
+    return {**config, **{name: getattr(layer, name) for name in names}}
+
+
 @register
 class SlopeRange(keras.constraints.Constraint):
     """Keeps a PReLU slope in [minimum, maximum] after every update.
@@ -90,7 +97,7 @@ class ChannelShuffle(keras.layers.Layer):
         return input_shape
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "groups": self.groups}
+        return with_arguments(self, super().get_config(), "groups")
 
 
 @register
@@ -142,8 +149,7 @@ class GroupedPointwiseConv2D(keras.layers.Layer):
         return (*input_shape[:-1], self.filters)
 
     def get_config(self) -> dict[str, Any]:
-        config = {"filters": self.filters, "groups": self.groups}
-        return {**super().get_config(), **config}
+        return with_arguments(self, super().get_config(), "filters", "groups")
 
 
 @register
@@ -185,7 +191,7 @@ class SeparableConv2D(keras.layers.Layer):
         return (*input_shape[:-1], self.filters)
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "filters": self.filters}
+        return with_arguments(self, super().get_config(), "filters")
 
 
 @register
@@ -293,16 +299,11 @@ class ConvNorm(keras.layers.Layer):
         return self.conv.compute_output_shape(input_shape)
 
     def get_config(self) -> dict[str, Any]:
-        config = {
-            "filters": self.filters,
-            "kernel_size": self.kernel_size,
-            "strides": self.strides,
-            "dilation_rate": self.dilation_rate,
-            "groups": self.groups,
-            "separable": self.separable,
-            "activation": self.activation,
-        }
-        return {**super().get_config(), **config}
+        names = [
+            *("filters", "kernel_size", "strides", "dilation_rate"),
+            *("groups", "separable", "activation"),
+        ]
+        return with_arguments(self, super().get_config(), *names)
 
 
 def make_activation(name: str | None, dtype: Any) -> keras.layers.Layer:

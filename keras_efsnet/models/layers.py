@@ -1,7 +1,6 @@
 """EFSNet's blocks as Keras layers, in the paper's order.
 
-All feature maps are channels-last. `keras_efsnet.models.convolutions` holds what the blocks
-are made of.
+All feature maps are channels-last. `convolutions` holds what the blocks are made of.
 
 Reference: Hu and Wang, "Efficient Fast Semantic Segmentation Using Continuous
 Shuffle Dilated Convolutions", IEEE Access 8, 2020; its ENet initial block (Paszke et
@@ -22,6 +21,7 @@ from keras_efsnet.models.convolutions import (
     SharedPReLU,
     build_chain,
     register,
+    with_arguments,
 )
 
 REDUCTION = 4
@@ -63,7 +63,7 @@ class InitialBlock(keras.layers.Layer):
         return (*self.pool.compute_output_shape(input_shape)[:-1], self.filters)
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "filters": self.filters}
+        return with_arguments(self, super().get_config(), "filters")
 
 
 @register
@@ -112,8 +112,7 @@ class DownsamplingBlock(keras.layers.Layer):
         return self.reduce.compute_output_shape(input_shape)[:-1] + (self.filters,)
 
     def get_config(self) -> dict[str, Any]:
-        config = {"filters": self.filters, "dropout": self.dropout}
-        return {**super().get_config(), **config}
+        return with_arguments(self, super().get_config(), "filters", "dropout")
 
 
 @register
@@ -160,8 +159,7 @@ class FactorizedBlock(keras.layers.Layer):
         return input_shape
 
     def get_config(self) -> dict[str, Any]:
-        config = {"filters": self.filters, "dropout": self.dropout}
-        return {**super().get_config(), **config}
+        return with_arguments(self, super().get_config(), "filters", "dropout")
 
 
 @register
@@ -220,13 +218,8 @@ class SDCBlock(keras.layers.Layer):
         return input_shape
 
     def get_config(self) -> dict[str, Any]:
-        config = {
-            "filters": self.filters,
-            "dilation_rate": self.dilation_rate,
-            "groups": self.groups,
-            "dropout": self.dropout,
-        }
-        return {**super().get_config(), **config}
+        names = ("filters", "dilation_rate", "groups", "dropout")
+        return with_arguments(self, super().get_config(), *names)
 
 
 @register
@@ -278,13 +271,8 @@ class CSDCBlock(keras.layers.Layer):
         return input_shape
 
     def get_config(self) -> dict[str, Any]:
-        config = {
-            "filters": self.filters,
-            "dilation_rates": self.dilation_rates,
-            "groups": self.groups,
-            "dropout": self.dropout,
-        }
-        return {**super().get_config(), **config}
+        names = ("filters", "dilation_rates", "groups", "dropout")
+        return with_arguments(self, super().get_config(), *names)
 
 
 @register
@@ -334,8 +322,7 @@ class UpsamplingModule(keras.layers.Layer):
         return self.act(ops.concatenate([x, y], axis=-1))
 
     def get_config(self) -> dict[str, Any]:
-        config = {"filters": self.filters, "dropout": self.dropout}
-        return {**super().get_config(), **config}
+        return with_arguments(self, super().get_config(), "filters", "dropout")
 
 
 @register
@@ -386,12 +373,8 @@ class ShuffleUnit(keras.layers.Layer):
         return input_shape
 
     def get_config(self) -> dict[str, Any]:
-        config = {
-            "filters": self.filters,
-            "groups": self.groups,
-            "dropout": self.dropout,
-        }
-        return {**super().get_config(), **config}
+        names = ("filters", "groups", "dropout")
+        return with_arguments(self, super().get_config(), *names)
 
 
 @register
@@ -434,7 +417,7 @@ class MaskHead(keras.layers.Layer):
         return (batch, height, width, self.filters)
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "filters": self.filters}
+        return with_arguments(self, super().get_config(), "filters")
 
 
 def phase_kernel(kernel: Any) -> Any:

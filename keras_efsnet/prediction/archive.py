@@ -145,7 +145,9 @@ def _digest(jobs: Sequence[Job]) -> str:
     """Of the images' names in their order, and of their outputs'."""
     names = sha256()
     for job in jobs:
-        names.update(repr(({"path": str(job.source)}, str(job.target))).encode(errors="replace"))
+        names.update(
+            repr(({"path": str(job.source)}, str(job.target))).encode(errors="replace")
+        )
     return names.hexdigest()
 
 
