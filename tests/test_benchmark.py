@@ -97,7 +97,6 @@ def test_a_preset_stands_for_its_lite_files(lite_file, tmp_path, monkeypatch):
     for name in ("model.keras", "model_int8.tflite", "model_float32.tflite"):
         (preset / name).touch()
     monkeypatch.setattr("keras_efsnet.models.presets.PRESETS", preset.parent)
-    monkeypatch.setattr(measuring, "PRESETS", preset.parent)
     expected = ["model_float32.tflite", "model_int8.tflite"]
     by_name = measuring.find_contenders(["small"])
     assert [c.name for c in by_name] == [f"small/{name}" for name in expected]

@@ -123,7 +123,7 @@ def test_each_page_is_a_frame(tmp_path, scan):
         np.testing.assert_array_equal(frame.pixels, page)
     assert [(frame.number, frame.count) for frame in frames] == [(1, 3), (2, 3), (3, 3)]
     assert {frame.source for frame in frames} == {path}
-    with pytest.raises(ValueError, match=r"cine\.tif: one image a file is read .* got 3"):
+    with pytest.raises(ValueError, match=r"cine\.tif: one image a file .* got 3"):
         read_image(path)
 
 

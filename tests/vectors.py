@@ -1,4 +1,4 @@
-"""Test vectors for ports of `images/grey.py` and `prediction/postprocess.py` to other languages.
+"""Test vectors for ports of `grey.py` and `postprocess.py` to other languages.
 
 `python tests/vectors.py` writes `vectors.json`: inputs and what Python answers. An
 array is `{"type", "shape", "data"}`: its bytes, little-endian and row by row, packed

@@ -40,7 +40,9 @@ def start_keras() -> None:
         MissingPackage: no Keras backend is installed.
     """
     try:
-        from keras_efsnet.models import efsnet, losses, metrics  # noqa: F401
+        import keras_efsnet.models.efsnet
+        import keras_efsnet.models.losses
+        import keras_efsnet.models.metrics  # noqa: F401
     except ImportError as error:
         raise MissingPackage(
             f"Keras cannot start ({error}); install a backend: "

@@ -119,8 +119,8 @@ def by_stem(samples: Iterable[Sample]) -> dict[str, Sample]:
         other = result.setdefault(sample.stem, sample)
         if other is not sample:
             raise ValueError(
-                f"{sample.image}: a stem names one image, but {other.image} has it too; "
-                "rename one of them."
+                f"{sample.image}: a stem names one image, but {other.image} has "
+                "it too; rename one of them."
             )
     return result
 
