@@ -5,11 +5,11 @@
         [--data DIR --split FOLDS.csv] [--skip-full-unet] ...
 
 "Ours" are the files that lie beside the model, or those that `efsnet export` would
-write; "plain" is the Keras graph converted as it is (see
-tflite/plain_graph.py); "Keras" is `predict_on_batch` of one image on each installed
-backend, with as many threads as it chooses; ONNX Runtime joins where it and tf2onnx are installed. All take turns. Ratios
-are medians over the plain float32 file's with as many threads. Without `--model` it is
-the default preset, or where that is not shipped an untrained EFSNet.
+write; "plain" is the Keras graph converted as it is (see tflite/plain_graph.py);
+"Keras" is `predict_on_batch` of one image on each installed backend, with as many
+threads as it chooses; ONNX Runtime joins where it and tf2onnx are installed. All take
+turns. Ratios are medians over the plain float32 file's with as many threads. Without
+`--model` it is the default preset, or where that is not shipped an untrained EFSNet.
 
 With `--networks`: float32 and int8 files of EFSNet, U-Net, a U-Net of quarter width and
 DeepLabV3+ (where keras-cv is installed), untrained where no file is given. With a

@@ -1,9 +1,10 @@
 """Fits a model's referral rule: what its images look like, and where it becomes unsure.
 
 The distance of the appearance refers 1 % of the validation images. The limits of class
-and mask margin lie at the same quantile of the validation images, the highest at which at most
-20 % of them are referred for any reason: one number is chosen, so that few images
-cannot be fitted closely. Where the other reasons alone refer more, both limits are 0.
+and mask margin lie at the same quantile of the validation images, the highest at which
+at most 20 % of them are referred for any reason: one number is chosen, so that few
+images cannot be fitted closely. Where the other reasons alone refer more, both limits
+are 0.
 """
 
 from collections.abc import Sequence
