@@ -1,4 +1,4 @@
-"""Hooks of the site: the whole package for the API reference, and the card's tables."""
+"""Builds the API reference's source folder and the tables of the model card."""
 
 import json
 import shutil
@@ -14,9 +14,10 @@ SOURCES = ROOT / "build" / "api" / "keras_efsnet"
 
 
 def on_startup(**_: Any) -> None:
-    """Links the package's files as they are installed, for mkdocstrings to find.
+    """Links the package's files in the layout in which they are installed.
 
-    At the start, since it leaves out a path that is not there when it is configured.
+    mkdocstrings reads the API from there. It ignores a path that is missing when it is
+    configured, so the links are made at the start.
     """
     shutil.rmtree(SOURCES, ignore_errors=True)
     rooms = {"keras_efsnet": ".", "training": "training", "tflite": "tflite"}
@@ -28,7 +29,7 @@ def on_startup(**_: Any) -> None:
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
-    """Replaces `{{ metrics }}`, `{{ subgroups }}` and `{{ rules }}` by the card's."""
+    """Replaces `{{ metrics }}` and the other placeholders with tables of the card."""
     card = json.loads((PRESETS / DEFAULT_MODEL / "card.json").read_text("utf-8"))
     tables = {
         "metrics": _metrics,
@@ -43,7 +44,7 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
 
 
 def _metrics(card: dict[str, Any]) -> Iterator[str]:
-    """A row a figure, a column a subset."""
+    """One row for each figure, one column for each subset."""
     subsets = card["metrics"]
     heads = [f"{name}, {report['n']} images" for name, report in subsets.items()]
     yield _row("", *heads)
@@ -62,7 +63,7 @@ def _subgroups(card: dict[str, Any]) -> Iterator[str]:
         for group, report in whole.get("subgroups", {}).items()
     ]
     if not rows:
-        yield "The card holds no subgroups yet."
+        yield "The card has no subgroups."
         return
     yield _row("subset", "subgroup", "images", *labels)
     yield _row(*["---"] * (3 + len(labels)))
@@ -85,16 +86,16 @@ def _estimate(report: dict[str, Any], name: str) -> str:
 def _rules(card: dict[str, Any]) -> Iterator[str]:
     facts = {**card.get("calibration", {}), **card.get("postprocess", {})}
     if not facts:
-        yield "These weights are not calibrated, and the card has no rules."
+        yield "These weights are not calibrated. The card has no rules."
         return
-    yield _row("what", "value")
+    yield _row("rule", "value")
     yield _row("---", "---")
     for name, value in facts.items():
         yield _row(name.replace("_", " "), json.dumps(value).replace("|", "\\|"))
 
 
 def _training(card: dict[str, Any]) -> Iterator[str]:
-    yield _row("run", "epochs", "size", "phantoms a class", "seed", "training images")
+    yield _row("run", "epochs", "size", "phantoms per class", "seed", "training images")
     yield _row(*["---"] * 6)
     for number, run in enumerate([*card["earlier_runs"], card], start=1):
         settings = run["settings"]
