@@ -19,7 +19,7 @@
  *   boxes: Box[],
  *   refer: string[],
  * }} Prediction
- *   `refer`: why a person should look; empty = no objection.
+ *   `refer`: why a person should look; empty where no rule fired.
  */
 
 import { splitComponents } from './components.js';

@@ -31,7 +31,7 @@ export function showRefer(reasons) {
   find('refer').classList.toggle('raised', reasons.length > 0);
   find('refer').textContent = reasons.length
     ? `Refer to a person: ${reasons.join(', ')}`
-    : 'Refer rule: no objection';
+    : 'No rule fired. The model can still be wrong.';
 }
 
 /**

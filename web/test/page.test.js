@@ -111,7 +111,7 @@ test('a moved threshold changes the mask and is said', async () => {
 });
 
 for (const [limit, text, reasons] of /** @type {const} */ ([
-  [0, 'Refer rule: no objection', []],
+  [0, 'No rule fired. The model can still be wrong.', []],
   [1, 'Refer to a person: class unsure', ['class unsure']],
 ])) {
   test(`a card with the limit ${limit}: ${text}`, async () => {
