@@ -191,6 +191,22 @@ def test_wrong_use_is_one_line(arguments, what, capsys):
     assert line.endswith("see efsnet --help.")
 
 
+@pytest.mark.parametrize("way", ["option", "environment"])
+def test_debug_shows_the_stack_trace_before_the_line(
+    way, folder, tmp_path, capsys, monkeypatch
+):
+    arguments = ["predict", str(folder), "--out", str(tmp_path / "out")]
+    arguments += ["--model", "huge"]
+    if way == "option":
+        arguments.append("--debug")
+    else:
+        monkeypatch.setenv("EFSNET_DEBUG", "1")
+    assert main(arguments) == 2
+    *trace, line = capsys.readouterr().err.splitlines()
+    assert trace[0].startswith("Traceback")
+    assert line.startswith("error: huge: no such model")
+
+
 def test_ctrl_c_keeps_what_is_done(stub_network, folder, tmp_path, capsys, monkeypatch):
     calls = iter([None, None, KeyboardInterrupt])
 

@@ -61,6 +61,15 @@ def test_equal_names_are_kept_apart(tmp_path):
     assert len(set(targets)) == len(targets) == 5
 
 
+def test_frames_keep_apart_from_files_of_their_names(tmp_path):
+    _touch(tmp_path / "data", "a.dcm", "a_frame02.png", "b_frame1.png", "sub/a.png")
+    jobs = plan_jobs([tmp_path / "data"], tmp_path / "out")
+    (cine,) = (job for job in jobs if job.source.name == "a.dcm")
+    names = [cine.frame_target(number, 12).name for number in (1, 2, 3)]
+    assert names == ["a_frame01", "a_frame02_2", "a_frame03"]
+    assert cine.frame_target(1, 1) == cine.frame_target(None, 1) == cine.target
+
+
 def test_an_image_given_twice_is_read_once(tmp_path):
     _touch(tmp_path / "data", "a.png")
     inputs = [tmp_path / "data", tmp_path / "data" / "a.png"]

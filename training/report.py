@@ -15,12 +15,12 @@ from string import Template
 from typing import Any
 
 import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
 from keras_efsnet import __version__
 from keras_efsnet.files import write_whole
-from keras_efsnet.training.case_pictures import make_figure
 
 RUN_FILE, METRICS_FILE = "settings.json", "metrics.json"
 
@@ -198,7 +198,8 @@ def _draw_curves(log: dict[str, np.ndarray]) -> Figure:
         "Dice of the mask": "mask_dice",
         "accuracy of the class": "class_sparse_categorical_accuracy",
     }
-    figure = make_figure(12, 3.6)
+    figure = Figure(figsize=(12, 3.6), layout="constrained")
+    FigureCanvasAgg(figure)
     for axes, (title, name) in zip(figure.subplots(1, 3), panels.items(), strict=True):
         axes.plot(log["epoch"] + 1, log[name], ".-", label="training, augmented")
         axes.plot(log["epoch"] + 1, log[f"val_{name}"], ".-", label="validation")
