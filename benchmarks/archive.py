@@ -1,11 +1,9 @@
-"""Prints how much memory `efsnet predict` takes while it goes through many images.
+"""Prints the time and memory that `efsnet predict` takes for many images.
 
-    python benchmarks/scale.py scale --images 10000
-    python benchmarks/scale.py scale --images 10000 --workers 2
+    python benchmarks/archive.py FOLDER --images 10000 [--workers 2]
 
-Makes as many phantoms of 64 x 80 pixels in scale/images, once. Memory is the resident
-size of the command and all its processes, parts that they share counted once. Linux
-only.
+Writes phantoms of 64 x 80 pixels to FOLDER/images, once. Memory is the resident size of
+the command and all its processes, with shared memory counted once. Linux only.
 """
 
 import argparse
@@ -32,7 +30,7 @@ def fill(folder: Path, count: int) -> None:
 
 
 def processes(pid: int) -> Iterator[int]:
-    """A process and those that it started."""
+    """Gives the ids of a process and of all processes below it."""
     yield pid
     for file in Path(f"/proc/{pid}/task").glob("*/children"):
         for child in file.read_text().split():
@@ -40,7 +38,7 @@ def processes(pid: int) -> Iterator[int]:
 
 
 def resident_mib(pid: int) -> float:
-    """Of a process and those that it started."""
+    """Adds up the memory of a process and of all processes below it."""
     kib = 0
     for process in processes(pid):
         lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
@@ -55,12 +53,11 @@ def main() -> None:
     parser.add_argument("--workers")
     options = parser.parse_args()
     fill(options.folder / "images", options.images)
+    out = options.folder / ("sharded" if options.workers else "plain")
     command = [sys.executable, "-m", "keras_efsnet", "predict"]
-    command += [str(options.folder / "images"), "--out"]
+    command += [str(options.folder / "images"), "--out", str(out)]
     if options.workers:
-        command += [str(options.folder / "sharded"), "--workers", options.workers]
-    else:
-        command += [str(options.folder / "plain")]
+        command += ["--workers", options.workers]
     started = time.monotonic()
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     for number, line in enumerate(process.stdout, 1):

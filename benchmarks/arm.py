@@ -1,12 +1,11 @@
-"""The float32 and int8 files on 64-bit Arm, emulated, against this machine.
+"""Compares the float32 and int8 files on emulated 64-bit Arm with this machine.
 
     sudo apt-get install qemu-user-static mmdebstrap
     python benchmarks/arm.py --root arm64
 
-`--root` gets Debian's Python for arm64 and LiteRT's and NumPy's wheels (217 MB)
-when it is not there yet. What is compared: the class, and the mask cut at 0.5, of
-phantoms of each class. Ends with exit code 1 if a class differs or a mask's Dice is
-below 0.99. An emulator says nothing about speed.
+The first run downloads Debian's Python for arm64 and the wheels of LiteRT and NumPy
+(217 MB) to `--root`. Compared are the classes and masks of phantoms of each class. The
+exit code is 1 if a class differs or a mask's Dice is below 0.99. Speed is not measured.
 """
 
 import argparse
@@ -26,8 +25,8 @@ REPOSITORY = Path(__file__).parents[1]
 QEMU = "qemu-aarch64-static"
 KINDS = ("float32", "int8")
 CPUS = {"cortex-a72": "0xd08", "neoverse-n1": "0xd0c"}
-"""Two that QEMU emulates, with their part numbers: that of a Raspberry Pi 4, and one
-with int8 dot products, close to that of a Raspberry Pi 5 and of phones."""
+"""QEMU's names and the part numbers: the CPU of a Raspberry Pi 4, and one with int8 dot
+products, similar to those of a Raspberry Pi 5 and of phones."""
 LOWEST_DICE = 0.99
 
 WORKER = """
@@ -40,24 +39,20 @@ np.savez(outputs, **load_predictor(threads=1, kind=kind)(np.load(images)))
 
 
 def make_root(root: Path) -> None:
-    """Unpacks Debian's Python 3.11 for arm64, and the wheels for it in `root/site`."""
+    """Unpacks Debian's Python 3.11 for arm64, and its wheels to `root/site`."""
     debian = ["mmdebstrap", "--variant=extract", "--arch=arm64"]
     packages = "--include=python3.11,libstdc++6,libgomp1"
     subprocess.run([*debian, packages, "bookworm", str(root)], check=True)
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--only-binary=:all:"]
-    platforms = [f"--platform=manylinux_2_{minor}_aarch64" for minor in (17, 27, 28)]
-    constraints = ["--constraint", str(REPOSITORY / "constraints.txt")]
-    target = ["--target", str(root / "site"), "--python-version=3.11"]
-    wheels = ["ai-edge-litert", "numpy", "pillow"]
-    subprocess.run(
-        [*pip, *platforms, "--platform=manylinux2014_aarch64", *constraints, *target]
-        + wheels,
-        check=True,
-    )
+    pip += [f"--platform=manylinux_2_{minor}_aarch64" for minor in (17, 27, 28)]
+    pip += ["--platform=manylinux2014_aarch64", "--python-version=3.11"]
+    pip += ["--constraint", str(REPOSITORY / "constraints.txt")]
+    pip += ["--target", str(root / "site"), "ai-edge-litert", "numpy", "pillow"]
+    subprocess.run(pip, check=True)
 
 
 def describe_cpu(root: Path, part: str) -> None:
-    """Writes /proc/cpuinfo; LiteRT crashes on the emulating machine's own."""
+    """Writes root's /proc/cpuinfo; LiteRT crashes if it reads this machine's."""
     path = root / "proc" / "cpuinfo"
     path.parent.mkdir(exist_ok=True)
     facts = f"CPU implementer\t: 0x41\nCPU architecture: 8\nCPU part\t: {part}\n"
@@ -65,7 +60,7 @@ def describe_cpu(root: Path, part: str) -> None:
 
 
 def phantoms(per_class: int) -> np.ndarray:
-    """Grey images `(n, 256, 256, 1)` as the network takes them."""
+    """Makes the network's input, float32 `(n, 256, 256, 1)`."""
     images = [
         resize_image(make_phantom(label, seed).image, (256, 256))
         for label in LABELS
@@ -75,15 +70,12 @@ def phantoms(per_class: int) -> np.ndarray:
 
 
 def run(python: list[str], kind: str, images: Path, **environment: str) -> dict:
-    """The outputs of the preset's file on the images, with another Python."""
+    """Runs the preset's file in another Python and gives its outputs."""
     with tempfile.TemporaryDirectory() as folder:
         outputs = Path(folder) / "outputs.npz"
-        arguments = [kind, str(images), str(outputs)]
+        command = [*python, "-c", WORKER, kind, str(images), str(outputs)]
         subprocess.run(
-            [*python, "-c", WORKER, *arguments],
-            env={**os.environ, **environment},
-            stderr=subprocess.DEVNULL,
-            check=True,
+            command, env=os.environ | environment, stderr=subprocess.DEVNULL, check=True
         )
         return dict(np.load(outputs))
 
@@ -105,7 +97,6 @@ def compare(here: dict, arm: dict) -> tuple[float, float]:
 
 
 def main() -> int:
-    """Reads the command line; see the module's docstring."""
     parser = argparse.ArgumentParser(description="Compare Arm with this machine.")
     parser.add_argument("--root", type=Path, required=True)
     parser.add_argument("--per-class", type=int, default=5)

@@ -1,20 +1,20 @@
-"""EFSNet's files beside other ways to run the same network, in one run.
+"""Compares the speed of EFSNet's files with other ways to run the same network.
 
     python benchmarks/compare.py [--model NAME_OR_FILE] [--threads 1 2] [--json FILE]
     python benchmarks/compare.py --networks [--unet FILE] [--deeplab FILE]
         [--data DIR --split FOLDS.csv] [--skip-full-unet] ...
 
-"Ours" are the files that lie beside the model, or those that `efsnet export` would
-write; "plain" is the Keras graph converted as it is (see tflite/plain_graph.py);
-"Keras" is `predict_on_batch` of one image on each installed backend, with as many
-threads as it chooses; ONNX Runtime joins where it and tf2onnx are installed. All take
-turns. Ratios are medians over the plain float32 file's with as many threads. Without
-`--model` it is the default preset, or where that is not shipped an untrained EFSNet.
+"Ours" are the model's `.tflite` files, made if they are missing. "Plain" is the Keras
+graph converted without our rewrites (tflite/plain_graph.py). "Keras" is
+`predict_on_batch` of one image on each installed backend, which chooses its threads.
+ONNX Runtime is included if it and tf2onnx are installed. All take turns. Ratios divide
+by the median of the plain float32 file with the same number of threads. The default
+model is the default preset, or an untrained EFSNet if that is not shipped.
 
-With `--networks`: float32 and int8 files of EFSNet, U-Net, a U-Net of quarter width and
-DeepLabV3+ (where keras-cv is installed), untrained where no file is given. With a
-dataset and its split, int8 files are calibrated on training images, and trained
-networks are judged on the validation images (with a folds file those of fold 1).
+`--networks` compares float32 and int8 files of EFSNet, U-Net, a U-Net of quarter width
+and DeepLabV3+ (needs keras-cv), untrained where no file is given. With `--data` and
+`--split`, int8 files are calibrated on training images, and trained networks are
+evaluated on validation images (fold 1 of a folds file).
 """
 
 import argparse
@@ -109,7 +109,7 @@ def parse() -> argparse.Namespace:
 
 
 def find_keras_file(model: str | None, folder: Path) -> Path:
-    """The model's file, or that of an untrained EFSNet written to `folder`."""
+    """Gives the model's file, or writes an untrained EFSNet to `folder`."""
     if model:
         return find_model(model).keras_file
     from keras_efsnet import EFSNet
@@ -120,7 +120,7 @@ def find_keras_file(model: str | None, folder: Path) -> Path:
 
 
 def make_files(keras_file: Path, folder: Path) -> dict[str, Path]:
-    """Our files and the plain ones, by name; what is missing is converted."""
+    """Gives our files and the plain ones by name; converts those that are missing."""
     from networks import find_or_convert
 
     from keras_efsnet.models.saving import load_keras_model
@@ -149,10 +149,8 @@ def list_contenders(
             if file.suffix == ".onnx":
                 contender = replace(contender, worker=(str(ONNX_WORKER),))
             contenders.append(contender)
-    for backend in BACKENDS:
-        if importlib.util.find_spec(backend):
-            name = f"Keras, {backend}"
-            contenders.append(Contender(name, keras_file, backend=backend))
+    for backend in filter(importlib.util.find_spec, BACKENDS):
+        contenders.append(Contender(f"Keras, {backend}", keras_file, backend=backend))
     return contenders
 
 

@@ -1,10 +1,9 @@
-"""Measures how well images of the same scan are found, against known groups.
+"""Measures how well `find_duplicates` finds images of the same scan.
 
     python benchmarks/duplicates.py --data DIR --groups FOLDS.csv
 
-Two images of one `group` in the folds file are a true pair; two images of one group
-that is found are a found pair. False pairs are printed, to be looked at: some are the
-same scan although the file does not say so.
+True pairs are images with the same `group` in the folds file. Check the printed false
+pairs by eye: some show the same scan although the file has different groups.
 """
 
 import argparse

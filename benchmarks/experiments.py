@@ -1,12 +1,11 @@
-"""Measures changes of the training recipe, one at a time, on validation images.
+"""Trains with one change of the recipe at a time and prints validation metrics.
 
     python benchmarks/experiments.py --data DIR --split FOLDS.csv --out RUNS [NAME ...]
 
-`experiments.json` holds the runs: they start from the weights of one of `starts`,
-trained on phantoms, and have `base`'s settings with their own changes. `share` is the
-part of the training images that a run sees, drawn by scans. Small images and short runs
-make them comparable and cheap. A run that is in RUNS already is not repeated, one that
-was stopped goes on. Printed: the best epoch's averaged weights on the validation fold.
+`experiments.json` lists the runs. Each starts from weights in `starts`, trained on
+phantoms, and changes the settings in `base`. `share` is the fraction of training scans
+that a run uses. Finished runs in RUNS are not repeated; stopped runs are resumed. The
+metrics are those of the best epoch's averaged weights on the validation fold.
 """
 
 import argparse
@@ -40,7 +39,7 @@ def efsnet(*arguments: str | Path) -> None:
 
 
 def train(run: Path, settings: Mapping[str, Any]) -> Path:
-    """Trains, or goes on with, a run of these settings; gives its best model."""
+    """Starts or resumes a run with these settings; gives its best model."""
     run.mkdir(parents=True, exist_ok=True)
     log = run / "log.csv"
     epochs = max(len(log.read_text().splitlines()) - 1, 0) if log.exists() else 0
@@ -54,7 +53,7 @@ def train(run: Path, settings: Mapping[str, Any]) -> Path:
 
 
 def thin(folds: Path, share: float, to: Path) -> Path:
-    """Writes folds for test fold 0 with a share of the training images' scans alone."""
+    """Writes folds for test fold 0 that keep only a share of the training scans."""
     with folds.open(newline="") as file:
         rows = list(csv.DictReader(file))
     training = [row for row in rows if row["fold"] not in {"0", "1", str(UNUSED)}]
@@ -71,7 +70,7 @@ def thin(folds: Path, share: float, to: Path) -> Path:
 
 
 def measure(run: Path, options: argparse.Namespace) -> dict[str, Any]:
-    """The run's metrics on the validation fold."""
+    """Gives the run's metrics on the validation fold."""
     results = run / "validation"
     if not (results / "metrics.json").exists():
         where = ["--data", options.data, "--split", options.split, "--out", results]
@@ -93,7 +92,7 @@ def print_row(name: str, metrics: Mapping[str, Any]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("names", nargs="*", help="all of them if none is given")
+    parser.add_argument("names", nargs="*", help="runs; all if none is given")
     parser.add_argument("--data", required=True)
     parser.add_argument("--split", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)

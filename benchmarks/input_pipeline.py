@@ -1,10 +1,10 @@
-"""Measures the input pipeline alone: augmented training images a second.
+"""Measures how many augmented training images the input pipeline makes per second.
 
     KERAS_BACKEND=tensorflow python benchmarks/input_pipeline.py
     KERAS_BACKEND=torch python benchmarks/input_pipeline.py --image-size 128
 
-Images are phantoms. "CPU" is what one image costs on one core: beside a fit step that
-keeps all cores busy, this is the time that the step loses.
+Images are phantoms. "CPU" is the time of one core for one image. A fit step that keeps
+all cores busy loses this time.
 """
 
 import argparse
@@ -24,7 +24,7 @@ WARM_UP = 5
 
 
 def phantom_cache(count: int, image_size: int) -> ImageCache:
-    """A cache of a few phantoms, repeated: augmentation makes each one different."""
+    """Makes a cache that repeats a few phantoms; augmentation changes each copy."""
     size = (image_size, image_size)
     numbers = np.arange(count) % PHANTOMS
     phantoms = [make_phantom(LABELS[i % 3], seed=i) for i in range(PHANTOMS)]
@@ -35,19 +35,11 @@ def phantom_cache(count: int, image_size: int) -> ImageCache:
 
 
 def measure(cache: ImageCache, batch_size: int, steps: int) -> tuple[float, float]:
-    """Returns images a second and CPU milliseconds an image."""
+    """Returns images per second and CPU milliseconds per image."""
     per_epoch = len(cache) // batch_size
     epochs = -(-(steps + WARM_UP) // per_epoch)
-    batches = iter(
-        training_batches(
-            cache,
-            batch_size=batch_size,
-            seed=0,
-            steps_per_epoch=per_epoch,
-            first_epoch=0,
-            epochs=epochs,
-        )
-    )
+    options = {"batch_size": batch_size, "steps_per_epoch": per_epoch, "epochs": epochs}
+    batches = iter(training_batches(cache, **options, seed=0, first_epoch=0))
     for _ in range(WARM_UP):
         next(batches)
     wall, cpu = time.perf_counter(), time.process_time()

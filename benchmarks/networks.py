@@ -1,7 +1,4 @@
-"""EFSNet's files beside those of other networks: size, speed and accuracy.
-
-`compare.py --networks` prints the table.
-"""
+"""Size, speed and accuracy of EFSNet's files and other networks' (`compare.py`)."""
 
 import gzip
 import importlib.util
@@ -34,23 +31,17 @@ ACCURACY = {
     "Dice": ("mask", "dice"),
     "class AUROC": ("class", "auroc_macro"),
 }
-"""The figures of metrics.json that the table shows."""
+"""The metrics in the table, by part and key of metrics.json."""
 
 CALIBRATION_FRAMES = 4
-"""Of phantoms, where accuracy is not asked for: ranges change nothing about speed."""
+"""Calibration images of untrained networks: value ranges do not change the speed."""
 
 NO_LIMITS = Limits(dice_loss=1, class_agreement=0)
 
 
 @dataclass(frozen=True)
 class Network:
-    """A network to compare.
-
-    Attributes:
-        name: its name in the table.
-        keras_file: its Keras model.
-        trained: whether its weights are trained, so that its accuracy says something.
-    """
+    """A network to compare; accuracy is measured only if it is trained."""
 
     name: str
     keras_file: Path
@@ -62,14 +53,10 @@ class Row:
     """One file of a network.
 
     Attributes:
-        name: the network's.
-        kind: one of `KINDS`.
-        parameters: trainable ones of the Keras model.
+        parameters: trainable parameters of the Keras model.
         macs: multiply-accumulates of the file for one image, see `count_macs`.
-        file_bytes: the file's size.
-        gzip_bytes: its size after gzip.
-        accuracy: `ACCURACY` on the validation images; empty where it is not known.
-        milliseconds: median latency by number of threads; empty where not measured.
+        accuracy: `ACCURACY` on the validation images, or empty.
+        milliseconds: median latency by number of threads, or empty.
     """
 
     name: str
@@ -82,7 +69,7 @@ class Row:
     milliseconds: Mapping[int, float]
 
     def to_cells(self, threads: Sequence[int]) -> dict[str, str]:
-        """The figures for people, by column title."""
+        """Formats the row, by column title."""
         times = {f"{n} thr.\nms": self.milliseconds.get(n) for n in threads}
         figures = {
             name.replace(" ", "\n"): self.accuracy.get(name) for name in ACCURACY
@@ -102,9 +89,9 @@ class Row:
 def find_networks(
     efsnet: Network, unet_file: str | None, deeplab_file: str | None, folder: Path
 ) -> list[Network]:
-    """EFSNet and the others, those without a file untrained, at EFSNet's size.
+    """Gives EFSNet and the others for its image size, untrained if they have no file.
 
-    DeepLabV3+ is left out where it has no file and keras-cv is not installed.
+    DeepLabV3+ is left out if it has no file and keras-cv is not installed.
     """
     shape = load_keras_model(efsnet.keras_file).input_shape[1:]
 
@@ -128,12 +115,11 @@ def find_networks(
 
 
 def describe(network: Network, split: Split | None, folder: Path) -> dict[Path, Row]:
-    """What is known of a network's files but their speed.
+    """Describes a network's files, without their speed.
 
     Args:
-        split: images to calibrate a trained network's int8 file on, and to judge both
-            files by; None leaves the accuracy out.
-        folder: where files that are made go.
+        split: images to calibrate and evaluate a trained network; None for no accuracy.
+        folder: where missing files are written.
     """
     model = load_keras_model(network.keras_file)
     parameters = sum(prod(weight.shape) for weight in model.trainable_weights)
@@ -165,7 +151,7 @@ def describe(network: Network, split: Split | None, folder: Path) -> dict[Path, 
 def find_or_convert(
     model: keras.Model, keras_file: Path, kind: str, folder: Path
 ) -> Path:
-    """The file that lies beside a Keras model, or one made in `folder`."""
+    """Gives the file beside a Keras model, or converts one to `folder`."""
     file = keras_file.with_name(f"model_{kind}.tflite")
     if not file.is_file():
         file = folder / file.name
@@ -180,7 +166,7 @@ def add_latency(
     threads: Sequence[int],
     progress: Callable[[int, int], None],
 ) -> list[Row]:
-    """The rows with their latencies, all files measured in turns."""
+    """Adds latencies to the rows; the files take turns."""
     contenders = [
         Contender(str(file), file, number) for number in threads for file in rows
     ]
@@ -195,5 +181,4 @@ def add_latency(
 
 
 def write_rows(path: Path, rows: Sequence[Row]) -> None:
-    text = json.dumps([asdict(row) for row in rows], indent=2) + "\n"
-    write_text(path, text)
+    write_text(path, json.dumps([asdict(row) for row in rows], indent=2) + "\n")

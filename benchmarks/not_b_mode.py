@@ -1,8 +1,7 @@
-"""Pictures that are no breast B-mode images, for benchmarks/refer.py.
+"""Pictures that are not breast B-mode images, for benchmarks/referral.py.
 
-Photographs and a magnetic resonance slice come with scikit-learn and Matplotlib; all
-else is drawn here. Each maker takes a random generator and gives uint8 grey
-`(height, width)`.
+Photographs and a magnetic resonance slice come with scikit-learn and Matplotlib; the
+rest is drawn. Each function takes a random generator and gives uint8 `(height, width)`.
 """
 
 import gzip
@@ -53,9 +52,7 @@ def gaussian_noise(rng):
 
 def blurred_noise(rng):
     noise = gaussian_filter(rng.normal(size=(400, 500)), rng.uniform(1, 6))
-    return _grey(
-        noise / noise.std() * rng.uniform(15, 50) + rng.uniform(60, 130),
-    )
+    return _grey(noise / noise.std() * rng.uniform(15, 50) + rng.uniform(60, 130))
 
 
 def plain_colour(rng):
@@ -197,23 +194,10 @@ def doppler_spectrum(rng):
 KINDS = {
     maker.__name__.replace("_", " "): maker
     for maker in (
-        photograph,
-        magnetic_resonance,
-        chest_x_ray,
-        computed_tomography,
-        uniform_noise,
-        gaussian_noise,
-        blurred_noise,
-        plain_colour,
-        gradient,
-        scanner_menu,
-        document,
-        table,
-        wire_phantom,
-        cyst_phantom,
-        curved_array,
-        motion_mode,
-        doppler_spectrum,
+        *(photograph, magnetic_resonance, chest_x_ray, computed_tomography),
+        *(uniform_noise, gaussian_noise, blurred_noise, plain_colour, gradient),
+        *(scanner_menu, document, table),
+        *(wire_phantom, cyst_phantom, curved_array, motion_mode, doppler_spectrum),
     )
 }
 
@@ -237,12 +221,12 @@ def _ellipse(rng, y, x, centre_y, centre_x, radius):
 
 
 def _speckle(rng, shape, across=2.5, along=1.2):
-    """Fully developed: the envelope of blurred complex noise, its mean 1."""
+    """Fully developed speckle of mean 1: the envelope of blurred complex noise."""
     parts = (gaussian_filter(rng.normal(size=shape), (along, across)) for _ in range(2))
     envelope = np.hypot(*parts)
     return envelope / envelope.mean()
 
 
 def _compress(echo, decibels):
-    """Shows so many decibels below an echo of 1, which is a light grey."""
+    """Log compression: an echo of 1 is light grey, `decibels` below it is black."""
     return _grey(200 * (1 + 20 * np.log10(np.maximum(echo, 1e-6)) / decibels))

@@ -1,7 +1,4 @@
-"""A benchmark's process (see `benchmark_worker`) for an ONNX file.
-
-python benchmarks/onnx_worker.py FILE [THREADS]
-"""
+"""Runs an ONNX file for a benchmark (see `benchmark_worker`): FILE [THREADS]."""
 
 from pathlib import Path
 

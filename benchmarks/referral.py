@@ -1,10 +1,9 @@
-"""Measures what is referred: other pictures by kind, and on validation images the risk.
+"""Measures which out-of-distribution images are referred, and the risk that is left.
 
-    python benchmarks/refer.py --data DIR --split FOLDS.csv
+    python benchmarks/referral.py --data DIR --split FOLDS.csv
 
-For each kind of picture, the shares referred because it does not look like B-mode and
-for any reason. Validation images stand first as they are (false alarms of the look),
-then changed; phantoms are the package's own.
+For each kind of image, prints the fractions referred because it does not look like
+B-mode and for any reason. Unchanged validation images give the false alarms.
 """
 
 import argparse
@@ -36,7 +35,7 @@ from keras_efsnet.training.risk_coverage import risk_coverage
 from keras_efsnet.training.scores import compute_metrics
 
 IMAGES = 40
-"""Of each kind that is drawn."""
+"""Images of each drawn kind."""
 
 
 def jpeg(grey):
@@ -111,22 +110,19 @@ CONFIDENCES = {
     "|2 p - 1| by the border": by_border,
     "soft Dice of p and the mask": soft_dice,
 }
-"""Of masks; an empty one always has 1 - 2 x its highest p."""
+"""Confidence in a mask; for an empty mask it is always 1 - 2 x its highest p."""
 
 
 def print_confidences(predictor, samples):
-    """Prints how well other measures than the margin's would sort the masks."""
+    """Prints how well other confidences than the mask margin sort the masks."""
     outputs = list(run_network(predictor, samples))
     cases = [score_output(output, predictor.rules, "B") for output in outputs]
     loss = np.array([1 - case.dice for case in cases])
+    masks = [output.mask for output in outputs]
     table = Table("confidence in the mask", "area under 1 - Dice", "AUROC, Dice < 0.5")
     for name, measure in CONFIDENCES.items():
-        confidence = np.array(
-            [
-                measure(p) if (p > 0.5).any() else 1 - 2 * p.max()
-                for p in (output.mask for output in outputs)
-            ]
-        )
+        values = [measure(p) if (p > 0.5).any() else 1 - 2 * p.max() for p in masks]
+        confidence = np.array(values)
         area = risk_coverage(confidence, loss)[1].mean()
         auroc = roc_auc_score(loss > 0.5, -confidence)
         table.add_row(name, f"{area:.3f}", f"{auroc:.3f}")
@@ -167,8 +163,8 @@ def main() -> None:
     predictor = load_predictor(arguments.model)
     if predictor.rules.refer is None or predictor.rules.refer.look is None:
         parser.error(
-            f"{arguments.model}: its card has no refer rule with a look; fit it with "
-            "keras_efsnet.training.calibrate."
+            f"{arguments.model}: its card.json has no refer rule with a look; fit it "
+            "with keras_efsnet.training.calibrate."
         )
     print_time(predictor, split.validation)
     print_confidences(predictor, split.validation)

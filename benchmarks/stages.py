@@ -1,11 +1,10 @@
-"""Measures where a TFLite file's time goes, before and after the deployment graph.
+"""Measures the time of each stage of a TFLite file, with and without our rewrites.
 
     KERAS_BACKEND=tensorflow python benchmarks/stages.py
 
-"Plain" is the Keras graph as it is (`tflite/plain.py`), "ours" the deployment graph. A
-stage's time is the difference between a file that ends after it and one that ends
-before it. Weights are random. Times are CPU times of the one thread that runs, so other
-programs count little.
+"Plain" is the Keras graph as it is (`tflite/plain_graph.py`), "ours" the deployment
+graph. A stage's time is the difference between a file that ends after it and one that
+ends before it. Weights are random. Times are CPU times of the single thread.
 """
 
 import argparse

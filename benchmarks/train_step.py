@@ -1,13 +1,12 @@
-"""Images a second of one fit step at 256 x 256, for each installed backend.
+"""Prints the images per second of a fit step at 256 x 256, on each installed backend.
 
     python benchmarks/train_step.py [--batch-size 8] [--reference FILE]
 
-Each backend runs in a process of its own, one after the other, with the losses of
-`efsnet train` and AdamW. "plain" has `keras.ops` norms and activations and native
-grouped and depthwise convolutions, the first candidate that was measured; "kernels" is
-EFSNet as it is; "averaged" adds the averaged weights and the clipped gradients of
-`efsnet train`. `--reference` names a Python file with a function `step(batch)` that
-gives the images a second of another implementation, for a ratio from one run.
+Backends run one after the other, each in its own process, with the losses of `efsnet
+train` and AdamW. "plain" uses `keras.ops` for norms, activations and native grouped and
+depthwise convolutions. "kernels" is EFSNet. "averaged" adds the averaged weights and
+gradient clipping of `efsnet train`. `--reference` is a Python file whose `step(batch)`
+gives the images per second of another implementation.
 """
 
 import argparse
@@ -52,14 +51,10 @@ def parse() -> argparse.Namespace:
 
 
 def measure_apart(backend: str, batch_size: int, form: str) -> str:
-    """Runs this script for one backend; gives the figure it prints."""
+    """Runs this script for one backend; gives the rate it prints."""
     command = [sys.executable, __file__, "--backend", backend]
     command += ["--batch-size", str(batch_size), "--form", form]
-    environment = {
-        **os.environ,
-        "KERAS_BACKEND": backend,
-        "TF_CPP_MIN_LOG_LEVEL": "3",
-    }
+    environment = {**os.environ, "KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     if done.returncode:
         return "failed: " + (done.stderr.strip().splitlines() or ["no message"])[-1]
@@ -67,7 +62,7 @@ def measure_apart(backend: str, batch_size: int, form: str) -> str:
 
 
 def measure(batch_size: int, form: str) -> str:
-    """Images a second on the current backend."""
+    """Gives the images per second on the current backend."""
     import keras
     import numpy as np
 
@@ -100,7 +95,7 @@ def measure(batch_size: int, form: str) -> str:
 
 
 def use_plain_operations() -> None:
-    """Puts the plain forms in the place of EFSNet's kernels."""
+    """Replaces EFSNet's kernels with plain operations."""
     import keras
     from keras import ops
 

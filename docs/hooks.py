@@ -14,10 +14,9 @@ SOURCES = ROOT / "build" / "api" / "keras_efsnet"
 
 
 def on_startup(**_: Any) -> None:
-    """Links the package's files in the layout in which they are installed.
+    """Links the package's files in their installed layout, for mkdocstrings.
 
-    mkdocstrings reads the API from there. It ignores a path that is missing when it is
-    configured, so the links are made at the start.
+    It ignores paths that do not exist when it is configured, so this runs at startup.
     """
     shutil.rmtree(SOURCES, ignore_errors=True)
     rooms = {"keras_efsnet": ".", "training": "training", "tflite": "tflite"}
@@ -29,22 +28,18 @@ def on_startup(**_: Any) -> None:
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
-    """Replaces `{{ metrics }}` and the other placeholders with tables of the card."""
+    """Replaces `{{ metrics }}` and the other placeholders with tables from the card."""
     card = json.loads((PRESETS / DEFAULT_MODEL / "card.json").read_text("utf-8"))
-    tables = {
-        "metrics": _metrics,
-        "subgroups": _subgroups,
-        "rules": _rules,
-        "training": _training,
-    }
-    for name, table in tables.items():
+    tables = [("metrics", _metrics), ("subgroups", _subgroups)]
+    tables += [("rules", _rules), ("training", _training)]
+    for name, table in tables:
         if f"{{{{ {name} }}}}" in markdown:
             markdown = markdown.replace(f"{{{{ {name} }}}}", "\n".join(table(card)))
     return markdown
 
 
 def _metrics(card: dict[str, Any]) -> Iterator[str]:
-    """One row for each figure, one column for each subset."""
+    """Gives a row for each metric and a column for each subset."""
     subsets = card["metrics"]
     heads = [f"{name}, {report['n']} images" for name, report in subsets.items()]
     yield _row("", *heads)

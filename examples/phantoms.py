@@ -1,14 +1,14 @@
 # %% [markdown]
-# # EFSNet from nothing to a phone's file, on synthetic images
+# # Train and deploy EFSNet on synthetic images
 #
-# Build, fit, evaluate, export, predict, plot, in a few minutes on a laptop's CPU and
+# Build, fit, evaluate, export, predict and plot in a few minutes on a laptop's CPU,
 # without a dataset. Run it with `python examples/phantoms.py`, or cell by cell: VS
 # Code, PyCharm, Spyder and Jupyter (with jupytext) open this file as a notebook.
 #
 #     pip install -e ".[tflite]"
 #
-# The images are phantoms, made by a simulation of ultrasound. What is learnt from so
-# few of them says nothing about patients.
+# The images are phantoms from an ultrasound simulation. The results say nothing about
+# patients.
 
 # %%
 import os
@@ -35,16 +35,16 @@ from keras_efsnet.training.datasets.splits import hold_out_fifth
 from keras_efsnet.training.evaluate import evaluate
 
 OUT = Path("phantom_example")
-# The tests run every cell with a setting that learns nothing.
+# The tests run every cell with settings too small to learn anything.
 TINY = bool(os.environ.get("EXAMPLE_TINY"))
 PER_CLASS, EPOCHS, SIZE = (2, 1, 32) if TINY else (40, 30, 128)
 
 # %% [markdown]
 # ## Data
 #
-# A dataset is a folder of three folders, `normal`, `benign` and `malignant`, with
-# `benign (1).png` and its mask `benign (1)_mask.png` side by side. Every fifth image
-# validates. The phantoms for the test come from another seed.
+# A dataset has three folders, `normal`, `benign` and `malignant`, with `benign (1).png`
+# and its mask `benign (1)_mask.png` side by side. Every fifth image is for validation.
+# The test phantoms have another seed.
 
 # %%
 samples = index_dataset(write_phantoms(OUT / "data", PER_CLASS, seed=0))
@@ -55,8 +55,8 @@ print(f"{len(split.train)} to train, {len(split.validation)} to validate")
 # %% [markdown]
 # ## Build
 #
-# The network has two outputs: `mask`, the probability of lesion in each pixel, and
-# `class`, the probabilities of the three classes.
+# The network has two outputs: `mask` is the probability of lesion in each pixel, and
+# `class` holds the probabilities of the three classes.
 
 # %%
 keras.utils.set_random_seed(0)
@@ -67,8 +67,7 @@ print(f"{model.count_params():,} parameters, outputs {sorted(model.output)}")
 # ## Fit
 #
 # Plain `compile` and `fit`. The batches are shuffled and augmented (flips, warps,
-# speckle, shadows) on the way. `efsnet train` adds warm-up, averaged weights and
-# exact resume.
+# speckle, shadows). `efsnet train` adds warm-up, averaged weights and exact resume.
 
 # %%
 train_cache = pipeline.load_cache(split.train, SIZE)
@@ -106,8 +105,8 @@ model.save(model_file)
 # %% [markdown]
 # ## Evaluate
 #
-# On phantoms that the network has not seen, at each image's own size. The folder gets
-# `metrics.json`, `per_image.csv` and plots; `efsnet report` makes a page of it.
+# On phantoms that the network has not seen, at each image's own size. This writes
+# `metrics.json`, `per_image.csv` and plots. `efsnet report` makes an HTML page of them.
 
 # %%
 metrics = evaluate(
@@ -126,8 +125,8 @@ print(f"accuracy of classes {metrics['class']['accuracy']:.2f}")
 # %% [markdown]
 # ## Export
 #
-# Two files for LiteRT, which runs on phones and small boards, each compared with Keras
-# on the validation images. The int8 file takes the raw grey image.
+# Two files for LiteRT, which runs on phones and small boards. Each is compared with
+# Keras on the validation images. The int8 file takes the raw grey image.
 
 # %%
 comparisons = export(
@@ -140,7 +139,7 @@ for kind, comparison in comparisons.items():
 # %% [markdown]
 # ## Predict
 #
-# With the float32 file, as an application would: no Keras is needed for this.
+# With the float32 file, as an application would do it. This needs no Keras.
 
 # %%
 shown = [
@@ -153,7 +152,7 @@ for sample, prediction in zip(shown, predictions, strict=True):
 # %% [markdown]
 # ## Plot
 #
-# The learning curves, and truth (blue) and prediction (yellow) on two images.
+# The learning curves, and the true (blue) and predicted (yellow) masks of two images.
 
 # %%
 figure = Figure(figsize=(12, 4), layout="constrained")

@@ -47,10 +47,7 @@ def export_format(model: Any, format_: str, path: Path) -> None:
     image = keras.InputSpec("float32", shape=shape, name="image")
     with _quiet_exporters():
         model.export(
-            path,
-            format=_KERAS_FORMATS[format_],
-            input_signature=[image],
-            verbose=False,
+            path, format=_KERAS_FORMATS[format_], input_signature=[image], verbose=False
         )
 
 

@@ -233,10 +233,7 @@ def _cluster(
     _take_weights(graph, clustering.strip_clustering(model))
 
 
-_STEPS: Mapping[str, Callable[..., None]] = {
-    "quantize": _quantize,
-    "cluster": _cluster,
-}
+_STEPS: Mapping[str, Callable[..., None]] = {"quantize": _quantize, "cluster": _cluster}
 
 
 def _wrap_kernels(model: tf_keras.Model, wrap: Callable[[Any], Any]) -> Any:

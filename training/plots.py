@@ -173,11 +173,7 @@ def draw_reliability(rows: Sequence[ImageScore]) -> Figure:
     upper, lower = figure.subplots(
         2, 1, sharex=True, gridspec_kw={"height_ratios": (3, 1)}
     )
-    bar: dict[str, Any] = {
-        "width": 1 / ECE_BINS,
-        "align": "edge",
-        "edgecolor": "white",
-    }
+    bar: dict[str, Any] = {"width": 1 / ECE_BINS, "align": "edge", "edgecolor": "white"}
     colour = LABEL_COLOURS["benign"]
     upper.bar(edges, accuracy, color=colour, **bar, label="accuracy")
     upper.plot(confidence, accuracy, "o", color="black", label="mean confidence")

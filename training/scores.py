@@ -15,12 +15,7 @@ from sklearn.metrics import roc_auc_score
 
 from keras_efsnet.labels import LABELS
 from keras_efsnet.models.metrics import overlap_from_counts
-from keras_efsnet.training.bootstrap import (
-    count_images,
-    mean,
-    ratio,
-    weighted_auroc,
-)
+from keras_efsnet.training.bootstrap import count_images, mean, ratio, weighted_auroc
 from keras_efsnet.training.risk_coverage import area_under_risk, kept_and_referred
 
 RESAMPLES = 1000

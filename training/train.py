@@ -20,11 +20,7 @@ from keras_efsnet.training.callbacks import Checkpoints
 from keras_efsnet.training.datasets.busi import Sample, index_dataset
 from keras_efsnet.training.datasets.leaks import count_leaks
 from keras_efsnet.training.datasets.splits import Split, hold_out_fifth, read_split
-from keras_efsnet.training.networks import (
-    DeeplySupervised,
-    build_model,
-    compile_model,
-)
+from keras_efsnet.training.networks import DeeplySupervised, build_model, compile_model
 from keras_efsnet.training.settings import PHANTOM, TrainSettings
 from keras_efsnet.training.state import TrainingState
 
