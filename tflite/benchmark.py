@@ -1,7 +1,7 @@
-"""Speed, memory and size of networks, side by side on one machine.
+"""Measures the speed, memory and size of networks on this machine.
 
-Each network has a process of its own and they take turns, a few runs each, so that
-whatever else the machine does slows down all of them alike.
+Each network runs in its own process. They take turns, a few runs each, so that other
+load on the machine slows down all of them equally.
 """
 
 import json
@@ -30,26 +30,22 @@ COLD_STARTS = 3
 MEBIBYTE = 2**20
 
 BASELINE = "plain float32"
-"""The contender that ratios refer to, see `keras_efsnet.tflite.plain_graph`."""
+"""Ratios are relative to this contender, see `keras_efsnet.tflite.plain_graph`."""
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """One network's figures; a row of the table.
+    """One network's measurements; a row of the table.
 
     Attributes:
-        name: the contender's.
-        threads: CPU threads; None is the runtime's own choice.
+        threads: CPU threads; None means that the runtime chooses.
         runtime: LiteRT or Keras, with version and backend.
-        runs: how many were timed.
-        median_ms: latency of one image of the network's size, from grey values to
-            probabilities.
-        p95_ms: what 95 % of the runs stay within.
-        cold_start_ms: from starting Python to the first answer, the file having been
-            read before; median of `COLD_STARTS`.
-        peak_memory_mib: of a process that has run one image and does nothing else;
-            None where the system does not tell.
-        file_bytes: the file's size.
+        runs: number of timed runs.
+        median_ms: latency of one image, from grey values to probabilities.
+        p95_ms: 95th percentile of the latency.
+        cold_start_ms: time from the start of Python to the first output, with the file
+            in the system's cache; median of `COLD_STARTS`.
+        peak_memory_mib: peak memory of a process that runs one image; None if unknown.
         delegation: LiteRT's split of the graph; None for Keras.
     """
 
@@ -72,7 +68,7 @@ class Measurement:
         return {**asdict(self), "frames_per_second": self.frames_per_second}
 
     def to_cells(self) -> dict[str, str]:
-        """The figures for people, by column title."""
+        """Formats the row, by column title."""
         peak = self.peak_memory_mib
         return {
             "model": self.name,
@@ -88,26 +84,24 @@ class Measurement:
 
 
 class Timed(Protocol):
-    """A network that can be timed."""
+    """Runs a network and gives each run's duration in nanoseconds."""
 
-    def time(self, runs: int) -> list[int]:
-        """Runs the network and gives each run's duration in nanoseconds."""
-        ...
+    def time(self, runs: int) -> list[int]: ...
 
 
 def find_contenders(
     models: Iterable[str | Path], threads: Sequence[int] = ()
 ) -> list[Contender]:
-    """Lists the networks that models stand for, each with each number of threads.
+    """Lists each model's files with each number of threads.
 
     Args:
-        models: `.tflite` and `.keras` files; presets, and folders laid out like one,
-            which stand for their `.tflite` files.
-        threads: numbers of CPU threads; if empty, 1 for LiteRT and the backend's own
-            choice for Keras.
+        models: `.tflite` and `.keras` files, or presets and folders with the same files
+            as a preset, whose `.tflite` files are measured.
+        threads: numbers of CPU threads; if empty, 1 for LiteRT, and for Keras the
+            backend chooses.
 
     Raises:
-        ValueError: there are no or no such models, or a number of threads is below 1.
+        ValueError: a model is missing, or a number of threads is below 1.
     """
     for number in threads:
         check_threads(number)
@@ -129,12 +123,9 @@ def benchmark(
     """Measures networks on a phantom image.
 
     Args:
-        contenders: what to measure, see `find_contenders`.
-        runs: how many to time of each, `RUNS_A_TURN` at a turn.
-        progress: called with the numbers of finished and of all steps.
-
-    Returns:
-        A measurement for each contender.
+        contenders: from `find_contenders`.
+        runs: timed runs of each contender, in turns of `RUNS_A_TURN`.
+        progress: called with the number of finished steps and of all steps.
 
     Raises:
         ValueError: `runs` is below 1, or a network cannot be loaded or run.
@@ -164,14 +155,11 @@ def benchmark(
 def take_turns(
     workers: Sequence[Timed], turns: Sequence[int], advance: Callable[[], None]
 ) -> list[list[int]]:
-    """Times all workers in each turn.
+    """Gives each worker's durations in nanoseconds.
 
     Args:
-        turns: how many runs each worker has in it.
+        turns: runs of each worker in each turn.
         advance: called after each turn.
-
-    Returns:
-        Each worker's durations in nanoseconds.
     """
     durations: list[list[int]] = [[] for _ in workers]
     for runs in turns:
@@ -187,7 +175,7 @@ def make_measurement(
     delegation: Delegation | None,
     durations: Sequence[int],
 ) -> Measurement:
-    """Makes a contender's row; durations are in nanoseconds."""
+    """Summarizes a contender's runs; durations are in nanoseconds."""
     median, p95 = np.percentile(durations, (50, 95)) / 1e6
     peaks = [start.peak_memory for start in starts if start.peak_memory is not None]
     return Measurement(
@@ -205,7 +193,7 @@ def make_measurement(
 
 
 def ratios(rows: Sequence[Measurement]) -> list[float | None]:
-    """Each row's median over the baseline's with as many threads, or None."""
+    """Divides medians by the baseline's with as many threads; None without one."""
     baseline = {row.threads: row.median_ms for row in rows if row.name == BASELINE}
     return [
         row.median_ms / baseline[row.threads] if row.threads in baseline else None
@@ -214,7 +202,7 @@ def ratios(rows: Sequence[Measurement]) -> list[float | None]:
 
 
 def table_cells(rows: Sequence[Measurement]) -> list[dict[str, str]]:
-    """The rows for people, by column title, with ratios where there is a baseline."""
+    """Formats the rows, by column title, with ratios if there is a baseline."""
     cells = [row.to_cells() for row in rows]
     if any(row.name == BASELINE for row in rows):
         for row, ratio in zip(cells, ratios(rows), strict=True):
@@ -223,14 +211,10 @@ def table_cells(rows: Sequence[Measurement]) -> list[dict[str, str]]:
 
 
 def write_report(path: Path, rows: Sequence[Measurement]) -> None:
-    """Writes figures and the machine they hold for as JSON, whole or not at all.
-
-    Args:
-        path: the file.
-        rows: the measurements.
+    """Writes the measurements and facts about this machine as JSON, atomically.
 
     Raises:
-        OSError: `path` cannot be written to.
+        OSError: `path` cannot be written.
     """
     report = {
         "version": __version__,
@@ -242,8 +226,7 @@ def write_report(path: Path, rows: Sequence[Measurement]) -> None:
             for row, ratio in zip(rows, ratios(rows), strict=True)
         ],
     }
-    text = json.dumps(report, indent=2) + "\n"
-    write_text(path, text)
+    write_text(path, json.dumps(report, indent=2) + "\n")
 
 
 def _start(
@@ -265,7 +248,7 @@ def _default_threads(file: Path) -> list[int | None]:
 
 
 def _find_files(model: str | Path) -> list[tuple[str, Path]]:
-    """Names and files of what `model` stands for."""
+    """Lists the names and files to measure for a model."""
     path = find_folder(model) or Path(model)
     names = [f"model_{kind}.tflite" for kind in KINDS if path.is_dir()]
     found = [(f"{model}/{name}", path / name) for name in names]

@@ -1,4 +1,4 @@
-"""Contenders of a benchmark, each in a process of its own."""
+"""Contenders of a benchmark, each in its own process."""
 
 import json
 import os
@@ -18,11 +18,11 @@ class Contender:
     """A network to measure.
 
     Attributes:
-        name: what the results call it.
+        name: its name in the results.
         file: a `.tflite` or `.keras` file, or another that the worker can load.
-        threads: CPU threads; None is the runtime's own choice.
-        backend: Keras's, for a `.keras` file; None is the environment's.
-        worker: Python's arguments to start the process with.
+        threads: CPU threads; None means that the runtime chooses.
+        backend: Keras backend for a `.keras` file; None keeps the environment's.
+        worker: Python's arguments that start the process.
     """
 
     name: str
@@ -34,12 +34,12 @@ class Contender:
 
 @dataclass(frozen=True)
 class Start:
-    """What is known of a network when it has run one image.
+    """The start of a network, up to its first output.
 
     Attributes:
-        milliseconds: from starting its process until then.
+        milliseconds: time from the start of its process.
         runtime: LiteRT or Keras, with version and backend.
-        peak_memory: largest resident size so far in bytes; None where it is unknown.
+        peak_memory: largest resident size in bytes; None if unknown.
     """
 
     milliseconds: float
@@ -48,10 +48,7 @@ class Start:
 
 
 class Worker:
-    """A contender loaded in a process of its own, see `benchmark_worker`.
-
-    Attributes:
-        start: how its start went.
+    """A contender loaded in its own process, see `benchmark_worker`.
 
     Raises:
         ValueError: the network cannot be loaded or run.
@@ -78,7 +75,7 @@ class Worker:
             answer = self._read()
             if "error" in answer:
                 raise ValueError(answer["error"])
-        except BaseException:  # Ctrl-C too must not leave the process behind
+        except BaseException:  # also on Ctrl-C
             self.close()
             raise
         self.start = Start(1000 * (time.perf_counter() - begin), **answer)
@@ -93,7 +90,6 @@ class Worker:
         return answer and Delegation(**answer)
 
     def close(self) -> None:
-        """Ends the process."""
         self._process.kill()
         self._process.communicate()
 
@@ -105,7 +101,7 @@ class Worker:
 
     def _ask(self, request: int | str) -> Any:
         assert self._process.stdin
-        with suppress(BrokenPipeError):  # its end is noticed on reading
+        with suppress(BrokenPipeError):  # `_read` reports a process that has ended
             self._process.stdin.write(f"{request}\n")
             self._process.stdin.flush()
         return self._read()

@@ -1,10 +1,10 @@
-"""One network in a process of its own, for `benchmark`.
+"""Runs one network in its own process, for `benchmark`.
 
     python -m keras_efsnet.tflite.benchmark_worker FILE [THREADS]
 
-Answers in lines of JSON: first how it has started, or an `error`; then to each number
-that it reads as many durations in nanoseconds, to `delegation` LiteRT's split of the
-graph (null for Keras).
+Replies in lines of JSON: first the start, or an `error`. A number n as input gives the
+durations of n runs in nanoseconds; `delegation` gives LiteRT's split of the graph (null
+for Keras).
 """
 
 import json
@@ -22,13 +22,13 @@ from keras_efsnet.images.grey import Size
 from keras_efsnet.prediction.loading import load_predictor
 
 WARM_UP = 3
-"""Runs before each timed series, while caches and clock recover from the others'."""
+"""Runs before each timed series, to refill caches and restore the clock speed."""
 
 
 class Network(Protocol):
-    """Runs one image `(1, height, width, 1)`, grey in [0, 255].
+    """Runs one image `(1, height, width, 1)`, grey values in [0, 255].
 
-    Its type is the network's `input_type`, or float32 where there is none.
+    The image's type is the network's `input_type`, or float32 without this attribute.
     """
 
     size: Size
@@ -42,9 +42,9 @@ def serve(
     """Runs the worker on the command line's file.
 
     Args:
-        load: makes a network that has run one image from a file and a number of
-            threads; raises OSError or ValueError for a file that it cannot load.
-        describe: names the file's runtime and version.
+        load: takes a file and a number of threads, and gives a network that has run one
+            image; raises OSError or ValueError if it cannot load the file.
+        describe: takes a file and gives its runtime with version.
     """
     file, *threads = sys.argv[1:]
     try:
@@ -63,7 +63,7 @@ def serve(
 
 
 def make_frame(network: Network) -> np.ndarray:
-    """A phantom of the network's size and type, `(1, height, width, 1)`."""
+    """Makes a phantom of the network's size and type, `(1, height, width, 1)`."""
     from keras_efsnet.phantoms import make_phantom
 
     image = make_phantom("benign", seed=0, size=network.size).image
@@ -76,7 +76,7 @@ def time_runs(
     runs: int,
     clock: Callable[[], int] = time.perf_counter_ns,
 ) -> list[int]:
-    """Durations of calls, by the clock, after `WARM_UP` that do not count."""
+    """Gives the durations of `runs` calls, after `WARM_UP` calls that do not count."""
     for _ in range(WARM_UP):
         run()
     durations = []
@@ -88,9 +88,9 @@ def time_runs(
 
 
 def peak_memory() -> int | None:
-    """The largest resident size of this process in bytes; None where it is unknown."""
+    """Gives the largest resident size of this process in bytes; None if unknown."""
     status = Path("/proc/self/status")
-    if status.is_file():  # Linux hands the parent's ru_maxrss down to its children
+    if status.is_file():  # On Linux, ru_maxrss includes the parent's.
         fields = dict(line.split(":", 1) for line in status.read_text().splitlines())
         return 1024 * int(fields["VmHWM"].split()[0])
     try:

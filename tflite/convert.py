@@ -1,4 +1,4 @@
-"""Deployment graphs as `.tflite` files: four quantizations, one contract.
+"""Converts models to `.tflite` files of four types with the same input and outputs.
 
 Each file has one signature, `serving_default`, from `image` `(1, height, width, 1)` in
 [0, 255] to `mask` `(1, height, width, 1)` and `class` `(1, classes)`, both float32
@@ -37,7 +37,7 @@ STYLES: Mapping[str, Style] = {
     "dynamic": "lean",
     "int8": "dense",
 }
-"""The deployment graph that is fastest for each kind."""
+"""The fastest style of deployment graph for each kind."""
 
 BLACK, WHITE = 0, 255
 
@@ -47,18 +47,16 @@ _log = logging.getLogger(__name__)
 def convert(
     model: keras.Model, kind: str, representative: np.ndarray | None = None
 ) -> bytes:
-    """Converts a trained model to a `.tflite` file's content.
+    """Converts a trained EFSNet to a `.tflite` file's content.
 
     Args:
-        model: an EFSNet.
         kind: one of `KINDS`.
-        representative: for "int8", images of the network's size to measure the value
-            ranges on, uint8 `(n, height, width)` with a black and a white one, see
-            `representative_images`.
+        representative: calibration images for "int8", uint8 `(n, height, width)` of the
+            network's size, with a black and a white one; see `representative_images`.
 
     Raises:
-        ValueError: an unknown kind, no or unfit images for "int8", or Keras does not
-            run on TensorFlow.
+        ValueError: the kind is unknown, the images for "int8" are missing or wrong, or
+            Keras does not run on TensorFlow.
     """
     _check_kind(kind)
     graph = deployment_graph(model, STYLES[kind])
@@ -70,7 +68,7 @@ def convert(
 def convert_graph(
     graph: keras.Model, kind: str, representative: np.ndarray | None = None
 ) -> bytes:
-    """Converts a graph for one image of a fixed size as it is; see `convert`."""
+    """Converts a graph for one image of a fixed size, as it is; see `convert`."""
     _check_kind(kind)
     function, module = _freeze(graph)
     converter = tf.lite.TFLiteConverter.from_concrete_functions([function], module)
@@ -85,7 +83,7 @@ def convert_graph(
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
         converter.inference_input_type = tf.uint8
     with warnings.catch_warnings():
-        # About the converter's own parts: an older interface, its interpreter.
+        # The converter warns about its own old interface and interpreter.
         warnings.filterwarnings("ignore", module=r"tensorflow\.lite\.")
         content = tidy(converter.convert())
     check_operators(content)
@@ -95,16 +93,15 @@ def convert_graph(
 def representative_images(
     samples: Sequence[Sample], size: Size, per_class: int, seed: int
 ) -> np.ndarray:
-    """Draws training images to measure an int8 file's value ranges on.
+    """Draws training images to calibrate an int8 file.
 
     Args:
         samples: training samples; none of validation or test.
         size: the network's `(height, width)`.
-        per_class: images of each class, or all where there are fewer.
-        seed: of the draw.
+        per_class: largest number of images of each class.
 
     Returns:
-        uint8 `(n, height, width)`: a black and a white frame, so that the input keeps
+        uint8 `(n, height, width)`: a black and a white frame, so that the input covers
         all grey values, then the images by class.
 
     Raises:
@@ -132,13 +129,12 @@ def export_files(
 ) -> dict[str, Path]:
     """Writes `model_<kind>.tflite` and its description, `model_<kind>.tflite.json`.
 
-    All files are made before the first one takes its name, and replace older ones as a
-    whole: an interrupted export leaves `out` as it was.
+    Files move to `out` when all are made: an interrupted export does not change `out`.
 
     Args:
         model: an EFSNet.
-        kinds: those of `KINDS` to write.
-        out: folder, made where it is missing.
+        kinds: one or more of `KINDS`.
+        out: folder, made if it is missing.
         representative: as in `convert`.
         name: the model's name (its preset) for the descriptions.
         rules: the model's postprocess for the descriptions.
@@ -148,7 +144,7 @@ def export_files(
 
     Raises:
         OSError: `out` cannot be written.
-        ValueError: as `convert`.
+        ValueError: see `convert`.
     """
     kinds = list(dict.fromkeys(kinds))
     for kind in kinds:
@@ -178,7 +174,7 @@ def write_described(
 def describe(
     content: bytes, kind: str, name: str, rules: Postprocess | None = None
 ) -> dict[str, Any]:
-    """What a program needs to know to use a file, and which file it is about."""
+    """Describes a file for programs that use it, with its hash."""
     runner = Interpreter(model_content=content).get_signature_runner("serving_default")
     tensors = {**runner.get_input_details(), **runner.get_output_details()}
     shapes = {key: tensor["shape"].tolist() for key, tensor in tensors.items()}
@@ -221,7 +217,7 @@ def _check_kind(kind: str) -> None:
 
 
 def _freeze(graph: keras.Model) -> tuple[Any, tf.Module]:
-    """A concrete function that holds the graph's weights as constants."""
+    """Makes a concrete function with the graph's weights as constants."""
     shape = graph.input_shape
     values = [(variable, variable.numpy()) for variable in graph.variables]
 
@@ -237,17 +233,17 @@ def _freeze(graph: keras.Model) -> tuple[Any, tf.Module]:
 
 
 def to_frames(frames: np.ndarray | None, size: Size) -> np.ndarray:
-    """Checks representative images; float32 `(n, height, width, 1)`."""
+    """Checks representative images; gives them as float32 `(n, height, width, 1)`."""
     if frames is None or len(frames) == 0:
         raise ValueError("an int8 file needs representative images, got none.")
     if frames.dtype != np.uint8 or frames.shape[1:] != size:
         raise ValueError(
             f"representative images must be uint8 (n, {size[0]}, {size[1]}), got "
-            f"{frames.dtype} {frames.shape}; resize_image makes them so."
+            f"{frames.dtype} {frames.shape}; use resize_image."
         )
     if frames.min() != BLACK or frames.max() != WHITE:
         raise ValueError(
-            "representative images must hold a black and a white frame, so that the "
-            f"uint8 input keeps its values; got [{frames.min()}, {frames.max()}]."
+            "representative images must include a black and a white frame, so that the "
+            f"uint8 input covers 0 to 255; got [{frames.min()}, {frames.max()}]."
         )
     return frames[..., None].astype(np.float32)

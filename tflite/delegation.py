@@ -1,4 +1,4 @@
-"""Which operators of a `.tflite` file LiteRT's CPU delegate, XNNPACK, takes over."""
+"""Finds the operators of a `.tflite` file that LiteRT's CPU delegate XNNPACK runs."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 DELEGATE = "DELEGATE"
-"""LiteRT's name of a node that stands for a partition."""
+"""LiteRT's name for a delegated partition."""
 
 
 @dataclass(frozen=True)
@@ -15,10 +15,8 @@ class Delegation:
     """How LiteRT splits a graph.
 
     Attributes:
-        partitions: runs of operators that the delegate does in one go. Between two,
-            maps are copied and converted.
-        outside: names of the operators left to LiteRT's own, slower kernels, each with
-            how often it is left.
+        partitions: number of delegated parts. Data is copied between them.
+        outside: counts by name of the operators that LiteRT's slower kernels run.
     """
 
     partitions: int
@@ -30,7 +28,7 @@ class Delegation:
 
 
 def inspect_delegation(file: str | Path) -> Delegation:
-    """Loads a `.tflite` file and looks at what is run.
+    """Loads a `.tflite` file and gives its delegation.
 
     Raises:
         RuntimeError, ValueError: LiteRT cannot run the file.
@@ -40,21 +38,20 @@ def inspect_delegation(file: str | Path) -> Delegation:
     interpreter = Interpreter(model_path=str(file))
     interpreter.allocate_tensors()
     outputs = [int(tensor["index"]) for tensor in interpreter.get_output_details()]
-    # Private, but the only way to the nodes; the log tells of them for debugging only.
+    # Private, but LiteRT has no other way to list the nodes.
     return read_plan(interpreter._get_ops_details(), outputs)
 
 
 def read_plan(
     nodes: Sequence[Mapping[str, Any]], graph_outputs: Sequence[int]
 ) -> Delegation:
-    """Finds the nodes that are run, from the outputs back to the input.
+    """Finds the nodes that run, from the outputs back to the input.
 
-    LiteRT lists the file's operators, those it has replaced too, and after them the
-    delegate's nodes. A replaced operator's outputs are those of a delegate node, or
-    are inside one and so needed by no node that is run.
+    LiteRT lists all operators of the file, then the delegate's nodes. No running node
+    needs a replaced operator: its outputs are a delegate node's, or inside one.
 
     Args:
-        nodes: `op_name`, and tensor numbers as `inputs` and `outputs`.
+        nodes: with `index`, `op_name`, and tensor numbers as `inputs` and `outputs`.
         graph_outputs: the outputs' tensor numbers.
     """
     makers = {int(tensor): node for node in nodes for tensor in node["outputs"]}

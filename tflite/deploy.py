@@ -1,10 +1,9 @@
-"""A trained EFSNet as an equivalent graph for fast inference of one image.
+"""Rewrites a trained EFSNet as an equivalent graph that is fast for one image.
 
-Every rewrite is exact up to rounding, borders included: norms go into the convolution
-before them, PReLU becomes a leaky ReLU, dropout goes, shuffles become an order of the
-next convolution's inputs, transposed convolutions become convolutions before
-depth-to-space. The graph is a functional model of Keras's own layers and
-`DepthToSpace`. `benchmarks/stages.py` shows what that gains, stage by stage.
+Every rewrite is exact up to rounding, also at the borders: batch norms are folded into
+convolutions, PReLU becomes leaky ReLU, dropout is removed, shuffles permute the next
+convolution's inputs, and transposed convolutions become convolution and depth-to-space.
+The graph uses Keras's layers and `DepthToSpace`. `benchmarks/stages.py` measures it.
 """
 
 from functools import partial, singledispatch
@@ -36,21 +35,21 @@ from keras_efsnet.tflite.folding import (
 from keras_efsnet.tflite.graph_copy import copy_graph, copy_layer
 
 Style = Literal["lean", "dense"]
-"""What a graph saves. "lean": products, which bound float arithmetic; grouped and
-depthwise convolutions stay. "dense": passes over the maps, which bound int8; all
-convolutions are dense, and columns are folded into channels where those are few."""
+"""What a graph minimizes. "lean": multiplications, which limit float files; grouped and
+depthwise convolutions stay. "dense": passes over the maps, which limit int8 files; all
+convolutions are dense, and columns are folded into channels where channels are few."""
 
 LANES = 16
-"""Channels below which a convolution leaves vector lanes empty: a register holds 16
-floats on AVX-512, and LiteRT's int8 kernels compute 16 outputs at once on most CPUs."""
+"""Convolutions with fewer channels leave vector lanes empty: a register holds 16 floats
+on AVX-512, and LiteRT's int8 kernels compute 16 outputs at once on most CPUs."""
 
 IMAGE_COLUMNS = 4
-"""Output columns that a "dense" graph's first convolution does at once."""
+"""Output columns that a "dense" graph's first convolution computes at once."""
 
 
 @register
 class DepthToSpace(keras.layers.Layer):
-    """Moves groups of channels to blocks of pixels.
+    """Rearranges channels into blocks of pixels.
 
     Args:
         block_size: height and width of a block.
@@ -80,13 +79,12 @@ def deployment_graph(model: keras.Model, style: Style = "lean") -> keras.Model:
     """Builds the inference graph of a trained model.
 
     Args:
-        model: an EFSNet, or any functional model of one image; layers that are not
-            EFSNet's are copied.
-        style: "lean" for float files, "dense" for int8 ones.
+        model: an EFSNet or another functional model, whose layers are then copied.
+        style: "lean" for float files, "dense" for int8 files.
 
     Returns:
-        A functional model with the same input and outputs for a batch of one image of
-        a fixed size, the model's own or 256 x 256.
+        A functional model with the same input and outputs, for a batch of one image of
+        the model's size, or 256 x 256 if the model has no fixed size.
 
     Raises:
         ValueError: Keras does not run on TensorFlow.
@@ -198,7 +196,7 @@ def _conv_norm(
     shuffle: ChannelShuffle | None = None,
     columns: int = 1,
 ) -> Any:
-    """Convolution, norm and activation, after a shuffle, on folded columns."""
+    """Folds an optional shuffle, a convolution, its norm and columns into one layer."""
     conv, groups = block.conv, 1
     kernel = dense_kernel(conv)
     if style == "lean" and isinstance(conv, SeparableConv2D):
@@ -234,7 +232,7 @@ def _depthwise(
 
 
 def _folded_strided(x: Any, block: ConvNorm, name: str) -> Any:
-    """Convolution of stride 2, norm and activation, several columns at once."""
+    """Convolution of stride 2, norm and activation on several columns at once."""
     _, height, width, _ = x.shape
     weights = fold_norm(dense_kernel(block.conv), block.norm)
     weights = fold_columns(weights, IMAGE_COLUMNS, stride=2)

@@ -1,13 +1,12 @@
-"""Equal value ranges for all channels, so that int8's one scale a tensor suits each.
+"""Scales all channels to equal value ranges, since int8 has one scale per tensor.
 
-Between two convolutions all layers of a deployment graph keep a positive factor on a
-channel: a convolution may give a channel any scale if those that take it divide by the
-same. With ranges measured on images, every channel is scaled to [-1, 1], in which the
-rescaled image is already. The graph's outputs stay the same up to rounding.
+The layers between two convolutions pass on a positive factor of a channel. So one
+convolution can multiply its output channel if the next ones divide their input by the
+same factor. Ranges are measured on images, and every channel is scaled to [-1, 1], the
+range of the rescaled image. The outputs stay the same up to rounding.
 
 Reference: Nagel et al. 2019, "Data-Free Quantization Through Weight Equalization and
-Bias Correction", section 4.1; chosen: ranges of activations instead of weights, as
-there are images to measure them on.
+Bias Correction", section 4.1. Chosen: ranges of activations instead of weights.
 """
 
 from functools import singledispatch
@@ -19,17 +18,17 @@ import numpy as np
 from keras_efsnet.tflite.deploy import DepthToSpace
 
 FIXED = 0
-"""The group of channels whose scale must stay as it is."""
+"""The group of channels whose scale must not change."""
 
 
 class _Groups:
-    """Channels that must have one scale, as a union-find forest of numbers."""
+    """Groups of channels that must share a scale, as a union-find forest."""
 
     def __init__(self) -> None:
         self.parents = [FIXED]
 
     def add(self, count: int) -> np.ndarray:
-        """New channels, each in a group of its own."""
+        """Adds channels, each in its own group."""
         start = len(self.parents)
         self.parents.extend(range(start, start + count))
         return np.arange(start, start + count)
@@ -40,7 +39,7 @@ class _Groups:
         return channel
 
     def join(self, *channels: np.ndarray | int) -> np.ndarray:
-        """Joins channels at equal places; returns the first ones."""
+        """Joins channels at equal positions; returns the first array."""
         first, *others = np.broadcast_arrays(*channels)
         for other in others:
             for pair in zip(first.ravel(), other.ravel(), strict=True):
@@ -73,7 +72,7 @@ def equalize(graph: keras.Model, images: np.ndarray) -> None:
 
 @singledispatch
 def _propagate(layer: Any, groups: _Groups, *inputs: np.ndarray) -> np.ndarray:
-    """The channels of a layer's output, from those of its inputs."""
+    """Gives the channels of a layer's output from those of its inputs."""
     for channels in inputs:
         groups.join(channels, FIXED)
     return np.full(layer.output.shape[-1], FIXED)
@@ -122,15 +121,15 @@ def _inputs(layer: keras.layers.Layer) -> list[Any]:
 
 
 def _ranges(graph: keras.Model, images: np.ndarray) -> dict[str, np.ndarray]:
-    """The largest magnitude in each channel, by tensor."""
+    """Gives the largest magnitude in each channel, by tensor."""
     tensors = [layer.output for layer in graph.layers]
     largest = [
         keras.ops.max(keras.ops.abs(t), axis=list(range(len(t.shape) - 1)))
         for t in tensors
     ]
     measure = keras.Model(graph.input, largest)
-    # Not `predict`: in graphs, TensorFlow 2.21's oneDNN computes a convolution, sum and
-    # leaky ReLU as one with slope 0.2, whatever the slope.
+    # Not `predict`: in graphs, TensorFlow 2.21's oneDNN fuses convolution, sum and
+    # leaky ReLU, and then always uses slope 0.2.
     rows = [measure(image[None], training=False) for image in images]
     return {
         tensor.name: np.max(values, axis=0)
@@ -141,7 +140,7 @@ def _ranges(graph: keras.Model, images: np.ndarray) -> dict[str, np.ndarray]:
 def _scales(
     groups: _Groups, channels: dict[str, np.ndarray], ranges: dict[str, np.ndarray]
 ) -> np.ndarray:
-    """The factor of each channel, by its number."""
+    """Gives the factor of each channel, by its number."""
     roots = np.array([groups.find(i) for i in range(len(groups.parents))])
     largest = np.zeros(len(roots))
     for name, members in channels.items():

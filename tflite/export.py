@@ -1,4 +1,4 @@
-"""Files for deployment, made and verified in one go."""
+"""Makes and verifies files for deployment."""
 
 import importlib.util
 import json
@@ -32,7 +32,7 @@ FINE_TUNED: Mapping[str, tuple[str, str]] = {
     "int8-qat": ("int8", "quantize"),
     "clustered": ("float32", "cluster"),
 }
-"""Kinds that `qat` trains further: the file's type, and in what step."""
+"""Kinds that `qat` fine-tunes: the file's type and the step."""
 
 REPRESENTATIVE_PER_CLASS = 32
 REJECTED = "rejected"
@@ -49,24 +49,24 @@ def export(
 ) -> dict[str, Verification]:
     """Converts a model, compares each file with Keras and writes export.json.
 
-    int8 files are calibrated on training images; the comparison is on validation
-    images. Files that exceed a limit go to `out/rejected`, the others to `out`, all at
-    the end: an interrupted export leaves `out` as it was.
+    int8 files are calibrated on training images and compared on validation images.
+    Files that exceed a limit go to `out/rejected`, the others to `out`. They move there
+    at the end: an interrupted export does not change `out`.
 
     Args:
-        model: the trained model, from `predictor.find_model`.
+        model: the trained model, from `presets.find_model`.
         split: images to calibrate and compare on.
-        kinds: those of `convert.KINDS`, `FINE_TUNED` and `interchange.OUTPUTS` to make.
-        out: folder, made where it is missing.
+        kinds: any of `presets.KINDS`, `FINE_TUNED` and `interchange.OUTPUTS`.
+        out: folder, made if it is missing.
         name: the model's name for the descriptions.
-        limits: how far a file may be from Keras.
+        limits: allowed differences from Keras.
 
     Returns:
         The comparison of each kind.
 
     Raises:
         OSError: a file cannot be read or written.
-        ValueError: the model is no EFSNet, or Keras does not run on TensorFlow.
+        ValueError: the model is not an EFSNet, or Keras does not run on TensorFlow.
     """
     _check_kinds(kinds)
     out.mkdir(parents=True, exist_ok=True)
@@ -134,7 +134,7 @@ def _fine_tune(
             f"{kind} needs tensorflow-model-optimization; install it: "
             'pip install "keras-efsnet[tflite]".'
         )
-    if not isinstance(model, EFSNet):  # the copy of its graph has no other layers
+    if not isinstance(model, EFSNet):  # `tf_keras_copy` supports only its layers
         raise ValueError(
             f"{kind} is for EFSNet, and this model is {model.name}; leave the kind out."
         )
@@ -150,8 +150,8 @@ def _open(file: Path) -> Predictor:
 
 
 def _replace(path: Path, target: Path) -> None:
-    """Moves a file or a folder, over an older one of its name."""
-    if target.is_dir():  # rename replaces no folder that holds something
+    """Moves a file or folder and replaces an older one."""
+    if target.is_dir():  # rename cannot replace a folder that is not empty
         target.rename(path.with_name(f"{path.name}.old"))
     path.rename(target)
 

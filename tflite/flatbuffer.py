@@ -1,4 +1,4 @@
-"""Reading and editing a `.tflite` file's flatbuffer, without TensorFlow."""
+"""Reads and edits a `.tflite` file's flatbuffer, without TensorFlow."""
 
 from math import prod
 from typing import Any
@@ -8,25 +8,19 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 FORBIDDEN = (
-    "SHAPE",
-    "PACK",
-    "SPACE_TO_BATCH_ND",
-    "BATCH_TO_SPACE_ND",
-    "VAR_HANDLE",
-    "READ_VARIABLE",
-    "ASSIGN_VARIABLE",
+    *("SHAPE", "PACK", "SPACE_TO_BATCH_ND", "BATCH_TO_SPACE_ND"),
+    *("VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE"),
 )
-"""Signs of a dynamic shape, an emulated dilation or an unfrozen variable. Each of them
-costs more than the convolutions it surrounds."""
+"""Slow operators of dynamic shapes, emulated dilations and unfrozen variables."""
 
 ALIGNMENT = 16
-"""Bytes that the schema aligns the weights to."""
+"""The schema's alignment of weights in bytes."""
 
 _MOVERS = ("DEPTH_TO_SPACE", "RESHAPE")
-"""Operators that only move values; the converter puts them behind activations."""
+"""Operators that only move values; the converter puts them after activations."""
 
 _PRODUCTS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV")
-"""Operators with a kernel as their second input; other products are negligible."""
+"""Operators whose second input is a kernel; products of others are negligible."""
 
 _BUILTIN_NAMES = {
     code: name
@@ -36,11 +30,11 @@ _BUILTIN_NAMES = {
 
 
 def list_operators(content: bytes) -> list[str]:
-    """Names a file's operators in the order they run, repeated as often as they do.
+    """Lists the names of a file's operators in the order they run.
 
     Returns:
-        Names of the schema, such as `CONV_2D`; `CUSTOM:` and its own name for one that
-        is not built in.
+        Names from the schema, such as `CONV_2D`, or `CUSTOM:` and the name of an
+        operator that is not built in.
     """
     model = _unpack(content)
     return [
@@ -51,10 +45,10 @@ def list_operators(content: bytes) -> list[str]:
 
 
 def count_macs(content: bytes) -> int:
-    """Multiply-accumulates of a file's convolutions and dense layers, for one image.
+    """Counts the multiply-accumulates of a file's convolutions and dense layers.
 
-    These are what the file computes, not what the network it stands for would: EFSNet's
-    int8 file has dense convolutions where its float32 file has grouped ones.
+    The count is for one image and for the file's own operators: EFSNet's int8 file has
+    dense convolutions where its float32 file has grouped ones.
     """
     model = _unpack(content)
     codes = [_name(code) for code in model.operatorCodes]
@@ -63,10 +57,10 @@ def count_macs(content: bytes) -> int:
         for operator in graph.operators:
             name = codes[operator.opcodeIndex]
             if name in _PRODUCTS:
-                # Each pixel of a map meets the whole kernel, (outputs, ..., inputs).
+                # Each pixel is multiplied with the whole kernel (outputs, ..., inputs).
                 transposed = name == "TRANSPOSE_CONV"
                 at = operator.inputs[2] if transposed else operator.outputs[0]
-                # Python's integers, since 32 bits hold no large network's.
+                # `tolist`: 32 bits overflow for large networks.
                 pixels = prod(graph.tensors[at].shape[:-1].tolist())
                 kernel = graph.tensors[operator.inputs[1]].shape.tolist()
                 macs += pixels * prod(kernel)
@@ -74,19 +68,14 @@ def count_macs(content: bytes) -> int:
 
 
 def check_operators(content: bytes) -> None:
-    """Raises where a file would be slow or not run on a plain runtime.
+    """Rejects a file that would be slow or need a special runtime.
 
     Raises:
-        ValueError: it has an operator that is not built in (such as a Flex one) or one
-            of `FORBIDDEN`.
+        ValueError: it has an operator that is not built in (such as Flex) or is one of
+            `FORBIDDEN`.
     """
-    found = sorted(
-        {
-            name
-            for name in list_operators(content)
-            if name in FORBIDDEN or name.startswith("CUSTOM:")
-        }
-    )
+    names = sorted(set(list_operators(content)))
+    found = [n for n in names if n in FORBIDDEN or n.startswith("CUSTOM:")]
     if found:
         raise ValueError(
             f"a .tflite file must not need {', '.join(found)}; convert a frozen graph "
@@ -95,12 +84,12 @@ def check_operators(content: bytes) -> None:
 
 
 def tidy(content: bytes) -> bytes:
-    """Makes a converter's file smaller and its output operators float.
+    """Makes a converted file smaller and its last activations float.
 
-    The last sigmoid and softmax of an int8 file take the dequantized logits, so that
-    probabilities are not rounded to 1/256 and LiteRT's CPU delegate, which has no int8
-    softmax, runs all of the network at once. Tensors are named after their layers, and
-    equal vectors of quantization parameters are stored once.
+    The last sigmoid and softmax of an int8 file take dequantized logits. So
+    probabilities are not rounded to 1/256, and LiteRT's CPU delegate, which has no int8
+    softmax, runs the whole network in one part. Tensors are named after their layers.
+    Equal quantization parameters are stored once.
     """
     model = _unpack(content)
     graph = model.subgraphs[0]
@@ -117,7 +106,7 @@ def tidy(content: bytes) -> bytes:
 
 
 class _SharingBuilder(flatbuffers.Builder):
-    """Stores equal vectors once, and bytes (the weights) aligned as the schema asks."""
+    """Stores equal vectors once, and aligns bytes (the weights)."""
 
     def __init__(self, size: int) -> None:
         super().__init__(size)
@@ -144,11 +133,7 @@ def _name(code: Any) -> str:
 
 
 def _dequantize_logits(graph: Any, names: list[str]) -> None:
-    """Moves each last activation of an int8 graph behind the dequantization.
-
-    The converter ends such a graph with `activation, movers ..., DEQUANTIZE`; it
-    becomes `movers ..., DEQUANTIZE, activation`.
-    """
+    """`activation, movers ..., DEQUANTIZE` -> `movers ..., DEQUANTIZE, activation`."""
     producers = {op.outputs[0]: i for i, op in enumerate(graph.operators)}
     for last in [i for i, name in enumerate(names) if name == "DEQUANTIZE"]:
         places = [last]
@@ -164,11 +149,7 @@ def _dequantize_logits(graph: Any, names: list[str]) -> None:
 
 
 def _move_to_end(graph: Any, places: list[int]) -> None:
-    """Moves the first operator of a chain, an int8 activation, to the end as a float.
-
-    Args:
-        places: of the chain's operators in the graph, the last one a `DEQUANTIZE`.
-    """
+    """Moves the int8 activation at `places[0]` to the end of the chain, as float."""
     activation, *movers, dequantize = (graph.operators[i] for i in places)
     logits, between = activation.inputs[0], activation.outputs[0]
     source = logits

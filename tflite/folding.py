@@ -1,7 +1,7 @@
-"""Kernels of one convolution that do the work of several layers.
+"""Merges several layers into the weights of one convolution.
 
-NumPy in float64, so that nothing is lost before the result is rounded once. Kernels
-are `(height, width, inputs, outputs)`, as in `keras.layers.Conv2D`.
+Computed with NumPy in float64, so that the result is rounded only once. Kernels are
+`(height, width, inputs, outputs)`, as in `keras.layers.Conv2D`.
 """
 
 from dataclasses import dataclass
@@ -33,16 +33,15 @@ def to_numpy(variable: Any) -> np.ndarray:
 
 def fold_norm(kernel: np.ndarray, norm: BatchNorm) -> Weights:
     """Folds a norm into the convolution before it, which has no bias."""
-    scale = to_numpy(norm.gamma) / np.sqrt(
-        to_numpy(norm.moving_variance + norm.epsilon)
-    )
+    variance = to_numpy(norm.moving_variance + norm.epsilon)
+    scale = to_numpy(norm.gamma) / np.sqrt(variance)
     bias = to_numpy(norm.beta) - to_numpy(norm.moving_mean) * scale
     return Weights(kernel * scale, bias)
 
 
 @singledispatch
 def dense_kernel(conv: keras.layers.Layer) -> np.ndarray:
-    """The kernel of the dense convolution that a layer of EFSNet stands for."""
+    """Gives the kernel of the dense convolution that equals a layer of EFSNet."""
     return to_numpy(conv.kernel)
 
 
@@ -57,23 +56,23 @@ def _(conv: SeparableConv2D) -> np.ndarray:
 
 
 def take_unshuffled(kernel: np.ndarray, order: np.ndarray) -> np.ndarray:
-    """Permutes a kernel's inputs, so that it needs no shuffle before it.
+    """Permutes a kernel's inputs to replace the shuffle before it.
 
     Args:
-        order: the shuffle's; its output channel i is input channel `order[i]`.
+        order: the shuffle's output channel i is its input channel `order[i]`.
     """
     return kernel[:, :, np.argsort(order)]
 
 
 def transposed_as_pointwise(weights: Weights) -> Weights:
-    """A 2x2 transposed convolution of stride 2 as a 1x1 one before depth-to-space.
+    """Rewrites a 2x2 transposed convolution of stride 2 for depth-to-space.
 
     Args:
         weights: of the transposed convolution, the kernel `(2, 2, inputs, outputs)`.
 
     Returns:
         Weights of a 1x1 convolution to four times the outputs, ordered (row, column,
-        output).
+        output), before depth-to-space by 2.
     """
     inputs = weights.kernel.shape[2]
     kernel = np.moveaxis(weights.kernel, 2, 0).reshape(1, 1, inputs, -1)
@@ -81,11 +80,11 @@ def transposed_as_pointwise(weights: Weights) -> Weights:
 
 
 def mask_head_as_strided(head: MaskHead) -> Weights:
-    """A mask head as a 3x3 convolution of stride 2 before depth-to-space by 4.
+    """Rewrites a mask head as a 3x3 convolution of stride 2 and depth-to-space by 4.
 
-    Each of its outputs is one pixel of a 4x4 block, which 3x3 inputs determine. The
-    2x2 convolution of `layers.phase_kernel` takes fewer products, but leaves most
-    lanes of a vector register empty with its four outputs.
+    3x3 inputs determine a 4x4 block of pixels, one per output. The 2x2 convolution of
+    `layers.phase_kernel` has fewer products, but its four outputs leave most lanes of a
+    vector register empty.
 
     Returns:
         Weights of a `same` convolution to 16 times the head's filters, ordered (row,
@@ -105,17 +104,17 @@ def mask_head_as_strided(head: MaskHead) -> Weights:
 def fold_columns(weights: Weights, columns: int, stride: int = 1) -> Weights:
     """Rewrites a `same` convolution for maps whose columns are folded into channels.
 
-    A map `(height, width, channels)` reshaped to `(height, width / n, n * channels)`
-    is the same memory; a convolution on it does n columns at once and fills the vector
+    Folding reshapes `(height, width, channels)` to `(height, width / n, n * channels)`
+    without a copy. The convolution then computes n columns at once and fills vector
     registers that few channels leave empty.
 
     Args:
         weights: of the convolution on unfolded maps.
-        columns: output columns in a channel group; the inputs have `stride * columns`.
+        columns: output columns to fold; the input has `stride * columns`.
         stride: of the convolution, in both axes; the folded one has `(stride, 1)`.
 
     Returns:
-        Weights of the folded convolution, `same` as well.
+        Weights of the folded convolution, also `same`.
     """
     kernel = weights.kernel
     height, width, inputs, outputs = kernel.shape

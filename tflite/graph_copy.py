@@ -1,4 +1,4 @@
-"""Building a functional model anew, layer by layer, for inference of one image."""
+"""Rebuilds a functional model, layer by layer, for inference of one image."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,11 +9,11 @@ from keras_efsnet.models.presets import DEFAULT_SIZE
 
 
 def copy_graph(model: keras.Model, call_layer: Callable[..., Any]) -> keras.Model:
-    """Builds a functional model anew for one image of a fixed size.
+    """Rebuilds a functional model for one image of a fixed size.
 
     Args:
-        call_layer: called as `call_layer(layer, *inputs)` with each layer of the model
-            and symbolic inputs, gives the symbolic outputs.
+        call_layer: called as `call_layer(layer, *inputs)` with each layer and symbolic
+            inputs; gives the symbolic outputs.
 
     Raises:
         ValueError: Keras does not run on TensorFlow.
@@ -41,7 +41,7 @@ def copy_graph(model: keras.Model, call_layer: Callable[..., Any]) -> keras.Mode
 
 
 def copy_layer(layer: Any, *args: Any, **kwargs: Any) -> Any:
-    """Calls a copy of a layer that shares no weights with it."""
+    """Calls a copy of a layer with copied weights."""
     copy = type(layer).from_config(layer.get_config())
     outputs = copy(*args, **kwargs)
     if isinstance(layer, keras.layers.Layer):

@@ -1,8 +1,8 @@
-"""A trained model as ONNX or SavedModel, through Keras's own exporters.
+"""Exports a trained model to ONNX or SavedModel with Keras's exporters.
 
-For programs that do not run `.tflite` files. The model goes out as it is, for one image
-of a fixed size: `image`, float32 `(1, height, width, 1)` in [0, 255], to `mask` and
-`class`, as in `keras_efsnet.tflite.convert`.
+The model is exported without rewrites for one image of a fixed size: from `image`,
+float32 `(1, height, width, 1)` in [0, 255], to `mask` and `class`, as in
+`keras_efsnet.tflite.convert`.
 """
 
 import importlib.util
@@ -20,23 +20,22 @@ from keras_efsnet.images.grey import Size
 from keras_efsnet.prediction.postprocess import Postprocess
 
 OUTPUTS = {"onnx": "model.onnx", "saved_model": "saved_model"}
-"""Names of the file or folder that each format is written as."""
+"""The name of each format's file or folder."""
 
 _KERAS_FORMATS = {"onnx": "onnx", "saved_model": "tf_saved_model"}
 
 
 def export_format(model: Any, format_: str, path: Path) -> None:
-    """Writes a model in another format.
+    """Writes an EFSNet on the TensorFlow backend as ONNX or SavedModel.
 
     Args:
-        model: an EFSNet, on the TensorFlow backend.
         format_: a key of `OUTPUTS`.
-        path: the file, or for "saved_model" the folder, to write.
+        path: the file to write, or for "saved_model" the folder.
 
     Raises:
-        MissingPackage: "onnx" needs the extra of this name.
+        MissingPackage: the extra `onnx` is not installed.
     """
-    import keras  # not needed to run what is exported
+    import keras  # not needed to run the exported files
 
     from keras_efsnet.models.presets import DEFAULT_SIZE
 
@@ -52,11 +51,11 @@ def export_format(model: Any, format_: str, path: Path) -> None:
 
 
 class ExportedModel:
-    """An ONNX file or a SavedModel as a predictor, to compare it with the others.
+    """A predictor that runs an ONNX file or a SavedModel.
 
     Args:
-        path: what `export_format` wrote.
-        threads: CPU threads of ONNX Runtime; None is its own choice.
+        path: written by `export_format`.
+        threads: CPU threads of ONNX Runtime; None lets it choose.
 
     Attributes:
         size: the network's `(height, width)`.
@@ -121,7 +120,7 @@ def _require_onnx(package: str) -> None:
 
 @contextmanager
 def _quiet_exporters() -> Iterator[None]:
-    """Hides what exporters say of their own parts: older interfaces, their progress."""
+    """Hides the exporters' progress and their warnings about old interfaces."""
     logger = logging.getLogger("tf2onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)

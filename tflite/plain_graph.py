@@ -1,7 +1,7 @@
-"""EFSNet converted as it is: what the deployment graph is measured against.
+"""Converts EFSNet without rewrites, as the baseline of the deployment graph.
 
-Native grouped convolutions, shuffles as reshape and transpose, transposed convolutions,
-depthwise convolutions; no rewrite but frozen variables and a fixed shape.
+It has native grouped, depthwise and transposed convolutions, and shuffles as reshape
+and transpose. Only the variables are frozen and the shape is fixed.
 """
 
 from collections.abc import Sequence
@@ -24,15 +24,11 @@ from keras_efsnet.tflite.graph_copy import copy_graph, copy_layer
 
 KINDS = ("float32", "int8")
 CALIBRATION_PHANTOMS = 8
-"""Of each class; the ranges that they give change nothing about the speed."""
+"""Phantoms of each class; value ranges do not change the speed."""
 
 
 def write_plain_files(model: keras.Model, folder: Path) -> dict[str, Path]:
-    """Converts an EFSNet as it is, in float32 and int8.
-
-    Args:
-        model: an EFSNet.
-        folder: where the files go.
+    """Converts an EFSNet without rewrites and writes the files to a folder.
 
     Returns:
         The files by name: "plain float32" and "plain int8".
@@ -43,7 +39,7 @@ def write_plain_files(model: keras.Model, folder: Path) -> dict[str, Path]:
         frames = calibration_frames(graph.input_shape[1:3])
         name = f"plain {kind}"
         files[name] = folder / f"plain_{kind}.tflite"
-        # Described, so that it starts as our files do, without a trial.
+        # With a description, it starts like our files, without a trial.
         write_described(files[name], convert_graph(graph, kind, frames), kind, name)
     return files
 
@@ -51,11 +47,11 @@ def write_plain_files(model: keras.Model, folder: Path) -> dict[str, Path]:
 def plain_contenders(
     model: str | Path, folder: Path, threads: Sequence[int]
 ) -> list[Contender]:
-    """A Keras model converted as it is, to be measured beside other files.
+    """Converts a Keras model without rewrites and lists the files as contenders.
 
     Args:
-        model: a preset, or a `.keras` file.
-        folder: where the files go.
+        model: a preset or a `.keras` file.
+        folder: where the files are written.
         threads: numbers of CPU threads; 1 if empty.
     """
     files = write_plain_files(load_keras_model(find_model(model).keras_file), folder)
@@ -67,7 +63,7 @@ def plain_contenders(
 
 
 def calibration_frames(size: Size) -> np.ndarray:
-    """A black and a white frame and phantoms, uint8 `(n, height, width)`."""
+    """Makes a black frame, a white frame and phantoms, uint8 `(n, height, width)`."""
     phantoms = [
         make_phantom(label, seed, size).image
         for label in LABELS
@@ -77,10 +73,10 @@ def calibration_frames(size: Size) -> np.ndarray:
 
 
 def plain_graph(model: keras.Model, leaky: bool) -> keras.Model:
-    """Builds the graph of an EFSNet from Keras's own layers, one for one.
+    """Replaces each layer of an EFSNet with Keras's own layers.
 
     Args:
-        leaky: leaky ReLUs for PReLUs, which LiteRT has no fast int8 kernel for.
+        leaky: uses leaky ReLU for PReLU, which has no fast int8 kernel in LiteRT.
     """
     return copy_graph(model, partial(_copy, leaky=leaky))
 

@@ -1,9 +1,8 @@
-"""Fine-tuning for better or smaller files: quantization-aware training, and clustering
-of the weights, with tensorflow-model-optimization.
+"""Fine-tunes deployment graphs by quantization-aware training or weight clustering.
 
-The toolkit takes tf_keras models alone. So a tf_keras copy of the deployment graph is
-fine-tuned, with the losses and augmentation of training, and gives its weights back;
-files are made of the graph as of any other.
+tensorflow-model-optimization takes only tf_keras models. So a tf_keras copy of the
+graph is fine-tuned with the losses and augmentation of training. Its weights are copied
+back to the graph, which is converted as usual.
 
 Reference: Jacob et al., "Quantization and Training of Neural Networks for Efficient
 Integer-Arithmetic-Only Inference", CVPR 2018; Han et al., "Deep Compression", ICLR
@@ -21,7 +20,7 @@ import tensorflow as tf
 import tensorflow_model_optimization as tfmot
 import tf_keras
 from tensorflow_model_optimization.python.core.clustering.keras.experimental import (
-    cluster,  # where the toolkit's own guide has it from
+    cluster,  # imported as in the toolkit's own guide
 )
 
 from keras_efsnet.models.losses import DiceBCE
@@ -42,12 +41,7 @@ from keras_efsnet.training.settings import TrainSettings
 
 @dataclass(frozen=True)
 class Schedule:
-    """How long a step fine-tunes.
-
-    Attributes:
-        epochs: passes over the training images.
-        learning_rate: Adam's at the start; it falls as a cosine.
-    """
+    """Epochs and Adam's first learning rate, which follows a cosine decay."""
 
     epochs: int
     learning_rate: float
@@ -57,15 +51,15 @@ SCHEDULES: Mapping[str, Schedule] = {
     "quantize": Schedule(8, 2e-5),
     "cluster": Schedule(4, 1e-4),
 }
-"""Rounding moves a trained network little, and so should its training."""
+"""Learning rates are low because rounding changes a trained network little."""
 
 BATCH_SIZE = 8
 
 CLUSTERS = 32
-"""Different weights that clustering leaves in a kernel."""
+"""Number of different weights in a clustered kernel."""
 
 SMALLEST_KERNEL = 256
-"""Weights; smaller kernels hold little of a file and are left alone."""
+"""Kernels with fewer weights are not clustered; they are a small part of a file."""
 
 _log = logging.getLogger(__name__)
 _quantization = tfmot.quantization.keras
@@ -82,12 +76,11 @@ def convert_fine_tuned(
     """Fine-tunes a trained model's deployment graph and converts it.
 
     Args:
-        model: an EFSNet with a square image.
+        model: an EFSNet with a square input.
         kind: of the file, "float32" or "int8".
         step: "quantize" or "cluster".
         representative: as in `convert.convert`.
         samples: training samples.
-        schedules: by step.
 
     Returns:
         The `.tflite` file's content.
@@ -114,14 +107,13 @@ def fine_tune(
         graph: from `deploy.deployment_graph`.
         step: "quantize" or "cluster".
         cache: training images of the graph's size.
-        frames: float32 `(n, height, width, 1)`, to measure value ranges on.
-        schedules: by step.
+        frames: calibration images, float32 `(n, height, width, 1)`.
     """
     _STEPS[step](graph, cache, frames, schedules[step])
 
 
 class _Unquantized(tfmot.quantization.keras.QuantizeConfig):
-    """For layers that pass values on as they are, and for the probabilities."""
+    """For layers that only move values, and for the probabilities."""
 
     def get_weights_and_quantizers(self, layer):
         return []
@@ -152,7 +144,7 @@ _UNQUANTIZED = (
 
 
 class _KeepZeros(tf_keras.callbacks.Callback):
-    """Sets weights to 0 again that a dense kernel has where the network has none."""
+    """Keeps the zeros of dense kernels where the network has no weights."""
 
     def on_train_begin(self, logs=None):
         self._kernels = [
@@ -169,7 +161,7 @@ class _KeepZeros(tf_keras.callbacks.Callback):
 def _quantize(
     graph: keras.Model, cache: ImageCache, frames: np.ndarray, schedule: Schedule
 ) -> None:
-    """Fine-tunes with weights and activations rounded as an int8 file rounds them."""
+    """Fine-tunes with weights and activations rounded as in an int8 file."""
 
     def annotate(layer: Any) -> Any:
         config = _Unquantized() if isinstance(layer, _UNQUANTIZED) else None
@@ -191,8 +183,7 @@ def _quantize(
 def _set_ranges(
     model: tf_keras.Model, plain: tf_keras.Model, frames: np.ndarray
 ) -> None:
-    """Starts each activation's range from what images give, not from the toolkit's
-    [-6, 6], from which a moving average takes thousands of steps."""
+    """Sets each activation's range from images; the toolkit's [-6, 6] adapts slowly."""
     layers = [layer for layer in plain.layers if layer.name != "image"]
     measure = tf_keras.Model(plain.input, [layer.output for layer in layers])
     rows = [
@@ -206,7 +197,7 @@ def _set_ranges(
     }
     image = [frames.min(), frames.max()]
     for layer in model.layers:
-        # The only one that the copy lacks rounds the image.
+        # Only the layer that rounds the image is not in the copy.
         lowest, highest = ranges.get(layer.name, image)
         for weight in layer.non_trainable_weights:
             if "kernel" not in weight.name and weight.name.endswith("_min:0"):
@@ -218,7 +209,7 @@ def _set_ranges(
 def _cluster(
     graph: keras.Model, cache: ImageCache, frames: np.ndarray, schedule: Schedule
 ) -> None:
-    """Leaves a few different weights in each kernel; those that are 0 stay so."""
+    """Replaces the weights of each large kernel by a few values; zeros stay."""
     clustering = tfmot.clustering.keras
     model = _wrap_kernels(
         copy_to_tf_keras(graph),
@@ -238,10 +229,8 @@ _STEPS: Mapping[str, Callable[..., None]] = {"quantize": _quantize, "cluster": _
 
 def _wrap_kernels(model: tf_keras.Model, wrap: Callable[[Any], Any]) -> Any:
     def clone(layer: Any) -> Any:
-        large = (
-            layer.weights and layer.weights[0].shape.num_elements() >= SMALLEST_KERNEL
-        )
-        return wrap(layer) if large else layer
+        size = layer.weights[0].shape.num_elements() if layer.weights else 0
+        return wrap(layer) if size >= SMALLEST_KERNEL else layer
 
     return tf_keras.models.clone_model(model, clone_function=clone)
 
@@ -258,7 +247,7 @@ def _fit(
     schedule: Schedule,
     callbacks: list[Any],
 ) -> None:
-    """A short `fit` with training's losses, on training's batches."""
+    """Runs `fit` with the losses and batches of training."""
     mask_loss, epochs = DiceBCE(), schedule.epochs
     steps = steps_per_epoch(cache, BATCH_SIZE)
     batches = training_batches(

@@ -1,4 +1,4 @@
-"""A deployment graph as a tf_keras model, for tools that take no Keras 3 model."""
+"""Copies a deployment graph to tf_keras, for tools that do not take Keras 3 models."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,7 +12,7 @@ def copy_to_tf_keras(graph: keras.Model) -> tf_keras.Model:
     """Copies a deployment graph, weights included, to a tf_keras model.
 
     Returns:
-        A functional model for batches of any size, its layers named as the graph's.
+        A functional model for batches of any size, with the graph's layer names.
     """
     tensors = {}
     for layer in graph.layers:
@@ -56,7 +56,7 @@ _ARGUMENTS: Mapping[str, tuple[str, ...]] = {
     "Reshape": ("target_shape",),
     "UpSampling2D": ("size", "interpolation"),
 }
-"""What a deployment graph's layers are made with, by class."""
+"""Constructor arguments of a deployment graph's layers, by class."""
 
 
 def _copy(layer: keras.layers.Layer) -> tf_keras.layers.Layer:

@@ -1,7 +1,6 @@
-"""Whether an exported network still says what its reference says.
+"""Compares an exported network with its reference on labelled images.
 
-Two questions on labelled images: how far the raw outputs are apart, and whether the
-figures that users care about, those of `efsnet evaluate`, stay the same.
+It measures the difference of the raw outputs and of the metrics of `efsnet evaluate`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,16 +23,16 @@ from keras_efsnet.training.evaluate import (
 from keras_efsnet.training.scores import ImageScore, compute_metrics
 
 PROTOCOL = "B"
-"""Masks are scored at each image's own size, as users get them."""
+"""Masks are compared at each image's own size."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """How much a candidate may differ from its reference.
+    """Allowed differences between a candidate and its reference.
 
     Args:
-        dice_loss: how far the mean Dice of tumour images may fall; in [0, 1].
-        class_agreement: fraction of the images whose class must stay; in [0, 1].
+        dice_loss: largest allowed fall of the mean Dice of tumour images, in [0, 1].
+        class_agreement: least fraction of images with the same class, in [0, 1].
 
     Raises:
         ValueError: a number is outside its range.
@@ -56,22 +55,19 @@ DEFAULT_LIMITS = Limits()
 
 @dataclass(frozen=True)
 class Verification:
-    """What a candidate has kept of its reference.
+    """Differences between a candidate and its reference.
 
     Attributes:
-        images: how many images were compared.
-        mask_mean: mean absolute difference of the lesion probability, over the pixels
-            of all images at the network's size.
-        mask_worst: the largest one.
-        class_mean: mean absolute difference of the class probabilities.
-        class_worst: the largest one.
-        mask_dice: mean Dice of the two masks, cut at 0.5 at the network's size; two
-            empty masks count 1.
-        class_agreement: fraction of the images with the same most probable class.
-        dice_loss: the reference's mean Dice of tumour images less the candidate's.
-        reference: the reference's figures, see `training.scores.compute_metrics`.
-        candidate: the candidate's.
-        failures: a sentence for each limit that it exceeds.
+        images: number of images compared.
+        mask_mean, mask_worst: mean and largest absolute difference of the lesion
+            probability, over all pixels at the network's size.
+        class_mean, class_worst: the same for the class probabilities.
+        mask_dice: mean Dice of the two masks, cut at 0.5 at the network's size; 1 for
+            two empty masks.
+        class_agreement: fraction of images with the same most probable class.
+        dice_loss: the reference's mean Dice of tumour images minus the candidate's.
+        reference, candidate: their metrics, see `training.scores.compute_metrics`.
+        failures: a sentence for each limit that is exceeded.
     """
 
     images: int
@@ -93,7 +89,7 @@ class Verification:
 
 @dataclass(frozen=True)
 class _Comparison:
-    """One image's differences; pixels are those of masks at the network's size."""
+    """One image's differences; pixels are counted at the network's size."""
 
     score: ImageScore
     mask_mean: float
@@ -113,23 +109,23 @@ def verify(
     *,
     limits: Limits = DEFAULT_LIMITS,
 ) -> dict[str, Verification]:
-    """Compares networks with their reference, which runs once, on labelled images.
+    """Compares networks with their reference on labelled images.
 
-    The reference's postprocess applies to all, so that networks alone are compared.
+    All networks use the reference's postprocess, so only the networks differ.
 
     Args:
         reference: usually the trained Keras model.
-        candidates: the networks to judge, by name.
-        samples: labelled images, a lesion in one of them at least.
-        limits: what counts as passed.
+        candidates: the networks to compare, by name.
+        samples: labelled images, at least one with a lesion.
+        limits: allowed differences.
 
     Returns:
         A verification for each candidate, by its name.
 
     Raises:
         OSError: a file cannot be read.
-        ValueError: no lesion among the samples, a tumour image without mask, a file
-            that is no image or mask, or networks of different sizes.
+        ValueError: no sample has a lesion, a tumour image has no mask, a file is not an
+            image or mask, or the networks have different sizes.
     """
     _check(reference, candidates, samples)
     expected_scores: list[ImageScore] = []
