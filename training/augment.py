@@ -1,8 +1,7 @@
-"""One random change of an image and its mask together, in NumPy and Pillow.
+"""Changes training images and their masks at random, with NumPy and Pillow.
 
-A function of its arguments alone: the same seed gives the same pixels in any thread,
-process and backend. Exact resume needs this; Keras's Random layers, with their seed
-state, cannot give it in a parallel map.
+The same seed gives the same pixels in any thread, process and backend. Exact resume
+needs this, and Keras's Random layers cannot do it in a parallel map.
 """
 
 from collections.abc import Sequence
@@ -20,20 +19,19 @@ def augment_batch(
     seed: Sequence[int],
     policy: Augmentation | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Changes each image of a batch, and its mask with it, at random.
+    """Changes each image of a batch and its mask at random.
 
-    Image number `i` depends on itself, its mask, `seed`, `i` and `policy` only.
+    Result `i` depends only on image and mask `i`, `seed`, `i` and `policy`.
 
     Args:
         images: uint8 `(n, height, width)`.
         masks: uint8 `(n, height, width)`, 1 = lesion, 0 = elsewhere.
         seed: non-negative integers.
-        policy: probabilities and strengths; None takes the defaults.
+        policy: probabilities and strengths; None means the defaults.
 
     Returns:
-        New arrays of the same shapes, types and ranges. A warp brings in, from the
-        sides, image and mask mirrored at the border; the middle of the lesions stays
-        in view.
+        New arrays of the same shapes, types and ranges. Warps fill the sides with the
+        mirrored image and mask, and keep the centre of the lesions in view.
     """
     policy = policy or Augmentation()
     new_images, new_masks = np.empty_like(images), np.empty_like(masks)

@@ -1,4 +1,4 @@
-"""How often and how strongly training images are changed."""
+"""Settings of the augmentation."""
 
 from dataclasses import dataclass, fields
 
@@ -7,28 +7,27 @@ from dataclasses import dataclass, fields
 class Augmentation:
     """How often and how strongly training images are changed.
 
-    The defaults keep lesions plausible by eye on BUSI. Every strength is the largest
-    one; each image draws its own below it. A probability of 0 switches a change off.
+    With the defaults, lesions on BUSI look plausible. Each strength is a maximum; each
+    image draws its own. A probability of 0 switches a change off.
 
     Attributes:
-        flip_probability: left to right; never top to bottom, since depth has a
-            direction.
+        flip_probability: left to right only, since depth has a direction.
         warp_probability: of rotation, scale, translation, shear and elastic together.
-        rotation: degrees, either way.
-        smallest_scale, largest_scale: magnification, evenly drawn on a log scale.
+        rotation: degrees, in both directions.
+        smallest_scale, largest_scale: magnification, drawn uniformly on a log scale.
         stretch: the largest ratio of one axis's magnification to the common one.
         translation: fraction of the image's size.
         shear: horizontal and vertical, as the slope of the sheared axis.
         elastic: standard deviation of the mesh nodes, as a fraction of the size.
         tone_probability: of gain, contrast, gamma and offset together.
-        tone: largest relative change of gain, contrast and gamma; offset a sixth.
-        speckle_probability, speckle: multiplicative noise, standard deviation.
+        tone: relative change of gain, contrast and gamma; a sixth of it for the offset.
+        speckle_probability, speckle: standard deviation of multiplicative noise.
         depth_gain_probability, depth_gain: smooth brightening or darkening by depth.
         shadow_probability, shadow: darkness of a band below a random depth, below 1.
-        blur_probability, blur: resolution lost, as a fraction of the pixels per side.
-        erase_probability, erase: a rectangle filled with its mean grey; longest side
-            as a fraction of the size.
-        caliper_probability: of two crosses joined by dots, as examiners burn them in.
+        blur_probability, blur: lost resolution, as a fraction of the pixels per side.
+        erase_probability, erase: a rectangle filled with its mean grey; its longest
+            side as a fraction of the size.
+        caliper_probability: of caliper marks, two crosses joined by dots.
 
     Raises:
         ValueError: a value is outside its range.

@@ -1,7 +1,7 @@
-"""Other networks with EFSNet's input and outputs, to be compared with it.
+"""Other networks with EFSNet's input and outputs, for comparison.
 
-The same settings train them, and `efsnet evaluate` and `efsnet export` take their
-files, which hold nothing but Keras's own layers.
+They use the same training settings. Their files have only Keras's own layers and work
+with `efsnet evaluate` and `efsnet export`.
 """
 
 import re
@@ -21,11 +21,11 @@ Shape = tuple[int, int, int]
 
 
 def build_baseline(settings: TrainSettings) -> keras.Model:
-    """The network at the start of a run whose `model` is one of `BUILDERS`.
+    """Builds the network of a run, where `model` is one of `BUILDERS`.
 
     Raises:
         MissingPackage: the network's package is not installed.
-        ValueError: `init` is no file, or one of another network or width.
+        ValueError: `init` is missing, or is of another network or width.
     """
     input_shape = (settings.image_size, settings.image_size, 1)
     build = BUILDERS[settings.model]
@@ -37,7 +37,7 @@ def build_baseline(settings: TrainSettings) -> keras.Model:
         except ValueError as error:
             raise ValueError(
                 f"{settings.init}: not the weights of {settings.model} with width "
-                f"{settings.width:g}; give a file that this network was saved to."
+                f"{settings.width:g}; give a file saved from this network."
             ) from error
     return model
 
@@ -45,10 +45,10 @@ def build_baseline(settings: TrainSettings) -> keras.Model:
 def unet(
     input_shape: Shape = (256, 256, 1), width: float = 1.0, class_dropout: float = 0.3
 ) -> keras.Model:
-    """U-Net with batch normalization.
+    """Builds a U-Net with batch normalization.
 
-    Two 3x3 convolutions at each of five sizes, 64 to 1024 channels; after each
-    upsampling a 3x3 convolution halves them.
+    It has two 3x3 convolutions at each of five sizes, with 64 to 1024 channels. After
+    each upsampling, a 3x3 convolution halves the channels.
 
     Args:
         input_shape: `(height, width, 1)`, multiples of 16.
@@ -56,10 +56,10 @@ def unet(
         class_dropout: rate of the dropout before the class head.
 
     Reference: Ronneberger et al., "U-Net: Convolutional Networks for Biomedical Image
-    Segmentation", MICCAI 2015; in the form that the tables of UNeXt's and CMUNeXt's
-    successors measure (34.52 million parameters): `same` padding, norms, upsampling
-    instead of transposed convolutions. Chosen: the class head on the smallest maps;
-    bilinear upsampling, which LiteRT has a fast kernel for, instead of repetition.
+    Segmentation", MICCAI 2015, as in the tables of UNeXt's and CMUNeXt's successors
+    (34.52 million parameters): `same` padding, norms, upsampling instead of transposed
+    convolutions. Chosen: the class head on the smallest maps; bilinear instead of
+    nearest upsampling, for which LiteRT has a fast kernel.
     """
     filters = [scale_filters(n, width) for n in (64, 128, 256, 512, 1024)]
     image = keras.Input(input_shape, name="image")
@@ -85,21 +85,21 @@ def unet(
 def deeplab_v3_plus(
     input_shape: Shape = (256, 256, 1), width: float = 1.0, class_dropout: float = 0.3
 ) -> keras.Model:
-    """keras-cv's DeepLabV3+ on a ResNet-18 (V2), as Keras's own layers.
+    """Builds keras-cv's DeepLabV3+ on a ResNet-18 (V2) from Keras's own layers.
 
     Args:
         input_shape: `(height, width, 1)`, multiples of 32.
-        width: scales the channels, rounded to multiples of 8, but not the first
-            stage's 64, nor the 48 of the decoder's skip.
+        width: scales the channels, rounded to multiples of 8, except the first stage's
+            64 and the 48 of the decoder's skip.
         class_dropout: rate of the dropout before the class head.
 
     Raises:
         MissingPackage: keras-cv is not installed.
 
     Reference: Chen et al., "Encoder-Decoder with Atrous Separable Convolution for
-    Semantic Image Segmentation", ECCV 2018. Chosen: one logit instead of a softmax,
-    upsampled after the last convolution, not before, which gives the same; the class
-    head on the pyramid, the encoder's end.
+    Semantic Image Segmentation", ECCV 2018. Chosen: one logit instead of a softmax;
+    upsampling after the last convolution instead of before, with equal results; the
+    class head on the pyramid at the encoder's end.
     """
     try:
         import keras_cv
@@ -166,7 +166,7 @@ def _upsample(x: Any, size: int | tuple[int, int], name: str) -> Any:
 
 
 def _call_plain(layer: Any, x: Any, prefix: str = "", **options: Any) -> Any:
-    """Calls new layers of Keras's own that are together what `layer` is."""
+    """Calls new layers of Keras's own that compute the same as `layer`."""
     if isinstance(layer, keras.Sequential):
         for inner in layer.layers:
             x = _copy(inner, prefix)(x)
@@ -185,10 +185,7 @@ def _call_plain(layer: Any, x: Any, prefix: str = "", **options: Any) -> Any:
 
 
 def _copy(layer: keras.layers.Layer, prefix: str = "") -> keras.layers.Layer:
-    """A new layer, its name without the number that Keras counts up.
-
-    With other names in a second build, the same run on TensorFlow differed in the last
-    digits, so a run resumed in the same process was not exactly the same.
-    """
+    """Copies a layer and drops the number that Keras adds to its name."""
+    # With other names after a resume, TensorFlow's results differ in the last digits.
     name = prefix + re.sub(r"_\d+$", "", layer.name)
     return type(layer).from_config({**layer.get_config(), "name": name})

@@ -1,40 +1,36 @@
-"""The bootstrap: figures for many draws of a table's images at once.
-
-NaN stands for an undefined figure.
-"""
+"""Computes metrics for many bootstrap draws at once; NaN means undefined."""
 
 import numpy as np
 
 
 def count_images(draws: np.ndarray) -> np.ndarray:
-    """Counts how often each draw `(r, n)` holds each image: float64 `(r, n)`."""
+    """Counts how often each draw `(r, n)` contains each image: float64 `(r, n)`."""
     r, n = draws.shape
     flat = draws + n * np.arange(r)[:, np.newaxis]
-    counts = np.bincount(flat.ravel(), minlength=r * n)
-    return counts.reshape(r, n).astype(np.float64)
+    return np.bincount(flat.ravel(), minlength=r * n).reshape(r, n).astype(np.float64)
 
 
 def mean(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """The weighted means `(r,)` of values `(n,)`; weights `(r, n)`."""
+    """Computes weighted means `(r,)` of values `(n,)`; weights `(r, n)`."""
     return ratio(weights @ values, weights.sum(axis=1))
 
 
 def ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    """Divides numbers by counts, with NaN where the whole is 0."""
+    """Divides sums by counts; NaN where the count is 0."""
     return np.where(whole > 0, part / np.maximum(whole, 1), np.nan)
 
 
 def weighted_auroc(
     scores: np.ndarray, positive: np.ndarray, weights: np.ndarray
 ) -> np.ndarray:
-    """The chance that a positive outranks a negative, ties half, for each draw.
+    """Computes the AUROC of each draw; ties count half.
 
     Args:
         scores, positive: float and bool `(n,)`.
-        weights: how often each draw holds each image, `(r, n)`.
+        weights: how often each draw contains each image, `(r, n)`.
 
     Returns:
-        `(r,)`; NaN where a side is empty.
+        `(r,)`; NaN without positives or without negatives.
     """
     order = np.argsort(scores)
     ranked = scores[order]

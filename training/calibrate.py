@@ -1,13 +1,12 @@
-"""Fits a trained model's last numbers on validation images, and folds them in.
+"""Calibrates a trained model on validation images.
 
     python -m keras_efsnet.training.calibrate --model RUN/best.keras --data DIR \
         --split FOLDS.csv --out PRESET
 
-Two go into the network's last layers, so that every file made of it cuts masks at 0.5
-and gives calibrated probabilities: the temperature of the classes, and the threshold of
-the mask as a shift of its logits. The others are rules of the card, applied by
-`prediction`: the smallest lesion, the probability of normal that empties the mask, and
-when not to trust the answer (`fit_referral`).
+The temperature of the classes and the threshold of the mask are folded into the
+network's last layers. So every exported file gives calibrated probabilities and cuts
+masks at 0.5. Three rules go to the card and are applied by `prediction`: the smallest
+lesion, the probability of normal that empties the mask, and referral (`fit_referral`).
 
 Reference: Guo et al., "On Calibration of Modern Neural Networks", ICML 2017
 (temperature).
@@ -48,7 +47,7 @@ from keras_efsnet.training.scores import expected_calibration_error
 THRESHOLDS = tuple(np.arange(0.25, 0.8, 0.05).round(2).tolist())
 LESION_FRACTIONS = (0.0, 0.001, 0.002, 0.004, 0.008)
 NORMAL_GATES = (None, 0.95, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4)
-"""What is tried."""
+"""Values of the grid search."""
 
 NEUTRAL = (0.5, 0.0, None)
 """The threshold, fraction and gate that change nothing; they win ties."""
@@ -56,22 +55,22 @@ NEUTRAL = (0.5, 0.0, None)
 NORMAL = LABELS.index("normal")
 
 LOW_DICE = 0.5
-"""A mask with less counts as wrong."""
+"""A mask with a lower Dice counts as wrong."""
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """What was fitted, and what it changed on the images it was fitted on.
+    """Fitted values and their effect on the validation images.
 
     Attributes:
-        temperature: the class logits are divided by it.
+        temperature: divides the class logits.
         mask_threshold: probability of lesion that becomes 0.5.
         rules: the smallest lesion, the normal gate and the referral rule.
         ece: expected calibration error of the classes, (before, after).
         dice: mean Dice over all images at their own size, (before, after).
-        referred: share of the images with a reason not to trust them.
-        errors_referred: share of these among the images with a wrong class or a Dice
-            below `LOW_DICE`; None where there is no such image.
+        referred: fraction of images that are referred.
+        errors_referred: the same for images with a wrong class or a Dice below
+            `LOW_DICE`; None without such images.
     """
 
     temperature: float
@@ -88,18 +87,18 @@ def calibrate(
 ) -> Calibration:
     """Fits temperature, threshold and rules.
 
-    The temperature makes the true classes most likely; threshold, smallest lesion and
-    gate maximize the mean Dice over all images, normal ones included, at the images'
-    own sizes. The referral rule comes last, on what these give.
+    The temperature maximizes the likelihood of the true classes. Threshold, smallest
+    lesion and gate maximize the mean Dice over all images, normal ones included, at
+    their own sizes. The referral rule is fitted last, on the calibrated outputs.
 
     Args:
         model_file: a `.keras` file saved from an EFSNet.
         samples: validation images of every class; none of training or test.
-        training: the images that the model was trained on, for their appearance.
+        training: the images that the model was trained on, for the appearance rule.
 
     Raises:
         OSError: a file cannot be read.
-        ValueError: a tumour image has no mask, or a file is no image or mask.
+        ValueError: a tumour image has no mask, or a file is not an image or mask.
     """
     check_masks(samples)
     predictor = KerasPredictor(model_file)
@@ -134,7 +133,7 @@ def calibrate(
 
 
 def fold(model: EFSNet, calibration: Calibration) -> EFSNet:
-    """Puts temperature and threshold into the last layers of a model, in place."""
+    """Folds temperature and threshold into a model's last layers, in place."""
     head = model.get_layer("class_logits")
     head.set_weights([w / calibration.temperature for w in head.get_weights()])
     mask = model.get_layer("mask_logits")
@@ -144,18 +143,13 @@ def fold(model: EFSNet, calibration: Calibration) -> EFSNet:
 
 
 def write_preset(model_file: Path, calibration: Calibration, preset: Path) -> None:
-    """Writes the calibrated model.keras and a card.json with its rules.
-
-    `keras_efsnet.training.card` makes the whole card when the metrics are known.
-    """
+    """Writes model.keras and a card.json with rules, which `card` completes later."""
     preset.mkdir(parents=True, exist_ok=True)
-    save_model(
-        fold(EFSNet.from_preset(model_file), calibration), preset / "model.keras"
-    )
+    model = fold(EFSNet.from_preset(model_file), calibration)
+    save_model(model, preset / "model.keras")
     facts = asdict(calibration)
     card = {"postprocess": facts.pop("rules"), "calibration": facts}
-    text = json.dumps(card, indent=2) + "\n"
-    write_text(preset / "card.json", text, durable=True)
+    write_text(preset / "card.json", json.dumps(card, indent=2) + "\n", durable=True)
 
 
 def _fit_temperature(classes: np.ndarray, labels: np.ndarray) -> float:
@@ -180,7 +174,7 @@ Choice = tuple[float, float, float | None]
 def _score(
     outputs: Sequence[RawOutput], classes: np.ndarray
 ) -> Iterator[tuple[Choice, float]]:
-    """The mean Dice of every choice."""
+    """Gives the mean Dice of every choice."""
     normal = classes[:, NORMAL]
     truths = [load_mask(o.sample, o.grey.shape) for o in outputs]
     truth = np.array([mask.sum() for mask in truths])
@@ -191,24 +185,18 @@ def _score(
         for gate in NORMAL_GATES:
             kept = normal < (2 if gate is None else gate)
             _, dice = overlap_from_counts(shared * kept, truth, predicted * kept)
-            yield (
-                (threshold, fraction, gate),
-                float(np.mean(keras.ops.convert_to_numpy(dice))),
-            )
+            mean = float(np.mean(keras.ops.convert_to_numpy(dice)))
+            yield (threshold, fraction, gate), mean
 
 
 def _cut(output: RawOutput, threshold: float, fraction: float) -> np.ndarray:
-    """The mask that the network will give once the threshold is folded in."""
-    return postprocess(
-        _shift(output.mask, threshold),
-        output.probabilities,
-        output.grey.shape,
-        Postprocess(fraction),
-    ).mask
+    """Gives the mask of the network with the threshold folded in."""
+    mask, shape = _shift(output.mask, threshold), output.grey.shape
+    return postprocess(mask, output.probabilities, shape, Postprocess(fraction)).mask
 
 
 def _shift(mask: np.ndarray, threshold: float) -> np.ndarray:
-    """Moves a map's logits so that the threshold becomes 0.5."""
+    """Shifts a map's logits so that the threshold becomes 0.5."""
     shifted = 1 / (1 + np.exp(_logit(threshold) - _logit(mask)))
     return shifted.astype(np.float32)
 
@@ -216,7 +204,7 @@ def _shift(mask: np.ndarray, threshold: float) -> np.ndarray:
 def _judge(
     outputs: Sequence[RawOutput], rules: Postprocess
 ) -> tuple[float, float | None]:
-    """The shares of all images and of the wrong ones that are referred."""
+    """Gives the fractions of all images and of the wrong ones that are referred."""
     cases = [score_output(output, rules, "B") for output in outputs]
     referred = np.array([bool(case.score.refer) for case in cases])
     wrong = np.array(
@@ -240,7 +228,6 @@ def _log(probability: np.ndarray) -> np.ndarray:
 
 
 def main() -> None:
-    """Reads the command line; see the module's docstring."""
     parser = argparse.ArgumentParser(description="Calibrate a model for shipping.")
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--data", type=Path, required=True)

@@ -17,15 +17,12 @@ MONITOR = "val_mask_dice"
 
 
 class Checkpoints(keras.callbacks.Callback):
-    """Validates the averaged weights, keeps the best ones and the run's last state.
+    """Validates the averaged weights and saves the best model and the run's state.
 
-    At the end of every epoch, in this order: the best model by validation Dice (saved
-    with the averaged weights), then the state, with the raw weights in place. A run
-    killed between the two repeats the epoch and writes the same best model again. At
-    the end of the run, the averaged weights of the last epoch, as last.keras beside the
-    best ones.
-
-    A loss or weight that is no number ends the run before it is saved.
+    Every epoch ends with the best model by validation Dice (averaged weights), then the
+    state (raw weights). A run killed between the two repeats the epoch and writes the
+    same best model. The run ends with the averaged weights of the last epoch, as
+    last.keras. A loss or weight that is not finite stops the run before it is saved.
     """
 
     def __init__(
@@ -39,7 +36,7 @@ class Checkpoints(keras.callbacks.Callback):
         self._raw: list[Any] = []
 
     def on_train_begin(self, logs=None):
-        # Again, since `fit` builds what is not built yet, which draws from the seeds.
+        # Again, because `fit` may build layers, which advances the seeds.
         if self.state.path.exists():
             self.state.restore()
 
@@ -59,7 +56,7 @@ class Checkpoints(keras.callbacks.Callback):
         self._put_back(self._raw)
 
     def on_epoch_end(self, epoch, logs=None):
-        # The last step's update is in no loss yet.
+        # The last step's update has not affected a loss yet.
         weights = self.model.trainable_variables
         if not all(np.isfinite(np.asarray(weight)).all() for weight in weights):
             raise self._diverged("a weight")
@@ -88,12 +85,12 @@ class Checkpoints(keras.callbacks.Callback):
         self._put_back(raw)
 
     def _average(self) -> list[Any]:
-        """Puts the averaged weights in place; gives the raw ones."""
+        """Sets the averaged weights; gives the raw ones."""
         variables = self.model.trainable_variables
         raw = [keras.ops.copy(variable.value) for variable in variables]
         self.model.optimizer.finalize_variable_values(variables)
         for variable in variables:
-            # Not the optimizer's own array: JAX gives it away in the next test step.
+            # A copy, because JAX donates the optimizer's own array in the next step.
             variable.assign(keras.ops.copy(variable.value))
         return raw
 
@@ -103,11 +100,11 @@ class Checkpoints(keras.callbacks.Callback):
 
 
 class EpochReport(keras.callbacks.Callback):
-    """Calls `report` at the end of every epoch.
+    """Calls `report` after every epoch.
 
     Args:
-        report: takes the number of epochs done and the values to show, among them the
-            seconds that the rest will take.
+        report: takes the number of finished epochs and the values to show, with the
+            `seconds_left`.
     """
 
     SHOWN = ("loss", "val_loss", MONITOR, "val_class_sparse_categorical_accuracy")

@@ -1,12 +1,11 @@
-"""The card of a preset: what its weights were made of and what they reached.
+"""Writes the card of a preset: the runs behind its weights, and their metrics.
 
-With a best.keras as PRESET/model.keras and its exported `.tflite` files beside it:
+PRESET holds model.keras and its exported `.tflite` files:
 
     python -m keras_efsnet.training.card PRESET --runs RUN_1 RUN_2 RUN_3 \
         --metrics VALIDATION/metrics.json TEST/metrics.json
 
-After another export of the same model, `python -m keras_efsnet.training.card PRESET`
-writes the hashes of its files anew.
+Without options it updates only the hashes, for example after another export.
 """
 
 import argparse
@@ -36,10 +35,10 @@ def write_card(preset: Path, runs: Sequence[Path], metrics: Sequence[Path]) -> P
     """Writes a preset's card.json.
 
     Args:
-        preset: the preset's folder with its weights; its name is the preset's. The
-            rules that `training.calibrate` wrote to its card stay.
+        preset: the preset's folder with its weights, named like the preset. Rules from
+            `training.calibrate` in its card are kept.
         runs: the runs that made the weights, first to last.
-        metrics: metrics.json files of `efsnet evaluate`, one a subset.
+        metrics: metrics.json files of `efsnet evaluate`, one per subset.
 
     Returns:
         The path of card.json.
@@ -62,33 +61,26 @@ def write_card(preset: Path, runs: Sequence[Path], metrics: Sequence[Path]) -> P
 
 
 def _calibration(preset: Path) -> dict[str, Any]:
-    """What `training.calibrate` has written to the card, if it was run."""
+    """Gives the card's entries from `training.calibrate`."""
     card = _read(preset / "card.json") if (preset / "card.json").exists() else {}
-    kept: dict[str, Any] = {
-        key: card[key] for key in ("postprocess", "calibration") if key in card
-    }
+    kept = {key: card[key] for key in ("postprocess", "calibration") if key in card}
     return {"postprocess": {}, **kept}
 
 
 def refresh_hashes(preset: Path) -> Path:
-    """Writes the hashes of a preset's files anew; the rest of its card stays.
-
-    Returns:
-        The path of card.json.
-    """
+    """Updates the hashes in a preset's card.json and gives its path."""
     card = _read(preset / "card.json")
     return _write(preset, {**card, "sha256": weight_digests(preset)})
 
 
 def _write(preset: Path, card: dict[str, Any]) -> Path:
-    text = json.dumps(card, indent=2) + "\n"
     path = preset / "card.json"
-    write_text(path, text, durable=True)
+    write_text(path, json.dumps(card, indent=2) + "\n", durable=True)
     return path
 
 
 def _describe(run: Path) -> dict[str, Any]:
-    """A run's settings.json, its files by name alone: folders differ by machine."""
+    """Reads a run's settings.json and drops the folders of its files."""
     facts = _read(run / "settings.json")
     settings = facts["settings"]
     settings["data"] = Path(settings["data"]).name
@@ -103,7 +95,6 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Reads the command line; see the module's docstring."""
     parser = argparse.ArgumentParser(description="Write the card of a preset.")
     parser.add_argument("preset", type=Path)
     parser.add_argument("--runs", type=Path, nargs="+")
@@ -112,7 +103,7 @@ def main() -> None:
     if given.runs and given.metrics:
         write_card(given.preset, given.runs, given.metrics)
     elif given.runs or given.metrics:
-        parser.error("--runs and --metrics go together; without both, hashes alone.")
+        parser.error("--runs and --metrics go together; give both, or neither.")
     else:
         refresh_hashes(given.preset)
 

@@ -1,4 +1,4 @@
-"""Evaluated images with the outlines of truth and prediction, drawn with Matplotlib."""
+"""Draws evaluated images with the outlines of truth and prediction."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,14 +17,11 @@ TRUTH_COLOUR, PREDICTION_COLOUR = "#56B4E9", "#FFD600"
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """An evaluated image with its masks on the grid they were compared on.
+    """An evaluated image with its masks, at the size they were compared at.
 
     Attributes:
-        score: what was measured on it.
-        dice: of its two masks.
         image: uint8 `(height, width)`.
-        truth: bool `(height, width)`.
-        prediction: bool `(height, width)`.
+        truth, prediction: masks, bool `(height, width)`.
     """
 
     score: ImageScore
@@ -62,25 +59,17 @@ def _draw_case(axes: Axes, case: Case) -> None:
 
 
 def _draw_outline(axes: Axes, mask: np.ndarray, colour: str, style: str) -> None:
-    # With an empty frame around it, a lesion cut by the image's edge is closed there;
-    # an empty mask has no outline, and Matplotlib would warn.
-    if not mask.any():
+    if not mask.any():  # Matplotlib would warn.
         return
+    # Padded, so that the outline of a lesion at the image's edge is closed.
     rows, columns = (np.arange(-1, length + 1) for length in mask.shape)
-    axes.contour(
-        columns,
-        rows,
-        np.pad(mask, 1),
-        levels=[0.5],
-        colors=[colour],
-        linestyles=[style],
-        linewidths=1.2,
-    )
+    look = {"colors": [colour], "linestyles": [style], "linewidths": 1.2}
+    axes.contour(columns, rows, np.pad(mask, 1), levels=[0.5], **look)
     axes.set(xlim=(-0.5, mask.shape[1] - 0.5), ylim=(mask.shape[0] - 0.5, -0.5))
 
 
 def make_figure(width: float, height: float) -> Figure:
-    """Makes a figure of inches that needs no display and no global state."""
+    """Makes a figure, sizes in inches, without a display or global state."""
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure
