@@ -1,10 +1,9 @@
-"""Training on all devices of a machine at once: data parallel, by the backend's engine.
+"""Data-parallel training on all devices of a machine.
 
 Each device holds all weights and takes an equal part of every batch. On JAX
 (`keras.distribution.DataParallel`) a step is the same as on one device. On TensorFlow
-(`tf.distribute.MirroredStrategy`) each replica normalizes its own part of the batch and
-draws its own dropout; all else is the same. Its moving statistics are its own until the
-end of the epoch (`average_replicas`).
+(`tf.distribute.MirroredStrategy`) each replica has its own batch statistics and
+dropout. `average_replicas` averages the moving statistics after each epoch.
 """
 
 from collections.abc import Iterable, Iterator
@@ -16,20 +15,20 @@ import keras
 
 @contextmanager
 def all_devices(batch_size: int) -> Iterator[None]:
-    """Makes models that are built and trained inside use all devices.
+    """Lets models that are built and trained inside use all devices.
 
     Args:
-        batch_size: images in a step, all devices together.
+        batch_size: images in a step, on all devices together.
 
     Raises:
-        ValueError: the backend is PyTorch, there is one device only, or the batch
+        ValueError: the backend is PyTorch, there is only one device, or the batch
             cannot be divided equally.
     """
     backend = keras.backend.backend()
     if backend not in ("jax", "tensorflow"):
         raise ValueError(
             f"--distribute needs the JAX or TensorFlow backend, and this is {backend}; "
-            "set KERAS_BACKEND=jax or tensorflow, or leave it out."
+            "set KERAS_BACKEND=jax or tensorflow, or omit --distribute."
         )
     devices = _jax_devices() if backend == "jax" else _tensorflow_devices()
     _check_devices(devices, batch_size)
@@ -38,7 +37,7 @@ def all_devices(batch_size: int) -> Iterator[None]:
 
 
 def device_count() -> int:
-    """The number of devices that share each batch now: 1 outside `all_devices`."""
+    """Gives the number of devices that share a batch: 1 outside `all_devices`."""
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
@@ -48,10 +47,10 @@ def device_count() -> int:
 
 
 def average_replicas(variables: Iterable[keras.Variable]) -> None:
-    """Sets variables to the mean of what TensorFlow's replicas have.
+    """Sets float variables to the mean of TensorFlow's replicas.
 
-    Norms update their statistics from a replica's own images, while a model that is
-    saved has those of the first replica. Seeds are the same in all and stay.
+    Each replica's norms update their statistics from its own images, but a saved model
+    has only the first replica's values.
     """
     if device_count() == 1 or keras.backend.backend() != "tensorflow":
         return
@@ -65,13 +64,9 @@ def average_replicas(variables: Iterable[keras.Variable]) -> None:
 
 
 class SharedClipAdamW(keras.optimizers.AdamW):
-    """AdamW on TensorFlow's replicas, clipping the norm of their summed gradient.
+    """AdamW for TensorFlow's replicas that clips the norm of their summed gradient.
 
-    Keras clips each replica's part by itself, which bounds another norm.
-
-    Args:
-        global_clipnorm: the limit.
-        kwargs: of `keras.optimizers.AdamW`.
+    Keras clips the gradient of each replica, which limits a different norm.
     """
 
     def __init__(self, *, global_clipnorm: float, **kwargs: Any) -> None:
@@ -88,7 +83,7 @@ class SharedClipAdamW(keras.optimizers.AdamW):
 
 
 def adamw(global_clipnorm: float, **options: Any) -> keras.optimizers.Optimizer:
-    """Keras's AdamW, or where replicas need another that does the same, that one."""
+    """Makes an AdamW whose gradient clipping is also right on several replicas."""
     replicas = keras.backend.backend() == "tensorflow" and device_count() > 1
     kind = SharedClipAdamW if replicas else keras.optimizers.AdamW
     return kind(global_clipnorm=global_clipnorm, **options)
@@ -98,7 +93,7 @@ def _check_devices(devices: list[str], batch_size: int) -> None:
     if len(devices) < 2:
         raise ValueError(
             "--distribute needs two devices or more, found "
-            f"{', '.join(devices)}; leave it out."
+            f"{', '.join(devices)}; omit --distribute."
         )
     if batch_size % len(devices):
         raise ValueError(
@@ -115,18 +110,15 @@ def _jax_devices() -> list[str]:
 def _tensorflow_devices() -> list[str]:
     import tensorflow as tf
 
-    found = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices(
-        "CPU"
-    )
-    return [device.name for device in found]
+    list_devices = tf.config.list_logical_devices
+    return [device.name for device in list_devices("GPU") or list_devices("CPU")]
 
 
 @contextmanager
 def _jax_mesh(devices: list[str]) -> Iterator[None]:
     before = keras.distribution.distribution()
-    keras.distribution.set_distribution(
-        keras.distribution.DataParallel(devices=devices)
-    )
+    mesh = keras.distribution.DataParallel(devices=devices)
+    keras.distribution.set_distribution(mesh)
     try:
         yield
     finally:

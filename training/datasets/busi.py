@@ -4,8 +4,8 @@
     Dataset_BUSI_with_GT/benign/benign (4)_mask.png
     Dataset_BUSI_with_GT/benign/benign (4)_mask_1.png
 
-An image is known by its stem, `benign (4)`. Any dataset laid out and named in this way
-is read alike.
+An image's name is its stem, `benign (4)`. Any dataset with these folders and names can
+be read.
 
 Reference: Al-Dhabyani et al., Data in Brief 28:104863, 2020.
 """
@@ -26,7 +26,7 @@ _MASK = re.compile(r"(?P<stem>.+)_mask(_\d+)?")
 
 @dataclass(frozen=True)
 class Sample:
-    """One image of the dataset: its stem, class and files (none to several masks)."""
+    """One image of the dataset, with any number of mask files."""
 
     stem: str
     label: str
@@ -38,8 +38,8 @@ def index_dataset(folder: str | Path) -> list[Sample]:
     """Lists a dataset's images with their masks, by class (`LABELS`) and number.
 
     Raises:
-        OSError: the folder is missing or may not be read.
-        ValueError: it lacks a class folder, holds no image, or two images share a
+        OSError: the folder is missing or unreadable.
+        ValueError: a class folder is missing, there is no image, or two images share a
             stem.
     """
     samples = list_images(folder)
@@ -48,13 +48,13 @@ def index_dataset(folder: str | Path) -> list[Sample]:
 
 
 def list_images(folder: str | Path) -> list[Sample]:
-    """Lists as `index_dataset` does, images that share a stem too.
+    """Lists images like `index_dataset`, but allows images that share a stem.
 
-    Hidden files and files that are no images are passed over.
+    Hidden files and files that are not images are ignored.
 
     Raises:
-        OSError: the folder is missing or may not be read.
-        ValueError: it lacks a class folder, or holds no image.
+        OSError: the folder is missing or unreadable.
+        ValueError: a class folder is missing, or there is no image.
     """
     folder = Path(folder)
     present = {path.name for path in folder.iterdir() if path.is_dir()}
@@ -74,7 +74,7 @@ def list_images(folder: str | Path) -> list[Sample]:
 
 
 def list_orphan_masks(folder: Path, samples: Sequence[Sample]) -> list[Path]:
-    """Lists the dataset's mask files that belong to none of its images, the samples."""
+    """Lists the dataset's mask files that belong to none of the samples."""
     owned = {mask for sample in samples for mask in sample.masks}
     return [
         path
@@ -91,10 +91,10 @@ def load_mask(sample: Sample, shape: tuple[int, int]) -> np.ndarray:
         shape: `(height, width)` of the sample's image.
 
     Returns:
-        bool of that shape, True = lesion; all False where there is no mask file.
+        bool of that shape, True = lesion; all False without a mask file.
 
     Raises:
-        OSError, ValueError: a mask cannot be read, or its size is not the image's.
+        OSError, ValueError: a mask cannot be read, or has another size than its image.
     """
     union = np.zeros(shape, dtype=bool)
     for path in sample.masks:
@@ -109,10 +109,10 @@ def load_mask(sample: Sample, shape: tuple[int, int]) -> np.ndarray:
 
 
 def by_stem(samples: Iterable[Sample]) -> dict[str, Sample]:
-    """Gives the samples by their names.
+    """Gives the samples by their stems.
 
     Raises:
-        ValueError: two have the same one.
+        ValueError: two samples have the same stem.
     """
     result: dict[str, Sample] = {}
     for sample in samples:

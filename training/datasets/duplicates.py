@@ -1,8 +1,8 @@
-"""Images of the same scan: copies that were cropped, resized or marked again.
+"""Finds images of the same scan: copies that were cropped, resized or annotated.
 
-Copies share their speckle, which no two scans do. An image is described by SIFT
-features; images with unusually similar ones are candidates; a candidate pair is
-verified by laying one image on the other and correlating their speckle.
+Copies have the same speckle; different scans do not. Images with unusually similar SIFT
+features are candidate pairs. A pair is verified by aligning its images and correlating
+their speckle.
 
 Reference: Lowe, IJCV 60(2), 2004 (SIFT, ratio test); Arandjelovic and Zisserman, CVPR
 2012 (RootSIFT).
@@ -26,51 +26,50 @@ from keras_efsnet.images.reading import read_image
 cv2 = import_opencv("train")
 
 LONGER_SIDE = 400
-"""Pixels; larger images are shrunk to it."""
+"""Pixels; larger images are shrunk to this size."""
 
 FEATURES = 400
-"""An image's most marked points, which are matched when a pair is verified."""
+"""Features of an image, the strongest ones."""
 
 EVERY = 3
-"""One feature in so many looks for candidates: enough to find them, and faster."""
+"""Only every third feature is used to find candidates, for speed."""
 
 DIMENSIONS = 32
-"""Principal components of the features in which candidates are looked for."""
+"""Principal components of the features that are used to find candidates."""
 
 RARE = 0.6
-"""A feature speaks for an image whose most similar feature is nearer than this part of
-the mean over all images."""
+"""A feature votes for an image if the distance to that image's nearest feature is less
+than this fraction of the mean over all images."""
 
 CANDIDATES = 5
-"""The images that most features speak for; each image is compared with these."""
+"""Each image is compared with so many images, those with the most votes."""
 
 RATIO = 0.85
-"""A match's distance, at most, as a part of that to the second most similar feature."""
+"""Largest ratio of a match's distance to the distance of the second nearest feature."""
 
 TOLERANCE = 4.0
-"""Pixels that a match may lie off its place after the turn, scaling and shift."""
+"""Largest error of a match in pixels after alignment."""
 
 MATCHES = 6
-"""That must lie in their places, at least; two always do."""
+"""Least number of aligned matches; two can always be aligned."""
 
 LARGEST_SCALE = 3.0
-"""Times that one image may be larger than the other: beyond, too little is left."""
+"""Largest ratio of the two images' scales; beyond it, too little detail is left."""
 
 OVERLAP = 0.5
-"""Of the smaller image, the least that both show."""
+"""Least overlap, as a fraction of the smaller image."""
 
 SPECKLE = (1.0, 8.0)
-"""Pixels: speckle lies between these two Gaussians' standard deviations."""
+"""Speckle is the difference of Gaussians with these standard deviations in pixels."""
 
 BLOCK = 40
-"""Pixels: correlation is the median over such blocks, so that marks burned into some of
-them do not count."""
+"""Pixels; the median correlation of blocks of this size ignores burned-in marks."""
 
 SAME_SCAN = 0.25
-"""The least correlation of two images of one scan; see docs/reliability.md."""
+"""Least correlation of two images of one scan; see docs/reliability.md."""
 
 Progress = Callable[[int, int], None]
-"""Told how much is done, and of how much."""
+"""Called with the number of finished steps and of all steps."""
 
 _T = TypeVar("_T")
 
@@ -83,7 +82,7 @@ class Scan:
         grey: uint8 `(height, width)`.
         points: float32 `(n, 2)`, x and y in `grey`.
         features: float32 `(n, 128)`, of length 1.
-        digest: of the whole image's pixels.
+        digest: hash of the original image's pixels.
     """
 
     grey: np.ndarray
@@ -95,17 +94,12 @@ class Scan:
 def find_duplicates(
     images: Sequence[Path], progress: Progress = lambda done, total: None
 ) -> list[list[int]]:
-    """Finds the images that show the same scan, exact copies included.
+    """Finds the images that show the same scan, including exact copies.
 
-    Every link in a group was verified; groups are disjoint. Time grows with the square
-    of the number of images.
-
-    Args:
-        images: image files.
-        progress: told of each step.
+    Time grows with the square of the number of images.
 
     Returns:
-        Groups of two or more positions in `images`, each in order.
+        Disjoint groups of two or more positions in `images`, each in order.
 
     Raises:
         OSError, ValueError: an image cannot be read, or OpenCV is not installed.
@@ -128,11 +122,10 @@ def find_duplicates(
 
 
 def correlate(one: Scan, other: Scan) -> float:
-    """Correlates two images' speckle where they overlap, after laying one on the other.
+    """Aligns two images and correlates their speckle where they overlap.
 
     Returns:
-        1 for copies, near 0 for different scans or where they cannot be laid on
-        each other.
+        1 for copies, near 0 for different scans, 0 if they cannot be aligned.
     """
     matrix = _align(one, other)
     if matrix is None:
@@ -143,7 +136,7 @@ def correlate(one: Scan, other: Scan) -> float:
         return 0.0
     moved = cv2.warpAffine(one.grey, matrix, (width, height))
     shown = cv2.warpAffine(np.ones(one.grey.shape, np.float32), matrix, (width, height))
-    # Without the edge, where the filters see what lies outside.
+    # Without the edge, where the filters see pixels from outside.
     shown = (cv2.erode(shown, np.ones((9, 9))) > 0.99).astype(np.float32)
     if shown.sum() < OVERLAP * min(other.grey.size, one.grey.size * scale**2):
         return 0.0
@@ -156,7 +149,7 @@ def describe(grey: np.ndarray) -> Scan:
     factor = min(1.0, LONGER_SIDE / max(grey.shape))
     height, width = (max(round(side * factor), 1) for side in grey.shape)
     grey = cv2.resize(grey, (width, height), interpolation=cv2.INTER_AREA)
-    # Half of OpenCV's threshold: much of an ultrasound image is dark and flat.
+    # Half of OpenCV's threshold, because ultrasound images are often dark and flat.
     sift = cv2.SIFT_create(nfeatures=FEATURES, contrastThreshold=0.02)
     found, features = sift.detectAndCompute(grey, None)
     if not found:
@@ -167,10 +160,10 @@ def describe(grey: np.ndarray) -> Scan:
 
 
 class _Voters:
-    """Features of all images that look for images with similar ones."""
+    """Features of all images, to find images with similar ones."""
 
     def __init__(self, scans: Sequence[Scan]) -> None:
-        # An image without features gets one, which is like none.
+        # An image without features gets one that matches nothing.
         nothing = np.full((1, 128), -1, np.float32)
         voters = [s.features[::EVERY] if len(s.features) else nothing for s in scans]
         self._ends = np.cumsum([len(features) for features in voters])
@@ -182,7 +175,7 @@ class _Voters:
         self._squares = (self._features**2).sum(axis=1)
 
     def vote(self, position: int) -> np.ndarray:
-        """Counts for each image the features of one image that speak for it."""
+        """Counts the votes of one image's features for each image."""
         own = slice(self._starts[position], self._ends[position])
         near = 2 * self._features[own] @ self._features.T - self._squares
         nearest = np.maximum.reduceat(near, self._starts, axis=1)
@@ -215,7 +208,7 @@ def _same_scan(scans: Sequence[Scan], one: int, other: int) -> bool:
 
 
 def _align(one: Scan, other: Scan) -> np.ndarray | None:
-    """The turn, scaling and shift, 2 x 3, that lays one image on the other."""
+    """Estimates rotation, scale and shift from one image to the other, 2 x 3."""
     if min(len(one.points), len(other.points)) < MATCHES:
         return None
     alike = one.features @ other.features.T

@@ -1,4 +1,4 @@
-"""Makes folds of a dataset: stratified by class, with no scan in two of them."""
+"""Splits a dataset into folds, stratified by class, that share no scan."""
 
 import csv
 from collections.abc import Sequence
@@ -14,13 +14,13 @@ from keras_efsnet.training.datasets.splits import FOLDS, UNUSED
 
 
 def check_target(path: Path) -> None:
-    """Refuses a name for a folds file that training would not take, or that is taken.
+    """Checks the name of a new folds file.
 
     Raises:
-        ValueError: it is refused.
+        ValueError: the name does not end with .csv, or the file exists.
     """
     if path.suffix.lower() != ".csv":
-        raise ValueError(f"{path}: a folds file ends with .csv; give such a name.")
+        raise ValueError(f"{path}: a folds file ends with .csv; change the name.")
     if path.exists():
         raise ValueError(
             f"{path}: exists already, and runs may use it; choose another name."
@@ -30,12 +30,12 @@ def check_target(path: Path) -> None:
 def group_samples(
     samples: Sequence[Sample], duplicates: Sequence[Sequence[int]]
 ) -> np.ndarray:
-    """Numbers the groups, from 0 in the order of the samples.
+    """Numbers the groups from 0, in the order of the samples.
 
     Args:
         samples: the dataset.
-        duplicates: positions of the images of the same scan, as `find_duplicates` gives
-            them; an image in none of these groups is a group of its own.
+        duplicates: positions of images of the same scan, from `find_duplicates`; each
+            other image is a group.
 
     Returns:
         int `(n,)`, the group of each sample.
@@ -49,12 +49,10 @@ def group_samples(
 def assign_folds(
     samples: Sequence[Sample], groups: np.ndarray, seed: int = 0
 ) -> np.ndarray:
-    """Gives each sample a fold, 0 to 4, or -1 where its group has several classes.
+    """Gives each sample a fold, 0 to 4, or -1 if its group has several classes.
 
     Args:
-        samples: the dataset.
         groups: int `(n,)`, from `group_samples`.
-        seed: of the shuffling.
 
     Returns:
         int `(n,)`.

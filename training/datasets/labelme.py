@@ -1,4 +1,4 @@
-"""From corrected LabelMe files to a dataset in BUSI's layout.
+"""Converts corrected LabelMe files to a dataset in BUSI's layout.
 
 The label of an image's polygons is its class; an image without a polygon is normal.
 """
@@ -21,7 +21,7 @@ from keras_efsnet.prediction.polygons import fill_polygon
 
 @dataclass(frozen=True, eq=False)
 class Annotation:
-    """What a LabelMe file says: its image, the class, and polygons in pixels."""
+    """Content of a LabelMe file: image, class, and polygons in pixels."""
 
     image: Path
     label: str
@@ -29,11 +29,11 @@ class Annotation:
 
 
 def read_annotations(folder: Path) -> list[Annotation]:
-    """Reads all LabelMe files of a folder and its sub-folders.
+    """Reads all LabelMe files in a folder and its sub-folders.
 
     Raises:
         OSError: a file cannot be read.
-        ValueError: a file is no LabelMe file, its image is not there, its shapes are
+        ValueError: a file is not a LabelMe file, its image is missing, its shapes are
             not polygons of one class, or two images share a name.
     """
     files = sorted(folder.rglob("*.json"))
@@ -59,7 +59,7 @@ def write_dataset(annotations: Sequence[Annotation], out: Path) -> None:
 
     Raises:
         OSError: a file cannot be read or written.
-        ValueError: `out` holds files already.
+        ValueError: `out` is not empty.
     """
     if out.exists() and any(out.iterdir()):
         raise ValueError(f"{out}: not an empty folder; choose a new one.")
@@ -76,10 +76,8 @@ def _write(annotation: Annotation, path: Path) -> None:
     for points in annotation.polygons:
         mask[fill_polygon(points, (height, width))] = 255
     image = Image.fromarray(mask)
-    write_whole(
-        path.with_name(f"{path.stem}_mask.png"),
-        lambda part: image.save(part, format="PNG"),
-    )
+    mask_file = path.with_name(f"{path.stem}_mask.png")
+    write_whole(mask_file, lambda part: image.save(part, format="PNG"))
 
 
 def _read(file: Path) -> Annotation:

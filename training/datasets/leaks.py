@@ -1,4 +1,4 @@
-"""Scans that lie on both sides of a split: what is learnt there is then tested."""
+"""Counts scans that are in more than one subset of a split (leakage)."""
 
 import hashlib
 import json
@@ -13,18 +13,17 @@ from keras_efsnet.training.datasets.splits import Split, read_groups
 
 
 def count_leaks(split: Split, split_files: Sequence[str | Path]) -> tuple[int, int]:
-    """Counts the scans that lie in more than one of training, validation and test.
+    """Counts the scans that are in more than one of training, validation and test.
 
-    A folds file's own column `group` says which images are one scan. Without it they
-    are looked for, which takes about a minute for a thousand images, and remembered
-    for the next run.
+    Images with one value of a folds file's `group` are one scan. Without this column,
+    `find_duplicates` takes about a minute for a thousand images; the result is cached.
 
     Args:
         split: of a dataset.
         split_files: the files that it was read from.
 
     Returns:
-        The number of these scans, and of their images.
+        The number of these scans and of their images.
 
     Raises:
         OSError, ValueError: a file cannot be read, or OpenCV is not installed.
@@ -49,7 +48,7 @@ def _named_groups(split_files: Sequence[str | Path]) -> dict[str, str]:
 
 
 def _found_groups(samples: Sequence[Sample]) -> dict[str, str]:
-    """The groups of these images, from the cache or by looking at them."""
+    """Gives the groups of these images, from the cache or from `find_duplicates`."""
     cache = _cache_file(samples)
     try:
         return json.loads(cache.read_text(encoding="utf-8"))
@@ -57,15 +56,14 @@ def _found_groups(samples: Sequence[Sample]) -> dict[str, str]:
         groups = _look_for_groups(samples)
     try:
         cache.parent.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(groups, ensure_ascii=False)
-        write_text(cache, text, durable=True)
+        write_text(cache, json.dumps(groups, ensure_ascii=False), durable=True)
     except OSError:
-        pass  # The next run looks again.
+        pass  # The next run finds the groups again.
     return groups
 
 
 def _look_for_groups(samples: Sequence[Sample]) -> dict[str, str]:
-    # OpenCV, which only this way needs.
+    # Imported here because it needs OpenCV.
     from keras_efsnet.training.datasets.duplicates import find_duplicates
 
     found = find_duplicates([sample.image for sample in samples])
@@ -73,7 +71,7 @@ def _look_for_groups(samples: Sequence[Sample]) -> dict[str, str]:
 
 
 def _cache_file(samples: Sequence[Sample]) -> Path:
-    """A name that changes with the images' files."""
+    """Names the cache by the images' paths, sizes and times."""
     digest = hashlib.sha256()
     for sample in samples:
         facts = sample.image.stat()

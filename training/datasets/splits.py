@@ -1,4 +1,4 @@
-"""Which images train, validate and test: folds files and lists of stems."""
+"""Reads splits into training, validation and test from folds files or stem lists."""
 
 import csv
 import hashlib
@@ -10,7 +10,7 @@ from keras_efsnet.training.datasets.busi import Sample, by_stem
 
 FOLDS = 5
 UNUSED = -1
-"""The fold of images that no subset takes, such as scans filed under two classes."""
+"""The fold of images in no subset, such as scans labelled with two classes."""
 
 _REMARKS = ("objection", "annotation")
 _SPLIT_RULE = "a split is one folds file (.csv) or two stem lists (TRAIN.txt VAL.txt)"
@@ -22,8 +22,8 @@ class Split:
 
     Attributes:
         digest: SHA-256 (hex) of the subsets' names and stems, in order.
-        protocol: "B" for folds without shared scans, "A" for the published lists,
-            which have no test subset of their own: `test` is `validation`.
+        protocol: "B" for folds without shared scans, "A" for the published lists, which
+            have no test subset: `test` is `validation`.
     """
 
     train: tuple[Sample, ...]
@@ -36,19 +36,19 @@ class Split:
 def read_split(
     samples: Sequence[Sample], split_files: Sequence[str | Path], fold: int = 0
 ) -> Split:
-    """Reads which of the samples train, validate and test.
+    """Splits samples into training, validation and test.
 
     Args:
-        samples: the dataset, from `index_dataset`; those not named stay unused.
+        samples: the dataset, from `index_dataset`; samples not in the files are unused.
         split_files: one folds file with the columns `stem`, `label` and `fold` (0 to
             4; -1 = unused), or a list of training stems and one of validation stems,
-            one a line.
-        fold: the test fold of a folds file; the next one (mod 5) validates, the other
-            three train.
+            one stem per line.
+        fold: the test fold of a folds file; the next one (mod 5) is for validation, the
+            other three for training.
 
     Raises:
-        OSError: a file is missing or may not be read.
-        ValueError: what a file says contradicts these rules or the dataset.
+        OSError: a file is missing or unreadable.
+        ValueError: a file breaks these rules or does not match the dataset.
     """
     paths = [Path(path) for path in split_files]
     suffixes = [path.suffix.lower() for path in paths]
@@ -63,32 +63,32 @@ def read_split(
 
 
 def read_groups(path: Path) -> dict[str, str]:
-    """Gives each image's group of a folds file: images of one scan share theirs.
+    """Reads each image's group from a folds file; images of one scan share a group.
 
     Returns:
-        Groups by stem; empty where the file has no column `group`.
+        Groups by stem; empty without the column `group`.
 
     Raises:
-        OSError, ValueError: it cannot be read, or is no folds file.
+        OSError, ValueError: the file cannot be read, or is not a folds file.
     """
     rows = [row for _, row in _read_folds(path)]
     return {row["stem"]: row["group"] for row in rows if row.get("group")}
 
 
 def read_subgroups(split_files: Sequence[str | Path]) -> dict[str, set[str]]:
-    """Groups images by what a folds file's `objection` and `annotation` say of them.
+    """Groups images by the words in a folds file's columns `objection`, `annotation`.
 
-    Each word is a subgroup, such as `text`; `any annotation` and `any objection` hold
-    all that have one, `none` those with neither.
+    Each word is a subgroup, such as `text`. `any annotation` and `any objection` hold
+    all images with one, `none` the images with neither.
 
     Args:
-        split_files: as of `read_split`.
+        split_files: as in `read_split`.
 
     Returns:
         Stems by the subgroup's name; empty for stem lists and without these columns.
 
     Raises:
-        OSError, ValueError: it cannot be read, or is no folds file.
+        OSError, ValueError: the file cannot be read, or is not a folds file.
     """
     path, *others = map(Path, split_files)
     rows = [] if others else [row for _, row in _read_folds(path)]
@@ -103,7 +103,7 @@ def read_subgroups(split_files: Sequence[str | Path]) -> dict[str, set[str]]:
 
 
 def hold_out_fifth(samples: Sequence[Sample]) -> Split:
-    """Splits a dataset without a split file: every fifth image validates and tests."""
+    """Splits without a file: every fifth image is for validation and test."""
     held_out = samples[::5]
     train = [sample for i, sample in enumerate(samples) if i % 5]
     return _make_split(train, held_out, held_out, "B", [samples[0].image.parent])
@@ -121,16 +121,12 @@ def _split_by_fold(samples: Sequence[Sample], path: Path, fold: int) -> Split:
         if row["label"] != sample.label:
             raise ValueError(
                 f"{where}: {sample.stem} is {row['label']} here but lies in the folder "
-                f"{sample.label}; correct one of them."
+                f"{sample.label}; correct the file or move the image."
             )
         folds[_fold_number(row["fold"], where)].append(sample)
     validation = (fold + 1) % FOLDS
-    train = [
-        sample
-        for number in range(FOLDS)
-        if number not in (fold, validation)
-        for sample in folds[number]
-    ]
+    others = [n for n in range(FOLDS) if n not in (fold, validation)]
+    train = [sample for number in others for sample in folds[number]]
     return _make_split(train, folds[validation], folds[fold], "B", [path])
 
 
@@ -159,7 +155,7 @@ def _fold_number(text: str, where: str) -> int:
 
 def _split_by_lists(samples: Sequence[Sample], train: Path, validation: Path) -> Split:
     named = by_stem(samples)
-    # One set for both lists: an image in both would be tested on what was learnt.
+    # One set for both lists, to reject an image that is in both.
     seen: set[str] = set()
     training = _read_stems(train, named, seen)
     held_out = _read_stems(validation, named, seen)
@@ -203,7 +199,7 @@ def _make_split(
     if empty:
         raise ValueError(
             f"{', '.join(map(str, files))}: every subset needs an image, but "
-            f"{', '.join(empty)} has none; name some."
+            f"{', '.join(empty)} has none; add images to it."
         )
     digest = hashlib.sha256()
     for name, subset in subsets.items():

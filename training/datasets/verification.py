@@ -1,4 +1,4 @@
-"""Checks a dataset before anything is learnt from it: files, masks, repeated scans."""
+"""Checks the files and masks of a dataset and finds repeated scans."""
 
 import json
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ UNREADABLE = "unreadable"
 
 @dataclass(frozen=True)
 class Problem:
-    """Something wrong with a file: of what kind it is, and what was found."""
+    """A problem with a file."""
 
     kind: str
     file: Path
@@ -30,12 +30,11 @@ class Problem:
 
 @dataclass(frozen=True)
 class DataReport:
-    """What a check of a dataset found.
+    """The results of `verify_dataset`.
 
     Attributes:
-        folder: the dataset.
-        images: how many it holds.
-        problems: what is wrong, file by file.
+        images: number of images in `folder`.
+        problems: of single files or groups.
         duplicate_groups: two or more images of the same scan each.
     """
 
@@ -48,17 +47,13 @@ class DataReport:
 def verify_dataset(
     folder: Path, progress: Progress = lambda done, total: None
 ) -> DataReport:
-    """Checks every image and mask, and finds the images of the same scan.
-
-    Args:
-        folder: a dataset in BUSI's layout.
-        progress: told of each step.
+    """Checks every image and mask of a dataset, and finds images of the same scan.
 
     Raises:
-        OSError, ValueError: the folder is no dataset, or OpenCV is not installed.
+        OSError, ValueError: the folder is not a dataset, or OpenCV is not installed.
     """
     samples = list_images(folder)
-    # Three more steps an image find the duplicates.
+    # Finding the duplicates takes three more steps per image.
     steps = 4 * len(samples)
     problems = _check_names(samples) + _check_orphans(folder, samples)
     with ThreadPoolExecutor() as pool:
@@ -77,7 +72,7 @@ def verify_dataset(
 
 
 def write_report(report: DataReport, out: Path) -> None:
-    """Writes report.json: `problems` and `duplicate_groups`, files as in the folder."""
+    """Writes report.json; file names are relative to the dataset's folder."""
 
     def name(file: Path) -> str:
         return file.relative_to(report.folder).as_posix()
@@ -133,7 +128,7 @@ def _check_mask(file: Path, mask: np.ndarray, shape: Size) -> list[Problem]:
 
 
 def _check_lesion(sample: Sample, lesion: int) -> list[Problem]:
-    """A tumour needs a lesion, a normal image may have none."""
+    """Checks that tumour images have lesion pixels and normal images have none."""
     if sample.label == "normal":
         if not lesion:
             return []
