@@ -1,8 +1,8 @@
-"""Judges a model on a subset: the per-image table, metrics.json and the plots.
+"""Evaluates a model on a subset: the per-image table, metrics.json and the plots.
 
-Protocol B compares masks at each image's own size, after the postprocessing that users
-get. Protocol A, for comparison with published tables, stretches image and truth to
-256 x 256 and cuts the raw probability at 0.5. `summary` defines the figures.
+Protocol B compares masks at each image's own size, after postprocessing. Protocol A,
+for comparison with published tables, resizes image and truth to 256 x 256 and cuts the
+raw probability at 0.5. `scores.compute_metrics` defines the metrics.
 """
 
 import csv
@@ -55,33 +55,30 @@ def evaluate(
     subgroups: Mapping[str, Collection[str]] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
-    """Runs a model over labelled images and writes what it got right and wrong.
+    """Runs a model on labelled images and writes metrics, the table and plots.
 
     Args:
         predictor: the model, from `keras_efsnet.prediction.loading.load_predictor`.
         samples: the subset's images, in file order.
-        split_digest: SHA-256 of the split; this and the next three are only recorded.
-        split_name: the split's name, such as its file's.
-        subset: "train", "validation" or "test".
-        model_name: the model's name or file.
+        split_digest, split_name, subset, model_name: recorded in metrics.json.
         protocol: "A" or "B", see above.
-        out: folder for metrics.json, per_image.csv and the plots; made where missing.
-            Files appear there when all are done.
-        subgroups: stems by the name of a subgroup, from `split.read_subgroups`.
-        progress: called with the numbers of finished and of all images.
+        out: folder for metrics.json, per_image.csv and the plots, made if missing.
+            Files move there when all are written.
+        subgroups: stems by the name of a subgroup, from `splits.read_subgroups`.
+        progress: called with the number of finished images and of all images.
 
     Returns:
-        The content of metrics.json. Its `subgroups` holds the summary of the images of
-        each subgroup that has any.
+        The content of metrics.json. `subgroups` holds the metrics of each subgroup that
+        has images.
 
     Raises:
-        OSError: a file cannot be read, or `out` not be written.
-        ValueError: no samples, an unknown protocol, a tumour image without mask, or a
-            file that is no image or mask.
+        OSError: a file cannot be read, or `out` cannot be written.
+        ValueError: there is no sample, the protocol is unknown, a tumour image has no
+            mask, or a file is not an image or mask.
     """
     _check(samples, subset, protocol)
     out.mkdir(parents=True, exist_ok=True)
-    # Made first: a folder that cannot be written should not cost an evaluation.
+    # Made first, so that a folder without write access fails early.
     with tempfile.TemporaryDirectory(prefix=".unfinished-", dir=out) as folder:
         rows: list[ImageScore] = []
         worst: list[Case] = []
@@ -113,7 +110,7 @@ def evaluate(
 
 
 def read_table(path: Path) -> list[ImageScore]:
-    """Reads a per_image.csv, so that `compute_metrics` gives its metrics.json again."""
+    """Reads a per_image.csv as input of `compute_metrics`."""
     with path.open(newline="", encoding="utf-8") as file:
         return [
             ImageScore(
@@ -130,19 +127,18 @@ def read_table(path: Path) -> list[ImageScore]:
 
 
 def hd95(truth: np.ndarray, prediction: np.ndarray) -> float | None:
-    """Distance between two masks' outlines that 95 % of their points keep.
+    """Computes the 95th percentile Hausdorff distance between two masks' outlines.
 
-    Outline pixels are lesion pixels with a neighbour (of 4) that is not, or at the
-    image's border. Each outline gives the 95th percentile of its pixels' Euclidean
-    distances to the other outline; the larger of the two counts.
+    Outline pixels are lesion pixels at the image's border or with one of 4 neighbours
+    outside the lesion. Each outline gives the 95th percentile of its pixels' Euclidean
+    distances to the other outline; the result is the larger one.
 
     Args:
-        truth: bool `(height, width)`.
-        prediction: the same shape.
+        truth, prediction: bool `(height, width)`.
 
     Returns:
-        Pixels; the image's diagonal where only the prediction is empty; None where
-        the truth is empty.
+        Pixels; the image's diagonal if only the prediction is empty; None if the truth
+        is empty.
 
     Reference: Maier-Hein et al., Nature Methods 21, 2024 (Metrics reloaded), HD95.
     """
@@ -150,7 +146,7 @@ def hd95(truth: np.ndarray, prediction: np.ndarray) -> float | None:
         return None
     if not prediction.any():
         return float(np.hypot(*truth.shape))
-    # Beyond the box around both masks there is neither lesion nor outline.
+    # Only the box around both masks is needed.
     box = _bounding_box(truth | prediction)
     one, other = _outline(truth[box]), _outline(prediction[box])
     return max(_directed_95(one, other), _directed_95(other, one))
@@ -158,13 +154,12 @@ def hd95(truth: np.ndarray, prediction: np.ndarray) -> float | None:
 
 @dataclass(frozen=True, eq=False)
 class RawOutput:
-    """What a network says of one sample, before any threshold.
+    """A network's output for one sample, before any threshold.
 
     Attributes:
-        sample: the labelled image.
-        grey: its pixels, uint8 `(height, width)`.
-        mask: float32 `(h, w)` at the network's size, probability of lesion.
-        probabilities: float32 `(3,)`, of each class in the order of `LABELS`.
+        grey: the sample's pixels, uint8 `(height, width)`.
+        mask: probability of lesion, float32 `(h, w)` at the network's size.
+        probabilities: of each class in the order of `LABELS`, float32 `(3,)`.
     """
 
     sample: Sample
@@ -174,11 +169,11 @@ class RawOutput:
 
 
 def run_network(predictor: Predictor, samples: Sequence[Sample]) -> Iterator[RawOutput]:
-    """Runs a network over samples, 8 at a time, in their order.
+    """Runs a network on samples in their order, in batches of 8.
 
     Raises:
         OSError: a file cannot be read.
-        ValueError: a file is no image, or the network has other classes.
+        ValueError: a file is not an image, or the network has other classes.
     """
     for start in range(0, len(samples), BATCH):
         batch = samples[start : start + BATCH]
@@ -196,7 +191,7 @@ def run_network(predictor: Predictor, samples: Sequence[Sample]) -> Iterator[Raw
 
 
 def score_output(output: RawOutput, rules: Postprocess, protocol: str) -> Case:
-    """Compares one output with the truth, by protocol A or B (see above).
+    """Compares one output with the truth, with protocol A or B (see above).
 
     Raises:
         OSError, ValueError: a mask file cannot be read, or has another size.
@@ -265,7 +260,7 @@ def _case(
 
 
 def _badness(case: Case) -> tuple[float, int]:
-    """Sorts the lowest Dice first, and among equals the most wrong pixels."""
+    """Sorts by lowest Dice, then by most wrong pixels."""
     score = case.score
     wrong = score.truth_px + score.predicted_px - 2 * score.intersection_px
     return case.dice, -wrong

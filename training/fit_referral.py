@@ -1,10 +1,9 @@
-"""Fits a model's referral rule: what its images look like, and where it becomes unsure.
+"""Fits a model's referral rule: the usual appearance, and the limits of confidence.
 
-The distance of the appearance refers 1 % of the validation images. The limits of class
-and mask margin lie at the same quantile of the validation images, the highest at which
-at most 20 % of them are referred for any reason: one number is chosen, so that few
-images cannot be fitted closely. Where the other reasons alone refer more, both limits
-are 0.
+The appearance rule refers 1 % of the validation images as out-of-distribution. Class
+probability and mask margin share one quantile as limit, to avoid overfitting on few
+images: the highest at which at most 20 % of the validation images are referred for any
+reason. If the other reasons already refer more, both limits are 0.
 """
 
 from collections.abc import Sequence
@@ -21,10 +20,10 @@ from keras_efsnet.training.evaluate import RawOutput
 LOOK_QUANTILE = 0.99
 REFERRED = 0.2
 QUANTILES = tuple(np.arange(0, REFERRED + 0.001, 0.005).round(3).tolist())
-"""What is tried for the limits of class and mask margin, both at once."""
+"""Candidates for the shared quantile of class probability and mask margin."""
 
 DIGITS = 6
-"""Significant ones of the numbers in the card."""
+"""Significant digits of the numbers in the card."""
 
 
 def fit_referral(
@@ -35,10 +34,10 @@ def fit_referral(
     Args:
         outputs: of the calibrated network on the validation images.
         rules: the model's other rules.
-        training: uint8 images of the network's size that it was trained on.
+        training: training images, uint8 of the network's size.
 
     Raises:
-        ValueError: the network is too small for the appearance.
+        ValueError: the network's size is too small for the appearance rule.
     """
     held_out = [resize_image(output.grey, output.mask.shape) for output in outputs]
     look = fit_appearance(training, held_out)
@@ -64,7 +63,7 @@ def fit_referral(
 def fit_appearance(
     training: Sequence[np.ndarray], held_out: Sequence[np.ndarray]
 ) -> Appearance:
-    """Fits mean and covariance to training images, the distance to held-out ones.
+    """Fits mean and covariance to training images, the distance to held-out images.
 
     Args:
         training, held_out: uint8 images of the network's size.
@@ -73,7 +72,7 @@ def fit_appearance(
         ValueError: that size is too small.
     """
     statistics = np.stack([measure(image) for image in training])
-    # Few or equal images leave directions without any spread; these are ignored.
+    # `pinv` ignores directions without variance, as with few or equal images.
     inverse = np.linalg.pinv(np.cov(statistics.T), hermitian=True)
     look = Appearance(
         mean=tuple(map(_rounded, statistics.mean(axis=0))),

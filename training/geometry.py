@@ -1,6 +1,6 @@
-"""Augmentation of the geometry: flips, and warps through a coarse mesh.
+"""Augments the geometry with flips and warps of a coarse mesh.
 
-Image and mask move through one mesh, so that each is resampled once.
+Image and mask share the mesh, and each is resampled only once.
 """
 
 import math
@@ -11,16 +11,16 @@ from PIL import Image
 from keras_efsnet.training.augmentation import Augmentation
 
 _VIEW = 0.4
-"""How far from the centre, in image sizes, a warp may bring the lesions' middle."""
+"""Largest distance from the centre, in image sizes, of the lesions' middle."""
 
 CELLS = 6
-"""Mesh cells along each side: enough for a mild elastic warp, and still cheap."""
+"""Mesh cells along each side: enough for a mild elastic warp, and still fast."""
 
 
 def move(
     image: np.ndarray, mask: np.ndarray, rng: np.random.Generator, policy: Augmentation
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Flips and warps, both or either or neither."""
+    """Flips and warps an image and its mask at random."""
     mirrored = rng.random() < policy.flip_probability
     if mirrored:
         image, mask = image[:, ::-1], mask[:, ::-1]
@@ -36,7 +36,7 @@ def move(
 def _source_nodes(
     mask: np.ndarray, rng: np.random.Generator, policy: Augmentation
 ) -> np.ndarray:
-    """Draws where `resample` reads each node of the mesh."""
+    """Draws the source point of each mesh node, for `resample`."""
     size = np.array(mask.shape[::-1])
     matrix = _source_matrix(rng, policy)
     shift = rng.uniform(-policy.translation, policy.translation, 2) * size
@@ -65,7 +65,7 @@ def _draw_ratio(rng: np.random.Generator, low: float, high: float) -> float:
 def _keep_in_view(
     shift: np.ndarray, matrix: np.ndarray, mask: np.ndarray
 ) -> np.ndarray:
-    """Limits the shift so that no lesion is cut away while its class stays."""
+    """Limits the shift so that the lesions of the image's class stay in view."""
     columns, rows = np.flatnonzero(mask.any(axis=0)), np.flatnonzero(mask.any(axis=1))
     if not columns.size:
         return shift
@@ -76,11 +76,11 @@ def _keep_in_view(
 
 
 def mesh_nodes(shape: tuple[int, ...]) -> np.ndarray:
-    """The mesh at rest on an image of `(height, width)`.
+    """Makes the undistorted mesh of an image of `(height, width)`.
 
     Returns:
-        float64 `(CELLS + 1, CELLS + 1, 2)`: each node's (x, y) in pixels, the image's
-        first corner at (0, 0) and its last at (width, height).
+        float64 `(CELLS + 1, CELLS + 1, 2)`: each node's (x, y) in pixels, from (0, 0)
+        to (width, height).
     """
     rows, columns = (np.linspace(0, side, CELLS + 1).round() for side in shape)
     return np.stack(np.meshgrid(columns, rows), axis=-1)
@@ -89,14 +89,14 @@ def mesh_nodes(shape: tuple[int, ...]) -> np.ndarray:
 def resample(
     pixels: np.ndarray, source: np.ndarray, filter_: Image.Resampling
 ) -> np.ndarray:
-    """Moves pixels so that each node of the mesh at rest shows its source point.
+    """Warps pixels so that each node of the undistorted mesh shows its source point.
 
-    Between nodes, source points are interpolated bilinearly. Tissue goes on sideways,
-    mirrored at the border; above the probe and below the deepest echo it is black.
+    Source points between nodes are interpolated bilinearly. The left and right borders
+    are mirrored; above and below the image it is black.
 
     Args:
         pixels: uint8 `(height, width)`.
-        source: like `mesh_nodes(pixels.shape)`: where in `pixels` each node is read.
+        source: source points in `pixels`, shaped like `mesh_nodes(pixels.shape)`.
         filter_: BILINEAR for an image, NEAREST for a mask.
 
     Returns:
@@ -115,7 +115,7 @@ def resample(
 
 
 def _cells(target: np.ndarray, source: np.ndarray) -> list[tuple]:
-    """Pillow's mesh: for each cell its box, and the corners NW, SW, SE, NE it shows."""
+    """Makes Pillow's mesh: each cell's box and its source corners NW, SW, SE, NE."""
     boxes = np.concatenate([target[:-1, :-1], target[1:, 1:]], axis=-1).astype(int)
     corners = source[:-1, :-1], source[1:, :-1], source[1:, 1:], source[:-1, 1:]
     quads = np.concatenate(corners, axis=-1)

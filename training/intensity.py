@@ -1,4 +1,4 @@
-"""Augmentation of the grey values; the mask is never touched."""
+"""Augments the grey values; masks do not change."""
 
 import math
 
@@ -12,7 +12,7 @@ from keras_efsnet.training.augmentation import Augmentation
 def repaint(
     image: np.ndarray, rng: np.random.Generator, policy: Augmentation
 ) -> np.ndarray:
-    """Changes grey values: resolution first, then light, then what is burned in."""
+    """Changes the resolution, then the brightness, then erases and draws marks."""
     if rng.random() < policy.blur_probability:
         image = _blur(image, rng, policy.blur)
     image = _light(image, rng, policy)
@@ -42,7 +42,7 @@ def _light(
 
 
 def _tone(mean: float, rng: np.random.Generator, strength: float) -> np.ndarray:
-    """A float32 grey level for each of the 256; contrast turns about the mean."""
+    """Gives the new float32 value of each of the 256 grey levels."""
     gain, contrast, gamma = np.exp(rng.uniform(-strength, strength, 3))
     offset = rng.uniform(-strength, strength) / 6
     levels = (np.linspace(0, 1, 256) - mean) * contrast + mean
@@ -53,7 +53,7 @@ def _tone(mean: float, rng: np.random.Generator, strength: float) -> np.ndarray:
 def _speckle(
     shape: tuple[int, ...], rng: np.random.Generator, strength: float
 ) -> np.ndarray:
-    """Noise around 1 with grains of 1.5 to 4 pixels, as neighbouring echoes overlap."""
+    """Makes noise around 1 with grains of 1.5 to 4 pixels, like speckle."""
     height, width = shape
     grain = rng.uniform(1.5, 4)
     coarse = math.ceil(height / grain), math.ceil(width / grain)
@@ -66,7 +66,7 @@ def _speckle(
 def _depth_gain(
     shape: tuple[int, ...], rng: np.random.Generator, strength: float
 ) -> np.ndarray:
-    """A smooth gain `(height, 1)`, as a scanner's depth sliders set it."""
+    """Makes a smooth gain `(height, 1)`, like a scanner's time gain compensation."""
     depth = np.linspace(0, 3, shape[0])
     knots = rng.uniform(-strength, strength, 4)
     curve = np.interp(depth, np.arange(4), knots)
@@ -79,7 +79,7 @@ def _depth_gain(
 def _shadow(
     shape: tuple[int, ...], rng: np.random.Generator, strength: float
 ) -> np.ndarray:
-    """A soft dark band that sets in at some depth and goes on to the bottom."""
+    """Makes a soft dark band from a random depth to the bottom."""
     depth, across = (np.linspace(0, 1, side, dtype=np.float32) for side in shape)
     centre, width = rng.uniform(0, 1), rng.uniform(0.04, 0.15)
     band = np.exp(-(((across - centre) / width) ** 4))
@@ -88,7 +88,7 @@ def _shadow(
 
 
 def _blur(image: np.ndarray, rng: np.random.Generator, strength: float) -> np.ndarray:
-    """Lowers the resolution, as a smaller or a poorer file of the scan would."""
+    """Lowers the resolution, like a smaller copy of the image."""
     height, width = image.shape
     kept = 1 - rng.uniform(0, strength)
     small = resize_image(image, (round(height * kept), round(width * kept)))

@@ -1,4 +1,4 @@
-"""The network of a run: built or loaded, compiled, and supervised inside."""
+"""Builds or loads the network of a run and compiles it."""
 
 from typing import Any
 
@@ -14,14 +14,14 @@ from keras_efsnet.training.distribute import adamw
 from keras_efsnet.training.settings import TrainSettings
 
 COARSE = "coarse"
-"""The output that supervises the encoder."""
+"""The output for deep supervision of the encoder."""
 
 UNDECAYED = ["gamma", "beta", "slope", "bias"]
-"""Weights without weight decay, by their names."""
+"""Names of the weights without weight decay."""
 
 
 def build_model(settings: TrainSettings) -> keras.Model:
-    """The network at the start of a run."""
+    """Builds the network of a run with its initial weights."""
     if settings.model != "efsnet":
         return build_baseline(settings)
     input_shape = (settings.image_size, settings.image_size, 1)
@@ -36,12 +36,12 @@ def build_model(settings: TrainSettings) -> keras.Model:
 
 
 def compile_model(model: keras.Model, settings: TrainSettings, steps: int) -> None:
-    """Compiles a network with the losses, metrics and optimizer of `settings`.
+    """Compiles a model with the losses, metrics and optimizer of a run.
 
     Args:
-        model: the network, or the one that supervises it.
-        settings: the run's.
-        steps: batches in an epoch.
+        model: the network, or its `DeeplySupervised` model.
+        settings: the run's settings.
+        steps: batches per epoch.
     """
     warmup = round(settings.warmup_epochs * steps)
     rate = keras.optimizers.schedules.CosineDecay(
@@ -70,18 +70,17 @@ def compile_model(model: keras.Model, settings: TrainSettings, steps: int) -> No
         loss=loss,
         loss_weights=loss_weights,
         weighted_metrics={"mask": [Dice()], "class": ["sparse_categorical_accuracy"]},
-        # XLA's convolutions are slower than TensorFlow's own on the CPU.
+        # On the CPU, XLA's convolutions are slower than TensorFlow's own.
         jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
     )
 
 
 class DeeplySupervised(keras.Model):
-    """EFSNet with a mask of 1/8 size read off its encoder, for training alone.
+    """Adds a mask output of 1/8 size to EFSNet's encoder, for training only.
 
-    The encoder learns where lesions are from a loss of its own, not only through the
-    decoder. Its targets are the shares of lesion in each 8 x 8 pixels of the mask. The
-    network's weights are EFSNet's own; the head that reads the coarse mask is thrown
-    away with this model.
+    The extra loss trains the encoder to find lesions. Its targets are the fractions of
+    lesion in each 8 x 8 pixels of the mask. The weights are shared with `network`; the
+    head of the coarse mask is discarded after training.
 
     Args:
         network: the EFSNet to train.

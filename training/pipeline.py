@@ -1,8 +1,8 @@
-"""From samples to the batches of `model.fit`: decode once, shuffle, augment, prefetch.
+"""Makes the batches of `model.fit`: decodes once, shuffles, augments and prefetches.
 
-Each batch is a function of (seed, epoch, batch number) alone and is the same on every
-backend, so training resumes exactly at any epoch. The TensorFlow backend reads a
-`tf.data.Dataset`, the others a `keras.utils.PyDataset`.
+Each batch depends only on seed, epoch and batch number, on every backend. So training
+can resume exactly at any epoch. TensorFlow gets a `tf.data.Dataset`, other backends a
+`keras.utils.PyDataset`.
 """
 
 import math
@@ -32,22 +32,22 @@ lesion, and `class`, int32 `(n,)`. sample_weight: `mask` and `class`, float32 `(
 
 _WORKERS = 2
 _AHEAD = 4
-"""Batches made before they are asked for: enough to ride out an uneven step."""
+"""Batches made in advance, enough for steps of uneven duration."""
 
-# First words of the seeds, so that shuffling and augmentation share no random numbers.
+# First words of the seeds, so that shuffling and augmentation differ.
 _ORDER, _CHANGE = 0, 1
 
 
 @dataclass(frozen=True)
 class ImageCache:
-    """A data set decoded and resized, in the order of its samples.
+    """A decoded and resized dataset, in the order of its samples.
 
     Attributes:
         images: uint8 `(n, height, width)`.
         masks: uint8 `(n, height, width)`, 1 = lesion.
-        labels: int64 `(n,)`, positions in `LABELS`; 0 where the class is unknown.
-        mask_weight: float32 `(n,)`, 0 where the mask is unknown, else 1.
-        class_weight: float32 `(n,)`, 0 where the class is unknown, else 1.
+        labels: int64 `(n,)`, positions in `LABELS`; 0 if the class is unknown.
+        mask_weight: float32 `(n,)`, 0 if the mask is unknown, else 1.
+        class_weight: float32 `(n,)`, 0 if the class is unknown, else 1.
     """
 
     images: np.ndarray
@@ -61,10 +61,10 @@ class ImageCache:
 
 
 def load_cache(samples: Sequence[Sample], image_size: int) -> ImageCache:
-    """Decodes each file once and stretches it to the network's size.
+    """Decodes each file once and resizes it to the network's size.
 
-    A normal image without a mask file has an empty mask; any other image without one
-    has an unknown mask. A sample whose label is None has an unknown class.
+    Without a mask file, a normal image has an empty mask and any other image an unknown
+    mask. A sample whose label is None has an unknown class.
 
     Args:
         samples: at least one.
@@ -88,7 +88,7 @@ def load_cache(samples: Sequence[Sample], image_size: int) -> ImageCache:
 
 
 def steps_per_epoch(cache: ImageCache, batch_size: int) -> int:
-    """Counts an epoch's batches; images that do not fill the last one sit it out.
+    """Counts the full batches of an epoch; each epoch leaves out the remaining images.
 
     Raises:
         ValueError: the images do not fill one batch.
@@ -115,17 +115,17 @@ def training_batches(
     """Makes the shuffled, augmented batches of epochs `first_epoch` to `epochs - 1`.
 
     For `model.fit(data, epochs=epochs, initial_epoch=first_epoch,
-    steps_per_epoch=steps_per_epoch, shuffle=False)`. In one epoch no image comes twice.
+    steps_per_epoch=steps_per_epoch, shuffle=False)`. Images do not repeat in an epoch.
 
     Args:
         cache: the training images.
-        batch_size: images a batch; every batch is full.
+        batch_size: images per batch; every batch is full.
         seed: a non-negative integer.
-        steps_per_epoch: batches an epoch, at most `steps_per_epoch(cache, batch_size)`.
-        first_epoch: the first epoch to make, 0 unless training resumes.
+        steps_per_epoch: at most `steps_per_epoch(cache, batch_size)`.
+        first_epoch: 0 unless training resumes.
         epochs: the epoch to stop before.
-        policy: how images are changed; None takes the defaults.
-        class_weight_at: epoch to a factor on the sample weights of `class`.
+        policy: the augmentation; None means the defaults.
+        class_weight_at: takes an epoch and gives a factor of the class's weights.
 
     Returns:
         `tf.data.Dataset` on the TensorFlow backend, else `keras.utils.PyDataset`, of
@@ -162,13 +162,10 @@ def training_batches(
 
 
 def evaluation_batches(cache: ImageCache, batch_size: int) -> Any:
-    """Makes batches of all images, unchanged and in order; the last may be smaller.
+    """Makes batches of all images, unchanged and in order, as in `training_batches`.
 
-    Where several devices share a batch, images of weight 0 fill the last one up to a
-    multiple of their number.
-
-    Returns:
-        As `training_batches`.
+    The last batch may be smaller. If several devices share a batch, images of weight 0
+    fill it to a multiple of their number.
     """
 
     def make(step: int) -> Batch:
@@ -218,13 +215,8 @@ def _tf_dataset(
     import tensorflow as tf
 
     pixels, rows = (*shape, 1), shape[:1]
-    parts = [
-        (tf.float32, pixels),
-        (tf.float32, pixels),
-        (tf.int32, rows),
-        (tf.float32, rows),
-        (tf.float32, rows),
-    ]
+    parts = [(tf.float32, pixels), (tf.float32, pixels)]
+    parts += [(tf.int32, rows), (tf.float32, rows), (tf.float32, rows)]
 
     def flat(step: np.ndarray) -> tuple[np.ndarray, ...]:
         x, y, weight = make(int(step))
@@ -235,11 +227,8 @@ def _tf_dataset(
         for tensor, (_, part_shape) in zip(tensors, parts, strict=True):
             tensor.set_shape(part_shape)
         x, mask, label, mask_weight, class_weight = tensors
-        return (
-            x,
-            {"mask": mask, "class": label},
-            {"mask": mask_weight, "class": class_weight},
-        )
+        weight = {"mask": mask_weight, "class": class_weight}
+        return x, {"mask": mask, "class": label}, weight
 
     data = tf.data.Dataset.range(steps.start, steps.stop)
     data = data.map(load, num_parallel_calls=_WORKERS, deterministic=True)
@@ -247,12 +236,10 @@ def _tf_dataset(
 
 
 class _Batches(keras.utils.PyDataset):
-    """Batches by position, the next few made in threads while one is used.
+    """Batches by position; threads make the next few in advance."""
 
-    Keras's own workers are not used: what they made while `fit` looked at the shapes
-    of a first batch is delivered later, so that batches come out of order or never.
-    """
-
+    # Keras's own workers are not used. They mix up batches after `fit` has looked at
+    # the first one.
     def __init__(self, make: Callable[[int], Batch], steps: range) -> None:
         super().__init__(workers=1)
         self._make = make
@@ -268,7 +255,7 @@ class _Batches(keras.utils.PyDataset):
         return (self[index] for index in range(len(self._steps)))
 
     def __getitem__(self, index: int) -> Batch:
-        # Not bounded by the end: `fit` looks at batch 0 even if no epoch is left.
+        # Not limited to `steps`: `fit` reads batch 0 even if no epoch is left.
         first = self._steps.start + index
         self._pending = {
             step: self._pending.get(step) or self._pool.submit(self._make, step)
@@ -278,12 +265,8 @@ class _Batches(keras.utils.PyDataset):
 
 
 class _OrderedBatches(_Batches):
-    """Batches that `fit` takes in order.
-
-    Without `shuffle=False`, `fit` mixes the batches of a `PyDataset` of known length,
-    across the epochs that it holds; one of unknown length it reads from 0 on.
-    """
+    """Batches that `fit` reads in order, because their number is unknown."""
 
     @property
     def num_batches(self) -> None:
-        return None
+        return None  # With a number, `fit` would shuffle the batches of all epochs.

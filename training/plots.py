@@ -1,4 +1,4 @@
-"""Pictures of an evaluation, drawn with Matplotlib without a display."""
+"""Draws the plots of an evaluation with Matplotlib, without a display."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +15,7 @@ from keras_efsnet.training.risk_coverage import risk_coverage
 from keras_efsnet.training.scores import ECE_BINS, ImageScore, confidence_bins, overlaps
 
 DPI = 150
-# Told apart in the common kinds of colour blindness (Okabe and Ito, 2008).
+# For colour-blind readers (Okabe and Ito, 2008).
 LABEL_COLOURS = dict(zip(LABELS, ("#009E73", "#0072B2", "#D55E00"), strict=True))
 GUIDE_COLOUR = "#888888"
 
@@ -26,13 +26,13 @@ def write_plots(
     best: Sequence[Case],
     folder: Path,
 ) -> None:
-    """Writes the pictures of an evaluation as PNG files.
+    """Writes the plots of an evaluation as PNG files; replaces older ones.
 
     Args:
         rows: the per-image table.
-        worst: the cases to show, worst first.
-        best: the same of the best; there may be none.
-        folder: where to; files of these names are replaced.
+        worst: the worst cases, worst first.
+        best: the best cases, best first; may be empty.
+        folder: where the files are written.
     """
     figures = {
         "roc": draw_roc(rows),
@@ -50,7 +50,7 @@ def write_plots(
 
 
 def draw_roc(rows: Sequence[ImageScore]) -> Figure:
-    """Draws each class's ROC curve against the rest, where both are present."""
+    """Draws each class's ROC curve against the rest, if both are present."""
     figure = make_figure(5.0, 5.0)
     axes = figure.add_subplot()
     labels = np.array([row.label for row in rows])
@@ -110,7 +110,7 @@ def draw_confusion(rows: Sequence[ImageScore]) -> Figure:
 
 
 def draw_dice_histogram(rows: Sequence[ImageScore]) -> Figure:
-    """Draws how many images of each class reach which Dice."""
+    """Draws a histogram of Dice, stacked by class."""
     _, dice = overlaps(rows)
     labels = np.array([row.label for row in rows])
     figure = make_figure(6.4, 4.0)
@@ -136,7 +136,7 @@ def draw_dice_histogram(rows: Sequence[ImageScore]) -> Figure:
 
 
 def draw_dice_by_size(rows: Sequence[ImageScore]) -> Figure:
-    """Draws the Dice of each image with a lesion over the lesion's share of it."""
+    """Draws the Dice of each image with a lesion over the lesion's relative size."""
     _, dice = overlaps(rows)
     share = np.array([row.truth_px / (row.height * row.width) for row in rows])
     labels = np.array([row.label for row in rows])
@@ -191,7 +191,7 @@ def draw_reliability(rows: Sequence[ImageScore]) -> Figure:
 
 
 def draw_risk_coverage(rows: Sequence[ImageScore]) -> Figure:
-    """Draws how the error falls when the least sure images are left out."""
+    """Draws the risk-coverage curves of the class and the mask."""
     probabilities = np.array([row.probabilities for row in rows])
     truth = np.array([LABELS.index(row.label) for row in rows])
     _, dice = overlaps(rows)
@@ -225,23 +225,19 @@ def draw_risk_coverage(rows: Sequence[ImageScore]) -> Figure:
 def _filled_bins(
     rows: Sequence[ImageScore],
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Left edge, images, accuracy and mean confidence of the bins that hold images."""
+    """Gives left edge, images, accuracy and mean confidence of the non-empty bins."""
     probabilities = np.array([row.probabilities for row in rows])
     confidence = probabilities.max(axis=1)
     truth = np.array([LABELS.index(row.label) for row in rows])
     bins, members = np.unique(confidence_bins(confidence), return_inverse=True)
     images = np.bincount(members)
     right = np.bincount(members, probabilities.argmax(axis=1) == truth)
-    return (
-        bins / ECE_BINS,
-        images,
-        right / images,
-        np.bincount(members, confidence) / images,
-    )
+    mean_confidence = np.bincount(members, confidence) / images
+    return bins / ECE_BINS, images, right / images, mean_confidence
 
 
 def _draw_quarter_means(axes: Axes, sizes: np.ndarray, dice: np.ndarray) -> None:
-    """Draws the mean Dice of the smallest to the largest quarter of the lesions."""
+    """Draws the mean Dice of each quarter of the lesions, sorted by size."""
     for quarter in np.array_split(np.argsort(sizes), 4):
         if quarter.size:
             mean = dice[quarter].mean()

@@ -1,7 +1,6 @@
-"""One HTML file that shows a training run or an evaluation, for an email.
+"""Writes one HTML file with the results of training runs and evaluations.
 
-Pictures are those that the evaluation wrote, and are part of the file; it needs no
-other file, no network and no script.
+The file contains the evaluation's pictures. It needs no other file, network or script.
 """
 
 import base64
@@ -42,7 +41,7 @@ FIGURES = {
     "specificity_malignant": "specificity, malignant",
     "ece": "expected calibration error",
 }
-"""What the figures of metrics.json are called; others keep their own name."""
+"""Labels of the metrics in metrics.json; others are shown by their key."""
 
 IN_SUBGROUPS = ("dice", "dice_tumour", "accuracy", "sensitivity_malignant")
 
@@ -59,18 +58,15 @@ CASE_QUALITY = 85
 
 
 def write_report(sources: Sequence[Path], out: Path) -> int:
-    """Writes the report of runs and evaluations.
+    """Writes the report of runs and evaluations and gives its size in bytes.
 
     Args:
         sources: folders of `efsnet train` and `efsnet evaluate`, or files in them.
-        out: the HTML file; a file that was there before is replaced.
-
-    Returns:
-        Its size in bytes.
+        out: the HTML file; replaced if it exists.
 
     Raises:
         OSError: a file cannot be read or written.
-        ValueError: a source is neither, or one of its files is damaged.
+        ValueError: a source is not a run or evaluation, or a file is damaged.
     """
     body = "\n".join(section for path in sources for section in _describe(path))
     page = Template(Path(__file__).with_name("report.html").read_text(encoding="utf-8"))
@@ -160,7 +156,7 @@ def _metric_row(name: str, value: float, interval: list[float]) -> list[str]:
 
 
 def _subgroups(subgroups: dict[str, dict[str, Any]]) -> str:
-    """A table with a row a subgroup."""
+    """Makes a table with a row for each subgroup."""
     rows = []
     for name, metrics in subgroups.items():
         cells = {
@@ -258,7 +254,7 @@ def _table(kind: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> s
 
 
 def _picture(path: Path, caption: str, kind: str) -> str:
-    """A PNG file as part of the page; photographs as JPEG, a fifth of the size."""
+    """Embeds a PNG file; cases become JPEG, at a fifth of the size."""
     if kind == "chart":
         return _figure(path.read_bytes(), "png", caption, kind)
     buffer = io.BytesIO()

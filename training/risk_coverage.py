@@ -1,4 +1,4 @@
-"""Risk and coverage: how good the rest gets when the least sure images are left out.
+"""Computes risk-coverage curves: the error if the least certain images are left out.
 
 Reference: Geifman and El-Yaniv, "Selective classification for deep neural networks",
 NeurIPS 2017 (risk-coverage curve); El-Yaniv and Wiener, JMLR 11, 2010.
@@ -15,13 +15,12 @@ def risk_coverage(
     """Computes the risk-coverage curve of a set of images.
 
     Args:
-        confidence: `(n,)`, higher is surer. Of images with the same, the worst comes
-            first, so that ties flatter nobody.
-        risk: `(n,)`, what each image costs, such as 1 for a wrong class.
+        confidence: `(n,)`, higher is more certain. In ties, higher risk comes first.
+        risk: `(n,)`, each image's loss, such as 1 for a wrong class.
 
     Returns:
-        The share of images kept, 1 / n to 1, and the mean risk of these, the surest
-        ones; float64 `(n,)` each.
+        The fraction of images kept, the most certain ones, from 1 / n to 1, and their
+        mean risk; float64 `(n,)` each.
     """
     images = np.arange(1, len(risk) + 1)
     sorted_risk = risk[_surest_first(confidence, risk)]
@@ -31,14 +30,14 @@ def risk_coverage(
 def area_under_risk(
     confidence: np.ndarray, risk: np.ndarray, draws: np.ndarray
 ) -> np.ndarray:
-    """Computes the area under the risk-coverage curve of each draw: its mean risk.
+    """Computes the area under the risk-coverage curve of each draw.
 
     Args:
-        confidence, risk: as of `risk_coverage`.
-        draws: which images each draw holds, `(r, m)`.
+        confidence, risk: as in `risk_coverage`.
+        draws: each draw's images, `(r, m)`.
 
     Returns:
-        float64 `(r,)`; 0 is best, and sorting at random gives the mean risk.
+        float64 `(r,)`; 0 is best, and a random order gives the mean risk.
     """
     order = _surest_first(confidence, risk)
     place = np.argsort(order)
@@ -50,16 +49,16 @@ def area_under_risk(
 def kept_and_referred(
     referred: np.ndarray, right: np.ndarray, dice: np.ndarray, draws: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """Computes accuracy and Dice apart for images with and without a reason.
+    """Computes accuracy and Dice of kept and of referred images.
 
     Args:
-        referred: bool `(n,)`, images with a reason not to trust them.
-        right: `(n,)`, 1 for a right class, else 0.
+        referred: bool `(n,)`.
+        right: `(n,)`, 1 for a correct class, else 0.
         dice: `(n,)`.
-        draws: which images each draw holds, `(r, m)`.
+        draws: each draw's images, `(r, m)`.
 
     Returns:
-        By name `(r,)`: `referred` (their share), `accuracy_kept`, and so on.
+        By name `(r,)`: `referred` (their fraction), `accuracy_kept`, and so on.
     """
     weights = count_images(draws)
     parts = {"kept": weights * ~referred, "referred": weights * referred}

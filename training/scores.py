@@ -1,8 +1,8 @@
-"""From the per-image table to the figures of metrics.json, with intervals.
+"""Computes the metrics of metrics.json, with intervals, from the per-image table.
 
-Every figure is computed for many draws of the images at once: for the table as it is,
-and for the bootstrap's resamples. NaN stands for "undefined" (no normal image, one
-class only) inside this module and becomes None outside.
+Every metric is computed for many draws of the images at once: the table itself and its
+bootstrap resamples. In this module NaN means undefined (no normal image, only one
+class); results have None instead.
 """
 
 from collections.abc import Sequence
@@ -30,20 +30,18 @@ Scores = dict[str, np.ndarray]
 
 @dataclass(frozen=True)
 class ImageScore:
-    """What the evaluation measured on one image.
+    """One image's row of the per-image table.
 
     Attributes:
         stem: the image's name in the dataset.
         label: the true class.
         probabilities: of each class, in the order of `LABELS`.
-        height: of the grid the masks were compared on, in pixels.
-        width: likewise.
-        truth_px: lesion pixels in the truth.
-        predicted_px: lesion pixels in the prediction.
-        intersection_px: lesion pixels in both.
-        hd95: distance of the outlines in pixels; None where the truth is empty.
-        mask_margin: the mask's, from `referral.mask_margin`.
-        refer: the reasons not to trust the prediction.
+        height, width: size in pixels at which the masks were compared.
+        truth_px, predicted_px, intersection_px: lesion pixels in the truth, in the
+            prediction and in both.
+        hd95: HD95 in pixels; None if the truth is empty.
+        mask_margin: from `referral.mask_margin`.
+        refer: the reasons for referral.
     """
 
     stem: str
@@ -75,36 +73,34 @@ class _Columns:
 
 
 def compute_metrics(rows: Sequence[ImageScore]) -> dict[str, Any]:
-    """Computes the figures of metrics.json that follow from the per-image table.
+    """Computes the metrics of metrics.json from the per-image table.
 
-    - `iou`, `dice`: means over the images; `*_tumour`: over those with a lesion in the
-      truth. `iou_pooled`: of the pixels of all images together.
+    - `iou`, `dice`: means over all images; `*_tumour`: over images with a lesion in the
+      truth. `iou_pooled`: IoU of the pixels of all images together.
     - `*_batch8`: of the pixels of 8 consecutive images with a lesion, averaged over
-      these batches with their sizes as weights (a resample's batches are in the order
-      drawn).
-    - `normal_false_positive_rate`: normal images with any lesion pixel predicted.
+      these batches, weighted by their size (resamples are batched in drawn order).
+    - `normal_false_positive_rate`: fraction of normal images with a predicted lesion.
     - `balanced_accuracy`: mean recall of the classes present; `auroc_macro`: mean of
-      the three classes' one against the rest; `*_malignant`: malignant against the
-      rest, by the most probable class.
-    - `ece`: gap between confidence and accuracy in 15 bins of equal width over the
-      most probable class's probability, weighted by the bins' images.
+      the one-against-rest AUROC of the three classes; `*_malignant`: malignant against
+      the rest, by the most probable class.
+    - `ece`: gap between accuracy and confidence, the most probable class's probability,
+      in 15 bins of equal width, weighted by the bins' images.
     - `confusion`: numbers of images, rows = truth, columns = prediction.
-    - `referred`: images with a reason not to trust them; `*_kept`: means over the
-      others; `*_referred`: over these.
+    - `referred`: fraction of referred images; `*_referred`, `*_kept`: means over the
+      referred images and over the others.
     - `class_error_area`, `dice_loss_area`: areas under the risk-coverage curves
-      (`selective`) of wrong classes, the surest class first, and of 1 - Dice, the
-      largest mask margin first.
+      (`risk_coverage`) of wrong classes, sorted by the class's probability, and of
+      1 - Dice, sorted by the mask margin.
 
-    `..._ci` is the 95 % percentile interval of a seeded bootstrap over the images;
-    resamples in which a figure is undefined are left out of it.
+    `..._ci` is the 95 % percentile interval of a seeded bootstrap over the images,
+    without the resamples in which a metric is undefined.
 
     Args:
         rows: one per image, in file order.
 
     Returns:
         `{"n", "mask": {...}, "class": {...}, "refer": {...}}` of Python numbers and
-        lists; fractions in [0, 1], `hd95_tumour` in pixels; None where a figure is
-        undefined.
+        lists; fractions in [0, 1], `hd95_tumour` in pixels; None if undefined.
 
     Raises:
         ValueError: there is no row.
@@ -118,15 +114,14 @@ def compute_metrics(rows: Sequence[ImageScore]) -> dict[str, Any]:
     class_scores = _class_scores(table, count_images(as_is)) | _exact_auroc(table)
     mask = _report(_mask_scores(table, as_is), _mask_scores(table, resampled))
     classes = _report(class_scores, _class_scores(table, count_images(resampled)))
-    classes["confusion"] = (
-        _confusion(table, count_images(as_is))[0].astype(int).tolist()
-    )
+    confusion = _confusion(table, count_images(as_is))[0]
+    classes["confusion"] = confusion.astype(int).tolist()
     refer = _report(_refer_scores(table, as_is), _refer_scores(table, resampled))
     return {"n": n, "mask": mask, "class": classes, "refer": refer}
 
 
 def overlaps(rows: Sequence[ImageScore]) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the images' IoU and Dice, float `(n,)` each."""
+    """Computes each image's IoU and Dice, float `(n,)` each."""
     table = _columns(rows)
     return _overlap(table.shared, table.truth, table.prediction)
 
@@ -150,11 +145,9 @@ def _columns(rows: Sequence[ImageScore]) -> _Columns:
 def _overlap(
     shared: np.ndarray, truth: np.ndarray, prediction: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    iou, dice = overlap_from_counts(shared, truth, prediction)
-    return (
-        ops.convert_to_numpy(iou).astype(np.float64),
-        ops.convert_to_numpy(dice).astype(np.float64),
-    )
+    both = map(ops.convert_to_numpy, overlap_from_counts(shared, truth, prediction))
+    iou, dice = (values.astype(np.float64) for values in both)
+    return iou, dice
 
 
 def _mask_scores(table: _Columns, draws: np.ndarray) -> Scores:
@@ -195,10 +188,8 @@ def _batch_scores(table: _Columns, draws: np.ndarray) -> tuple[np.ndarray, np.nd
     sizes = total(np.ones(n))
     iou, f1 = _overlap(total(table.shared), total(table.truth), total(table.prediction))
     images = sizes.sum(axis=1)
-    return (
-        ratio((iou * sizes).sum(axis=1), images),
-        ratio((f1 * sizes).sum(axis=1), images),
-    )
+    iou, f1 = (ratio((x * sizes).sum(axis=1), images) for x in (iou, f1))
+    return iou, f1
 
 
 def _class_scores(table: _Columns, weights: np.ndarray) -> Scores:
@@ -227,20 +218,20 @@ def _class_scores(table: _Columns, weights: np.ndarray) -> Scores:
 
 
 def _confusion(table: _Columns, weights: np.ndarray) -> np.ndarray:
-    """Returns `(r, truth, predicted)` numbers of images."""
+    """Counts images, `(r, truth, predicted)`."""
     classes = len(LABELS)
     cells = np.eye(classes**2)[table.label * classes + table.predicted]
     return (weights @ cells).reshape(-1, classes, classes)
 
 
 def _area(scores: np.ndarray, positive: np.ndarray) -> float:
-    """The area under one ROC curve, from scikit-learn; NaN where a side is empty."""
+    """Computes one AUROC with scikit-learn; NaN without positives or negatives."""
     undefined = positive.all() or not positive.any()
     return np.nan if undefined else float(roc_auc_score(positive, scores))
 
 
 def _exact_auroc(table: _Columns) -> Scores:
-    """The areas under the table's own ROC curves, `(1,)` each."""
+    """Computes the AUROCs of the table itself, `(1,)` each."""
     areas = [
         _area(table.probabilities[:, index], table.label == index)
         for index in range(len(LABELS))
@@ -263,11 +254,11 @@ def _refer_scores(table: _Columns, draws: np.ndarray) -> Scores:
 
 
 def expected_calibration_error(probabilities: np.ndarray, labels: np.ndarray) -> float:
-    """The `ece` of `compute_metrics`.
+    """Computes the `ece` of `compute_metrics`.
 
     Args:
         probabilities: `(n, classes)`.
-        labels: the true classes' positions, `(n,)`.
+        labels: indices of the true classes, `(n,)`.
     """
     weights = np.ones((1, len(labels)))
     return float(_calibration_error(probabilities, labels, weights)[0])
@@ -284,7 +275,7 @@ def _calibration_error(
 
 
 def confidence_bins(confidence: np.ndarray) -> np.ndarray:
-    """Returns the bin, 0 to 14, of each probability in [0, 1]; 1 is in the last."""
+    """Gives the bin, 0 to 14, of each probability in [0, 1]; 1 is in the last bin."""
     return np.clip((confidence * ECE_BINS).astype(int), 0, ECE_BINS - 1)
 
 

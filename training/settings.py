@@ -1,4 +1,4 @@
-"""What a training run is made of, in one place that is saved beside its weights."""
+"""Settings of a training run, which are saved with its weights."""
 
 import dataclasses
 import json
@@ -10,10 +10,10 @@ from typing import Any
 from keras_efsnet.training.augmentation import Augmentation
 
 PHANTOM = "phantom"
-"""The `data` of a run on generated phantoms alone."""
+"""The `data` of a run on generated phantoms only."""
 
 NETWORKS = {"efsnet": 8, "unet": 16, "deeplab_v3_plus": 32}
-"""The networks, and what height and width must be multiples of for each."""
+"""The networks; height and width must be multiples of the number."""
 
 
 @dataclass(frozen=True)
@@ -22,36 +22,34 @@ class TrainSettings:
 
     Attributes:
         data: dataset folder in BUSI's layout, or "phantom" for generated phantoms.
-        split: one folds file, or a list of training and one of validation stems; empty
-            for phantoms, which are split 4 to 1.
-        fold: test fold of a folds file; the next one validates.
+        split: one folds file, or a list of training stems and one of validation stems;
+            empty for phantoms, which are split 4 to 1.
+        fold: test fold of a folds file; the next one is for validation.
         epochs: passes over the training images.
-        model: one of `NETWORKS`; those beside EFSNet are in `training.baselines`.
-        image_size: height and width the network is trained at, a multiple of 8 (16 for
-            a U-Net, 32 for DeepLabV3+).
+        model: one of `NETWORKS`; the others than EFSNet are in `training.baselines`.
+        image_size: height and width of training images, a multiple of 8 (16 for U-Net,
+            32 for DeepLabV3+).
         batch_size: images in a step.
         seed: of weights, order, augmentation, dropout and phantoms.
-        init: preset or `.keras` file to start from, or None for fresh weights.
-        width: scales the network's channels, for fresh weights.
-        dropout: EFSNet's `dropout`, for fresh weights.
-        class_dropout: rate of the dropout before the class head, for fresh weights.
-        phantoms: generated phantoms of each class added to the training images (alone,
-            the number of each class in all).
-        learning_rate: AdamW's highest, after the warm-up; it falls as a cosine.
+        init: preset or `.keras` file to start from, or None for random weights.
+        width: scales the network's channels, without `init`.
+        dropout: EFSNet's `dropout`, without `init`.
+        class_dropout: rate of the dropout before the class head, without `init`.
+        phantoms: number of generated phantoms of each class, added to the dataset's
+            training images or used alone.
+        learning_rate: AdamW's highest rate, between warm-up and cosine decay.
         warmup_epochs: epochs of linear warm-up.
-        weight_decay: AdamW's, on kernels alone.
+        weight_decay: AdamW's weight decay, on kernels only.
         clip_norm: limit of the gradient's global norm.
-        ema_momentum: of the averaged weights, a step; these are validated and saved.
-            The norms' statistics average as many steps; weights averaged over far
-            more would not fit them.
-        class_loss_weight: weight of the class's cross-entropy beside the mask's loss.
-        class_loss_start: first epoch, as a fraction of all, with the full class weight;
-            before, it rises linearly, so that the class does not overfit before the
-            mask works.
-        deep_supervision: weight of the loss of a mask of 1/8 size that the encoder
-            must give while it trains; 0 is none. For EFSNet alone.
-        dtype_policy: "float32", or "mixed_bfloat16" where the machine gains from it.
-        augmentation: strengths of the augmentation.
+        ema_momentum: momentum of the averaged weights, which are validated and saved.
+            The norms' statistics average over as many steps, and must fit the weights.
+        class_loss_weight: weight of the class's cross-entropy; the mask's loss has 1.
+        class_loss_start: first epoch, as a fraction of all, with the full class weight.
+            It rises linearly until then, so that the class does not overfit early.
+        deep_supervision: loss weight of the encoder's mask of 1/8 size; 0 switches it
+            off. Only for EFSNet.
+        dtype_policy: "float32", or "mixed_bfloat16" if the machine is faster with it.
+        augmentation: settings of the augmentation.
     """
 
     data: str
@@ -81,14 +79,13 @@ class TrainSettings:
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "image_size"):
             if getattr(self, name) < 1:
-                raise ValueError(
-                    f"{name} must be at least 1, got {self.__dict__[name]}."
-                )
+                value = self.__dict__[name]
+                raise ValueError(f"{name} must be at least 1, got {value}.")
         self._check_network()
         if self.data == PHANTOM and self.phantoms < 2:
             raise ValueError(
                 f"phantoms must be at least 2 of each class with data={PHANTOM}, got "
-                f"{self.phantoms}; 100 make a small dataset."
+                f"{self.phantoms}; use 100 for a small dataset."
             )
         if self.data != PHANTOM and not self.split:
             raise ValueError(
@@ -110,21 +107,21 @@ class TrainSettings:
         if self.deep_supervision and self.model != "efsnet":
             raise ValueError(
                 f"deep_supervision reads EFSNet's encoder, and model is {self.model}; "
-                "set it to 0."
+                "set deep_supervision to 0."
             )
 
     def class_loss_weight_at(self, epoch: int) -> float:
-        """Weight of the class's loss in an epoch (from 0)."""
+        """Gives the weight of the class's loss in an epoch (from 0)."""
         rising = self.class_loss_start * self.epochs
         return self.class_loss_weight * min((epoch + 1) / max(rising, 1), 1.0)
 
     def to_json(self) -> dict[str, Any]:
-        """The settings as JSON values; `from_json` reads them back."""
+        """Gives the settings as JSON values for `from_json`."""
         return dataclasses.asdict(self)
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "TrainSettings":
-        """Settings from JSON values.
+        """Makes settings from JSON values.
 
         Raises:
             ValueError: a name is unknown, or `data` is missing.
@@ -147,7 +144,7 @@ def read_settings(path: Path) -> dict[str, Any]:
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: it holds no settings.
+        ValueError: the file has no settings.
     """
     try:
         values = json.loads(path.read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""The state of a run: everything that the next epoch depends on, in one file."""
+"""Saves and restores the state of a run for exact resume."""
 
 import json
 from pathlib import Path
@@ -13,8 +13,8 @@ from keras_efsnet.files import write_whole
 class TrainingState:
     """Everything that the next epoch depends on, in one file.
 
-    Weights, averaged weights and optimizer, the dropouts' seeds, the epochs done and
-    the best value so far.
+    It holds weights, averaged weights, the optimizer, the dropouts' seeds, the number
+    of finished epochs and the best validation value.
     """
 
     def __init__(self, model: keras.Model, path: Path) -> None:
@@ -22,7 +22,7 @@ class TrainingState:
         self.path = path
 
     def save(self, epochs_done: int, best: float) -> None:
-        """Writes the state; the previous one stays until this one is complete."""
+        """Writes the state atomically."""
         arrays = {f"v{i:05}": np.asarray(v) for i, v in enumerate(self._variables())}
         facts = json.dumps({"epochs_done": epochs_done, "best": best})
         arrays["facts"] = np.frombuffer(facts.encode(), np.uint8)
@@ -33,10 +33,10 @@ class TrainingState:
         )
 
     def restore(self) -> tuple[int, float]:
-        """Sets the model and its optimizer; gives the epochs done and the best value.
+        """Restores model and optimizer; gives finished epochs and the best value.
 
         Raises:
-            ValueError: the file is damaged or of another network.
+            ValueError: the file is damaged, or belongs to another network.
         """
         try:
             with np.load(self.path, allow_pickle=False) as arrays:

@@ -1,4 +1,4 @@
-"""Training a network: settings -> compile -> fit, with checkpoints and exact resume."""
+"""Trains a network, with checkpoints and exact resume."""
 
 import csv
 import importlib.util
@@ -32,28 +32,28 @@ def train(
     resume: bool = False,
     callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> Path:
-    """Trains EFSNet, or another network, and writes the run's folder.
+    """Trains EFSNet or another network and writes the run's folder.
 
-    `out` holds settings.json (with versions and the split's hash), log.csv,
-    TensorBoard events (where TensorFlow is installed), best.keras (averaged weights of
-    the best epoch by validation Dice), last.keras (those of the last epoch, when all
-    are done) and state.npz (the last epoch's state).
+    `out` holds settings.json (with versions and the split's hash), log.csv, TensorBoard
+    events (if TensorFlow is installed), best.keras (averaged weights of the best epoch
+    by validation Dice), last.keras (those of the last epoch, at the end of the run) and
+    state.npz (the last epoch's state).
 
     Args:
-        settings: what to train, on what, and how.
+        settings: of the run.
         out: the run's folder.
-        resume: go on after the last complete epoch of the run in `out`, or begin it
-            again where there is none; the result is the same as without the
+        resume: continue after the last complete epoch of the run in `out`, or from the
+            start if no epoch is complete. The result is the same as without the
             interruption (same backend and versions).
-        callbacks: further Keras callbacks.
+        callbacks: additional Keras callbacks.
 
     Returns:
         The path of best.keras.
 
     Raises:
-        ValueError: a setting, the split or the dataset is wrong; `out` holds a run and
-            `resume` is False, or the other way round, or that run had other settings;
-            the loss is no longer a finite number.
+        ValueError: a setting, the split or the dataset is wrong; `out` holds a run but
+            `resume` is False; `resume` is True but `out` holds no run, or one with
+            other settings; the loss is not a finite number.
         OSError: a file cannot be read or written.
     """
     _check_run_folder(settings, out, resume)
@@ -103,7 +103,7 @@ def train(
 
 
 def load_split(settings: TrainSettings, out: Path) -> Split:
-    """The run's samples: its dataset's, or phantoms generated in `out`."""
+    """Gives the run's samples, from its dataset or from phantoms generated in `out`."""
     if settings.data == PHANTOM:
         return hold_out_fifth(index_dataset(_make_phantoms(settings, out)))
     samples = index_dataset(settings.data)
@@ -111,7 +111,7 @@ def load_split(settings: TrainSettings, out: Path) -> Split:
 
 
 def describe_run(settings: TrainSettings, split: Split) -> dict[str, Any]:
-    """The JSON that makes a run repeatable: settings, split's hash, versions."""
+    """Gives the content of settings.json: settings, the split's hash, versions."""
     backend = keras.backend.backend()
     packages = ["keras", backend, "numpy", "pillow"]
     return {
@@ -142,7 +142,7 @@ def _check_run_folder(settings: TrainSettings, out: Path, resume: bool) -> None:
             )
         return
     if not saved.exists():
-        raise ValueError(f"{out}: no run to resume here; leave --resume out.")
+        raise ValueError(f"{out}: no run to resume here; omit --resume.")
     stored = json.loads(saved.read_text(encoding="utf-8"))["settings"]
     if TrainSettings.from_json(stored) != settings:
         raise ValueError(
@@ -189,7 +189,7 @@ def _loggers(out: Path, epochs_done: int) -> list[keras.callbacks.Callback]:
 
 
 def _cut_log(log: Path, epochs_done: int) -> None:
-    """Drops the lines of epochs that the saved state does not hold."""
+    """Removes the lines of epochs after the saved state."""
     with log.open(newline="", encoding="utf-8") as file:
         rows = list(csv.reader(file))
     kept = [rows[0], *(row for row in rows[1:] if int(row[0]) < epochs_done)]
@@ -202,5 +202,4 @@ def _cut_log(log: Path, epochs_done: int) -> None:
 
 
 def _write_json(path: Path, values: Any) -> None:
-    text = json.dumps(values, indent=2) + "\n"
-    write_text(path, text, durable=True)
+    write_text(path, json.dumps(values, indent=2) + "\n", durable=True)
