@@ -63,7 +63,9 @@ def write_card(preset: Path, runs: Sequence[Path], metrics: Sequence[Path]) -> P
 def _calibration(preset: Path) -> dict[str, Any]:
     """Gives the card's entries from `training.calibrate`."""
     card = _read(preset / "card.json") if (preset / "card.json").exists() else {}
-    kept = {key: card[key] for key in ("postprocess", "calibration") if key in card}
+    kept: dict[str, Any] = {
+        key: card[key] for key in ("postprocess", "calibration") if key in card
+    }
     return {"postprocess": {}, **kept}
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -63,8 +64,8 @@ def _draw_outline(axes: Axes, mask: np.ndarray, colour: str, style: str) -> None
         return
     # Padded, so that the outline of a lesion at the image's edge is closed.
     rows, columns = (np.arange(-1, length + 1) for length in mask.shape)
-    look = {"colors": [colour], "linestyles": [style], "linewidths": 1.2}
-    axes.contour(columns, rows, np.pad(mask, 1), levels=[0.5], **look)
+    look: dict[str, Any] = {"colors": [colour], "linestyles": [style]}
+    axes.contour(columns, rows, np.pad(mask, 1), levels=[0.5], linewidths=1.2, **look)
     axes.set(xlim=(-0.5, mask.shape[1] - 0.5), ylim=(mask.shape[0] - 0.5, -0.5))
 
 
