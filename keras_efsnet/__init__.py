@@ -1,8 +1,8 @@
 """EFSNet for Keras 3: lesion mask and class of a breast ultrasound image.
 
-Names are imported when they are first used, so that prediction with LiteRT needs no
-Keras. To load a saved model with `keras.saving.load_model`, import keras before this
-package, or take `EFSNet` from it: either one registers the layers.
+Names are imported on first use, so prediction with LiteRT needs no Keras. To use
+`keras.saving.load_model`, first import keras and then this package, or import `EFSNet`.
+Either way registers the layers.
 """
 
 import importlib

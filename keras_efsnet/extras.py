@@ -1,20 +1,20 @@
-"""Packages that an extra of this one installs."""
+"""Optional packages, which an extra of keras-efsnet installs."""
 
 from typing import Any
 
 
 class MissingPackage(ValueError):
-    """A package that is needed here is not installed."""
+    """A required package is not installed."""
 
 
 def import_opencv(extra: str = "stream") -> Any:
     """Returns the module `cv2`.
 
     Args:
-        extra: what to install where it is missing.
+        extra: the extra that the error message names.
 
     Raises:
-        MissingPackage: it is not installed.
+        MissingPackage: OpenCV is not installed.
     """
     try:
         import cv2

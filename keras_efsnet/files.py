@@ -1,4 +1,4 @@
-"""Files and folders: written whole or not at all, in order, errors in one line."""
+"""Whole-file writing, output folders, one-line errors and natural order of files."""
 
 import os
 import re
@@ -12,19 +12,17 @@ from typing import Any
 def write_whole(
     path: Path, write: Callable[[Path], Any], *, durable: bool = False
 ) -> None:
-    """Calls `write` with a temporary name beside `path`, then renames it to `path`.
+    """Writes a file under a temporary name, then renames it to `path`.
 
-    The temporary name keeps the suffix; it is removed when writing fails, and a file
-    that was there before stays.
+    If writing fails, the temporary file is removed and the old file stays.
 
     Args:
         path: the file.
-        write: writes the content to the path it is given.
-        durable: the content is on the disk before the file takes its name, so that a
-            power cut leaves the old file or the new one.
+        write: writes the content to the path it receives, which has the same suffix.
+        durable: flush to the disk first, so that a power cut leaves a whole file.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: the file cannot be written.
     """
     part = path.with_name(f".{path.stem}.part{path.suffix}")
     try:
@@ -39,17 +37,14 @@ def write_whole(
 
 
 def write_text(path: Path, text: str, *, durable: bool = False) -> None:
-    """Writes a UTF-8 text file as `write_whole` does.
-
-    A file's name that is no UTF-8 stays readable in it, as \\udc80 to \\udcff.
-    """
+    """Writes a UTF-8 text file with `write_whole`; escapes undecodable file names."""
     content = text.encode(errors="backslashreplace")
     write_whole(path, lambda part: part.write_bytes(content), durable=durable)
 
 
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Names `path` in an OSError that names no file, as that of a full disk."""
+    """Adds `path` to an OSError that names no file, such as that of a full disk."""
     try:
         yield
     except OSError as error:
@@ -60,7 +55,7 @@ def naming(path: Path) -> Iterator[None]:
 
 
 def prepare_output(out: Path) -> None:
-    """Makes the output folder and makes sure that files can be written in it.
+    """Makes the output folder and checks that files can be written in it.
 
     Raises:
         OSError: they cannot.
@@ -75,7 +70,7 @@ def prepare_output(out: Path) -> None:
 
 
 def describe_error(error: Exception) -> str:
-    """The error in one line: the file, and what is wrong with it."""
+    """Returns one line with the file and the problem."""
     if isinstance(error, OSError) and error.strerror:
         name = f"{error.filename}: " if error.filename else ""
         text = name + error.strerror
@@ -85,6 +80,6 @@ def describe_error(error: Exception) -> str:
 
 
 def natural_order(path: Path) -> list[tuple[str, int]]:
-    """A key that sorts `2.png` before `10.png`: numbers in names as numbers."""
+    """Returns a sort key that puts `2.png` before `10.png`."""
     parts = re.findall(r"([^0-9]*)([0-9]*)", path.name.casefold())
     return [(text, int(digits or -1)) for text, digits in parts]

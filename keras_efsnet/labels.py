@@ -3,4 +3,4 @@
 LABELS = ("normal", "benign", "malignant")
 
 LESIONS = LABELS[1:]
-"""The classes that have a lesion."""
+"""The classes with a lesion."""

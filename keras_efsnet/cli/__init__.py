@@ -1,8 +1,8 @@
 """The `efsnet` command.
 
-A file holds each group of commands. A command imports what it needs when it runs, so
-that `--help` answers at once. A user's mistake is a ValueError or OSError of the
-library; `main` turns it into one line on stderr and exit code 2.
+Each file holds a group of commands. Commands import the library when they run, so
+`--help` is fast. `main` turns a ValueError or OSError into one line on stderr and exit
+code 2.
 """
 
 import os
@@ -38,8 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit code.
 
     0: done. 1: finished, but some inputs or a check failed. 2: wrong use, or nothing
-    could be done. 130: Ctrl-C. With `--debug`, or EFSNET_DEBUG=1 in the environment,
-    the stack trace of an error comes before its line.
+    done. 130: Ctrl-C. `--debug` or EFSNET_DEBUG=1 also prints an error's stack trace.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     if isinstance(sys.stdout, TextIOWrapper):  # a file's name may not be printable
@@ -85,4 +84,4 @@ def _common_options(
         ),
     ] = False,
 ) -> None:
-    """Options of `efsnet` itself; typer needs a function to hang them on."""
+    """Defines the options of `efsnet` itself for typer."""

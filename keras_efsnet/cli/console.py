@@ -1,6 +1,6 @@
-"""What the command line shows: errors, progress, tables and exit codes.
+"""Errors, progress, tables and exit codes of the command line.
 
-Rich is imported where it is used, so that a run without a terminal starts faster.
+Rich is imported on use, so that a run without a terminal starts faster.
 """
 
 import logging
@@ -42,8 +42,8 @@ def print_record(record: dict[str, Any], number: int, total: int) -> None:
 
 @contextmanager
 def progress_bar(description: str) -> Iterator[Callable[[int, int], None]]:
-    """Shows on a terminal how many of all are done."""
-    if not is_terminal():  # without the time that Rich takes to start
+    """Shows a progress bar on a terminal."""
+    if not is_terminal():
         yield lambda done, total: None
         return
     from rich.console import Console
@@ -57,7 +57,7 @@ def progress_bar(description: str) -> Iterator[Callable[[int, int], None]]:
 
 @contextmanager
 def live_line(text: Callable[[], str]) -> Iterator[None]:
-    """Shows on a terminal the line of the moment."""
+    """Shows a line on a terminal and keeps it up to date."""
     if not is_terminal():
         yield
         return
@@ -75,10 +75,9 @@ def live_line(text: Callable[[], str]) -> Iterator[None]:
 
 @contextmanager
 def quiet_start() -> Iterator[None]:
-    """Hides what a starting runtime writes to file descriptor 2.
+    """Hides what a library writes to file descriptor 2; exceptions still pass.
 
-    TensorFlow's first lines come from C++ whatever its log level; errors are exceptions
-    and pass.
+    TensorFlow's first lines come from C++ and ignore its log level.
     """
     stderr = os.dup(2)
     with open(os.devnull, "wb") as nowhere:
@@ -92,7 +91,7 @@ def quiet_start() -> Iterator[None]:
 
 @contextmanager
 def log_lines(name: str) -> Iterator[None]:
-    """Shows what a logger reports, even while stderr is hidden."""
+    """Shows a logger's lines, even while stderr is hidden."""
     logger = logging.getLogger(name)
     level = logger.level
     with os.fdopen(os.dup(2), "w") as stderr:
@@ -108,7 +107,7 @@ def log_lines(name: str) -> Iterator[None]:
 
 @contextmanager
 def epoch_lines(epochs: int) -> Iterator[Callable[[int, dict[str, float]], None]]:
-    """Shows a line an epoch, and on a terminal a bar with the time left."""
+    """Shows a line per epoch and, on a terminal, a progress bar."""
     from rich.console import Console
     from rich.progress import Progress
 
@@ -135,7 +134,7 @@ def _summary(record: dict[str, Any]) -> str:
 
 
 def print_metrics(metrics: dict[str, Any]) -> None:
-    """Prints each figure with its 95 % interval."""
+    """Prints each metric with its 95 % interval."""
     rows = []
     for output in ("mask", "class", "refer"):
         figures = metrics[output]
@@ -148,7 +147,7 @@ def print_metrics(metrics: dict[str, Any]) -> None:
 
 
 def print_subgroups(subgroups: dict[str, Any]) -> None:
-    """Prints the main figures of each subgroup, if there is any."""
+    """Prints the main metrics of each subgroup, if there are any."""
     rows = []
     for name, part in subgroups.items():
         figures = {**part["mask"], **part["class"], **part["refer"]}
@@ -168,7 +167,7 @@ def _with_interval(figures: dict[str, Any], name: str) -> str:
 
 
 def print_verification(results: "dict[str, Verification]") -> None:
-    """Prints how far each file is from Keras, and the figures of both."""
+    """Prints each file's difference from Keras, and the metrics of both."""
     kept = [("Keras", ("", "", ""), next(iter(results.values())).reference)]
     for name, result in results.items():
         differences = (
@@ -189,12 +188,12 @@ def print_verification(results: "dict[str, Verification]") -> None:
 
 
 def print_cells(rows: Sequence[dict[str, str]]) -> None:
-    """Prints a table of rows by column title."""
+    """Prints rows given as {column title: cell}."""
     print_table(tuple(rows[0]), [tuple(row.values()) for row in rows])
 
 
 def print_demo(results: "list[DemoResult]") -> None:
-    """Prints what was predicted for each phantom, beside what is true."""
+    """Prints the true and the predicted class of each phantom."""
     rows = []
     for result in results:
         found = result.prediction
@@ -206,7 +205,7 @@ def print_demo(results: "list[DemoResult]") -> None:
 
 
 def print_data_report(report: "DataReport") -> None:
-    """Prints each problem in a line, and a table of how many there are of each kind."""
+    """Prints each problem, then the number of problems of each kind."""
     for problem in report.problems:
         typer.echo(f"{problem.file}: {problem.kind}: {problem.detail}")
     for group in report.duplicate_groups:
@@ -220,7 +219,7 @@ def print_data_report(report: "DataReport") -> None:
 
 
 def print_folds(samples: "Sequence[Sample]", folds: Sequence[int]) -> None:
-    """Prints how many images of each class are in each fold."""
+    """Prints the number of images of each class in each fold."""
     counts = Counter((fold, s.label) for s, fold in zip(samples, folds, strict=True))
     rows = []
     for fold in sorted(set(folds)):
@@ -236,5 +235,5 @@ def print_table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     table = Table(*titles)
     for row in rows:
         table.add_row(*row)
-    # A pipe has no width; Rich would fold to 80 columns.
+    # Without a terminal Rich would wrap at 80 columns.
     Console(width=None if is_terminal() else 500).print(table)

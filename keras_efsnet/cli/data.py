@@ -7,9 +7,9 @@ import typer
 
 from keras_efsnet.cli import console
 
-app = typer.Typer(help="Check a dataset, or make folds of it.")
+app = typer.Typer(help="Check a dataset, make folds, or convert LabelMe files.")
 DataFolder = Annotated[
-    Path, typer.Argument(metavar="DIR", help="Dataset in BUSI's layout.")
+    Path, typer.Argument(metavar="DIR", help="Dataset folder in BUSI's layout.")
 ]
 
 
@@ -20,7 +20,7 @@ def verify_data(
         Path | None, typer.Option(metavar="DIR", help="Folder for report.json.")
     ] = None,
 ) -> None:
-    """Check every image and mask, and find images of the same scan."""
+    """Check all images and masks, and find images of the same scan."""
     from keras_efsnet.files import prepare_output
 
     with console.quiet_start():
@@ -43,9 +43,9 @@ def split_data(
     out: Annotated[
         Path, typer.Option(metavar="FOLDS.csv", help="The folds file to write.")
     ],
-    seed: Annotated[int, typer.Option(min=0, help="Of the shuffling.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the shuffle.")] = 0,
 ) -> None:
-    """Make folds for training: by class, images of the same scan together."""
+    """Make folds balanced by class; images of the same scan stay together."""
     from keras_efsnet.files import prepare_output
 
     with console.quiet_start():
@@ -67,11 +67,11 @@ def split_data(
 @app.command("from-labelme")
 def convert_labelme(
     folder: Annotated[
-        Path, typer.Argument(metavar="DIR", help="LabelMe files, with sub-folders.")
+        Path, typer.Argument(metavar="DIR", help="Folder of LabelMe files (recursive).")
     ],
-    out: Annotated[Path, typer.Option(metavar="DATA", help="The dataset to make.")],
+    out: Annotated[Path, typer.Option(metavar="DATA", help="Dataset folder to write.")],
 ) -> None:
-    """Make a dataset in BUSI's layout from corrected LabelMe files."""
+    """Convert corrected LabelMe files to a dataset in BUSI's layout."""
     from collections import Counter
 
     from keras_efsnet.files import prepare_output

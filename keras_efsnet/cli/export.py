@@ -1,4 +1,4 @@
-"""Files for devices: making and comparing them, their speed, what they hold."""
+"""Export to deployment files, benchmark, and facts of a model file."""
 
 import tempfile
 from pathlib import Path
@@ -12,7 +12,7 @@ from keras_efsnet.cli.options import NOTICE, DataOption, FoldOption, SplitOption
 
 def export(
     model: Annotated[
-        str, typer.Option(metavar="NAME_OR_FILE", help="Preset, or a .keras file.")
+        str, typer.Option(metavar="NAME_OR_FILE", help="Preset or .keras file.")
     ],
     data: DataOption,
     split: SplitOption,
@@ -21,15 +21,15 @@ def export(
     kind: Annotated[
         list[str] | None,
         typer.Option(
-            help="float32, float16, dynamic, int8 (all four if not given), int8-qat, "
-            "clustered, onnx or saved_model; repeat it."
+            help="float32, float16, dynamic, int8 (default: these four), int8-qat, "
+            "clustered, onnx or saved_model; repeatable."
         ),
     ] = None,
     max_dice_loss: Annotated[
-        float, typer.Option(help="Tumour Dice a file may lose.")
+        float, typer.Option(help="Largest allowed drop in tumour Dice.")
     ] = 0.01,
     min_class_agreement: Annotated[
-        float, typer.Option(help="Fraction of classes that must stay.")
+        float, typer.Option(help="Smallest allowed share of equal classes.")
     ] = 0.97,
 ) -> None:
     """Write files for deployment and compare each with the Keras model."""
@@ -70,24 +70,24 @@ def benchmark(
         typer.Argument(metavar="FILE", help=".tflite or .keras files, or presets."),
     ],
     threads: Annotated[
-        list[int] | None, typer.Option(metavar="N...", help="CPU threads: 1 2.")
+        list[int] | None, typer.Option(metavar="N...", help="CPU threads, e.g. 1 2.")
     ] = None,
     json_file: Annotated[
         Path | None,
-        typer.Option("--json", metavar="FILE", help="Write the figures here too."),
+        typer.Option("--json", metavar="FILE", help="Also write the results here."),
     ] = None,
     plain: Annotated[
         str | None,
         typer.Option(
             metavar="NAME_OR_FILE",
-            help="Also this Keras model converted as it is, for ratios to it.",
+            help="Keras model to convert without rewrites: the baseline of the ratios.",
         ),
     ] = None,
 ) -> None:
-    """Measure speed, memory and size, all models in turns."""
+    """Measure speed, memory and size; the models take turns."""
     from keras_efsnet.tflite import benchmark as measuring
 
-    # `--threads 1 2` leaves the 2 among the models, which never are plain numbers.
+    # `--threads 1 2` puts the 2 among the models.
     numbers = [int(model) for model in models if model.isdecimal()]
     files = [model for model in models if not model.isdecimal()]
     counts = [*(threads or []), *numbers]
@@ -113,7 +113,7 @@ def info(
         ),
     ],
 ) -> None:
-    """Print a model's card, parameters, tensors and hash."""
+    """Print a model's hash, parameters, tensors and card."""
     from keras_efsnet.prediction.info import describe_model
 
     with console.quiet_start():

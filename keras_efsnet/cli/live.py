@@ -1,4 +1,4 @@
-"""Prediction as it comes: a video or camera, and the page in a browser."""
+"""Live prediction of a video or camera, and the browser demo."""
 
 from contextlib import ExitStack
 from pathlib import Path
@@ -16,34 +16,34 @@ def stream(
     source: Annotated[
         str,
         typer.Argument(
-            metavar="SOURCE", help="Video file, folder of frames, or a camera's index."
+            metavar="SOURCE", help="Video file, folder of frames or camera index."
         ),
     ],
     out: Annotated[
         Path | None,
         typer.Option(
-            metavar="VIDEO_OR_FOLDER", help="Overlays: .mp4, .avi or a folder of PNGs."
+            metavar="VIDEO_OR_FOLDER",
+            help="Overlays to write: .mp4, .avi or a folder of PNGs.",
         ),
     ] = None,
     roi: Annotated[
-        str,
-        typer.Option(metavar="L,T,W,H", help="Where the image is on the screen."),
+        str, typer.Option(metavar="L,T,W,H", help="Screen region to predict (pixels).")
     ] = "auto",
     fps: Annotated[
         float | None,
-        typer.Option(min=0.1, help="Pace: late frames of a file are dropped."),
+        typer.Option(min=0.1, help="Frames per second; files then drop late frames."),
     ] = None,
     smooth: Annotated[
-        float, typer.Option(help="Weight of the frames before, 0 to less than 1.")
+        float, typer.Option(help="Weight of the previous result: 0 (off) to below 1.")
     ] = 0.0,
     model: ModelOption = DEFAULT_MODEL,
     kind: KindOption = None,
     threads: ThreadsOption = None,
     frames: Annotated[
-        int | None, typer.Option(min=1, help="Stop after so many.")
+        int | None, typer.Option(min=1, help="Number of frames to predict.")
     ] = None,
 ) -> None:
-    """Predict a video or a camera live: overlays, frames a second, latency."""
+    """Predict a video or camera live; report frame rate and latency."""
     from itertools import islice
 
     from keras_efsnet.live import stream as live
@@ -73,16 +73,16 @@ def stream(
 
 def serve(
     port: Annotated[
-        int, typer.Option(min=0, max=65535, help="0 takes a free one.")
+        int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")
     ] = 8321,
     model: Annotated[
-        str, typer.Option(metavar="PRESET", help="Preset, or a folder like one.")
+        str, typer.Option(metavar="PRESET", help="Preset, or folder in its layout.")
     ] = DEFAULT_MODEL,
     no_browser: Annotated[
         bool, typer.Option("--no-browser", help="Only print the address.")
     ] = False,
 ) -> None:
-    """Show the demo page in a browser, to this machine alone; Ctrl-C ends it."""
+    """Serve the demo page to this machine only and open it; Ctrl-C ends it."""
     import webbrowser
 
     from keras_efsnet.serve.server import Server, list_contents

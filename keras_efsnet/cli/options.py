@@ -1,4 +1,4 @@
-"""Options and words that several commands share."""
+"""Options and texts that several commands share."""
 
 from pathlib import Path
 from typing import Annotated
@@ -14,18 +14,18 @@ KindOption = Annotated[
     str | None,
     typer.Option(
         metavar="KIND",
-        help="The preset's file: float32 (if not given), float16, dynamic or int8.",
+        help="File of the preset: float32 (default), float16, dynamic or int8.",
     ),
 ]
 ThreadsOption = Annotated[
-    int | None, typer.Option(min=1, help="CPU threads of the network.")
+    int | None, typer.Option(min=1, help="CPU threads for the network.")
 ]
 DataOption = Annotated[
-    Path, typer.Option(metavar="DIR", help="Dataset in BUSI's layout.")
+    Path, typer.Option(metavar="DIR", help="Dataset folder in BUSI's layout.")
 ]
 SplitOption = Annotated[
     list[Path],
-    typer.Option(metavar="FILE", help="FOLDS.csv, or twice: TRAIN.txt, VAL.txt."),
+    typer.Option(metavar="FILE", help="FOLDS.csv, or TRAIN.txt, then VAL.txt."),
 ]
-FoldOption = Annotated[int, typer.Option(help="Test fold of a folds file.")]
-OutOption = Annotated[Path, typer.Option(metavar="DIR", help="Folder for the results.")]
+FoldOption = Annotated[int, typer.Option(help="Test fold of FOLDS.csv.")]
+OutOption = Annotated[Path, typer.Option(metavar="DIR", help="Output folder.")]

@@ -1,4 +1,4 @@
-"""Prediction of files, and the demonstration."""
+"""Prediction of files, and the demo."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -22,17 +22,14 @@ from keras_efsnet.models.presets import DEFAULT_MODEL
 
 
 class AnnotationFormat(StrEnum):
-    """What `efsnet predict --format` writes for annotation tools."""
+    """Values of `efsnet predict --format`."""
 
     COCO = "coco"
     LABELME = "labelme"
     CSV = "csv"
 
 
-def demo(
-    out: OutOption = Path("demo"),
-    kind: KindOption = None,
-) -> None:
+def demo(out: OutOption = Path("demo"), kind: KindOption = None) -> None:
     """Predict one synthetic image of each class with the shipped weights."""
     from keras_efsnet.prediction.demo import run_demo
     from keras_efsnet.prediction.loading import load_predictor
@@ -47,7 +44,7 @@ def demo(
 def predict(
     paths: Annotated[
         list[Path],
-        typer.Argument(metavar="PATH", help="Images, or folders to walk."),
+        typer.Argument(metavar="PATH", help="Images or folders (recursive)."),
     ],
     out: OutOption,
     model: ModelOption = DEFAULT_MODEL,
@@ -57,17 +54,19 @@ def predict(
         int | None,
         typer.Option(
             min=1,
-            help="Processes to share the images among, by Ray. Goes on where an "
-            "earlier run stopped; writes predictions/*.json in parts.",
+            help="Predict in this many processes with Ray. Resumes a stopped run; "
+            "writes predictions/*.json.",
         ),
     ] = None,
     save_probabilities: Annotated[
         bool,
-        typer.Option("--save-probabilities", help="Also the mask's, as 16-bit PNG."),
+        typer.Option(
+            "--save-probabilities", help="Also write lesion probabilities, 16-bit PNG."
+        ),
     ] = False,
     formats: Annotated[
         list[AnnotationFormat] | None,
-        typer.Option("--format", help="Also for annotation tools; repeat it."),
+        typer.Option("--format", help="Also write this format; repeatable."),
     ] = None,
 ) -> None:
     """Write masks, overlays and predictions.json for images and folders."""
@@ -78,8 +77,8 @@ def predict(
 
     if workers is not None and (formats or save_probabilities):
         raise ValueError(
-            "--workers writes masks and overlays alone; leave it out, or "
-            "--format and --save-probabilities."
+            "--workers writes masks and overlays alone; leave out --workers, or "
+            "leave out --format and --save-probabilities."
         )
     jobs = plan_jobs(paths, out)
     annotations.check_sources([job.source for job in jobs], formats or [])
@@ -118,7 +117,7 @@ def predict(
 
 
 def _shown(results: Iterator[dict[str, Any]], files: int) -> Iterator[dict[str, Any]]:
-    """Shows each record after it is taken, with the number of its file."""
+    """Yields each record, then shows it with the number of its file."""
     number, path = 0, None
     with console.progress_bar("Predicting") as show:
         for record in _quietly(results):
@@ -130,7 +129,7 @@ def _shown(results: Iterator[dict[str, Any]], files: int) -> Iterator[dict[str, 
 
 
 def _quietly(records: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Hides what libtiff writes about a damaged image beside our own line."""
+    """Hides libtiff's lines on damaged images; we print our own."""
     while True:
         with console.quiet_start():
             record = next(records, None)

@@ -1,4 +1,4 @@
-"""Training, evaluation and the report of both."""
+"""Training, evaluation and the HTML report."""
 
 from contextlib import nullcontext
 from enum import StrEnum
@@ -28,21 +28,21 @@ class Subset(StrEnum):
 
 
 def train(
-    out: Annotated[Path, typer.Option(metavar="RUN", help="Folder of the run.")],
+    out: Annotated[Path, typer.Option(metavar="RUN", help="Output folder of the run.")],
     data: Annotated[
         str | None,
-        typer.Option(metavar="DIR", help="Dataset in BUSI's layout, or 'phantom'."),
+        typer.Option(metavar="DIR", help="Dataset folder (BUSI layout) or 'phantom'."),
     ] = None,
     split: Annotated[
         list[Path] | None,
-        typer.Option(metavar="FILE", help="FOLDS.csv, or twice: TRAIN.txt, VAL.txt."),
+        typer.Option(metavar="FILE", help="FOLDS.csv, or TRAIN.txt, then VAL.txt."),
     ] = None,
-    fold: Annotated[int | None, typer.Option(help="Test fold of a folds file.")] = None,
+    fold: Annotated[int | None, typer.Option(help="Test fold of FOLDS.csv.")] = None,
     model: Annotated[
         str | None,
         typer.Option(
             metavar="NETWORK",
-            help="efsnet (if not given), or for comparison unet or deeplab_v3_plus.",
+            help="efsnet (default), or for comparison unet or deeplab_v3_plus.",
         ),
     ] = None,
     epochs: Annotated[int | None, typer.Option(min=1)] = None,
@@ -51,21 +51,20 @@ def train(
     seed: Annotated[int | None, typer.Option(min=0)] = None,
     init: Annotated[
         str | None,
-        typer.Option(metavar="PRESET_OR_FILE", help="Weights to start from."),
+        typer.Option(metavar="PRESET_OR_FILE", help="Initial weights."),
     ] = None,
     phantoms: Annotated[
-        int | None, typer.Option(min=0, help="Generated images a class to add.")
+        int | None, typer.Option(min=0, help="Synthetic images to add per class.")
     ] = None,
     settings: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="settings.json or card.json to repeat."),
+        typer.Option(metavar="FILE", help="settings.json or card.json to start from."),
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the run in RUN.")
+        bool, typer.Option("--resume", help="Resume the run in RUN.")
     ] = False,
     distribute: Annotated[
-        bool,
-        typer.Option("--distribute", help="Share each batch among all devices."),
+        bool, typer.Option("--distribute", help="Split each batch across all devices.")
     ] = False,
 ) -> None:
     """Train a network; the best model is RUN/best.keras."""
@@ -82,7 +81,7 @@ def train(
         "phantoms": phantoms,
     }
     with console.quiet_start():
-        # The first operation starts the backend, with lines of its own.
+        # The first operation starts the backend, which prints lines.
         import keras
 
         from keras_efsnet.files import naming
@@ -110,10 +109,10 @@ def evaluate(
     model: ModelOption = DEFAULT_MODEL,
     fold: FoldOption = 0,
     subset: Annotated[
-        Subset, typer.Option(help="Which part of the split.")
+        Subset, typer.Option(help="Part of the split to evaluate.")
     ] = Subset.TEST,
 ) -> None:
-    """Write metrics.json, per_image.csv and plots for a part of a dataset."""
+    """Write metrics.json, per_image.csv and plots for one part of a dataset."""
     with console.quiet_start():
         from keras_efsnet.prediction.loading import load_predictor
         from keras_efsnet.training import evaluate as evaluation
@@ -145,12 +144,12 @@ def report(
     sources: Annotated[
         list[Path],
         typer.Argument(
-            metavar="RUN_OR_METRICS", help="Folders of `train` and `evaluate`."
+            metavar="RUN_OR_METRICS", help="Outputs of `train` and `evaluate`."
         ),
     ],
-    out: Annotated[Path, typer.Option(metavar="FILE.html", help="The report.")],
+    out: Annotated[Path, typer.Option(metavar="FILE.html", help="Report to write.")],
 ) -> None:
-    """Write one HTML file with curves, figures, charts, cases and settings."""
+    """Write an HTML report of curves, metrics, charts, cases and settings."""
     from keras_efsnet.training.report import write_report
 
     size = write_report(sources, out)

@@ -1,1 +1,1 @@
-"""From any file to grey frames."""
+"""Reading of image files as grey frames."""

@@ -1,7 +1,7 @@
 """Connected components of a mask, in NumPy.
 
-Rows are cut into runs of mask pixels and runs that touch are joined, so that the work
-grows with the number of runs, not of pixels.
+Rows are split into runs of mask pixels and touching runs are joined. The work grows
+with the number of runs, not of pixels.
 """
 
 import numpy as np
@@ -20,11 +20,10 @@ def split_components(
 
     Returns:
         The mask without the dropped components, and the boxes `(left, top, right,
-        bottom)` of the others, largest area first; right and bottom are the first
-        column and row past the component.
+        bottom)` of the others, largest area first; right and bottom are exclusive.
     """
     height, width = mask.shape
-    # Two empty columns keep runs of neighbouring rows apart, diagonals included.
+    # Two empty columns separate the runs of neighbouring rows, diagonals included.
     stride = width + 2
     starts, ends = _runs(mask, stride)
     component = _join(len(starts), *_touching(starts, ends, stride))
@@ -62,11 +61,7 @@ def _touching(
 
 
 def _join(count: int, one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Numbers the sets that result from uniting each `one[k]` with `other[k]`.
-
-    Union-find on whole arrays: each round hangs every root that has a smaller
-    neighbour under it and flattens the trees.
-    """
+    """Unites each `one[k]` with `other[k]` (union-find on arrays), numbers the sets."""
     parent = np.arange(count)
     while True:
         low = np.minimum(parent[one], parent[other])
@@ -81,11 +76,7 @@ def _join(count: int, one: np.ndarray, other: np.ndarray) -> np.ndarray:
 
 
 def _boxes(
-    starts: np.ndarray,
-    ends: np.ndarray,
-    stride: int,
-    component: np.ndarray,
-    count: int,
+    starts: np.ndarray, ends: np.ndarray, stride: int, component: np.ndarray, count: int
 ) -> np.ndarray:
     row, left = np.divmod(starts, stride)
     lowest = np.full((count, 2), np.iinfo(np.int64).max)

@@ -1,8 +1,7 @@
-"""Ultrasound images in DICOM objects: frames as grey images, and regions with sizes.
+"""Grey frames and calibrated ultrasound regions of DICOM files.
 
-Only the tags that pixels and calibration need are read. What pydicom says of a file can
-quote any of its values, so its warnings, log lines and error texts are not passed on:
-names of patients stay in the file.
+Only the tags for pixels and calibration are read. pydicom's warnings, log lines and
+errors can quote any value, such as a patient's name, so they are not passed on.
 """
 
 import logging
@@ -33,29 +32,28 @@ PHOTOMETRIC = (
     "YBR_RCT",
     "PALETTE COLOR",
 )
-_TWO_DIMENSIONAL, _CENTIMETRES = 1, 3  # of RegionSpatialFormat, PhysicalUnits
+_TWO_DIMENSIONAL, _CENTIMETRES = 1, 3  # RegionSpatialFormat, PhysicalUnits
 
 
 def has_mark(file: BinaryIO) -> bool:
-    """Whether a file has DICOM's mark; its position is the start again."""
+    """Returns whether an open file has DICOM's mark, and rewinds it."""
     mark = file.read(132)[128:]
     file.seek(0)
     return mark == b"DICM"
 
 
 def read_frames(path: Path, file: BinaryIO) -> Iterator[Frame | DamagedFrame]:
-    """Reads one frame after another as 8-bit grey; no other is held in memory.
+    """Reads frames as 8-bit grey, with one frame at a time in memory.
 
     Values of more than 8 bits keep their highest 8; windows (VOI LUT) are not applied.
 
     Args:
-        path: the file's name; grey, RGB, YBR or palette, uncompressed, RLE, or
-            compressed as JPEG baseline, JPEG 2000 or what else pydicom has a decoder
-            for.
+        path: the file's name; grey, RGB, YBR or palette, uncompressed, RLE, JPEG
+            baseline, JPEG 2000, or another compression that pydicom can decode.
         file: the open file.
 
     Yields:
-        A `Frame` with its regions, or a `DamagedFrame` where it cannot be decoded.
+        A `Frame` with its regions, or a `DamagedFrame` if decoding fails.
 
     Raises:
         OSError: the file cannot be read.
@@ -65,7 +63,7 @@ def read_frames(path: Path, file: BinaryIO) -> Iterator[Frame | DamagedFrame]:
         tags = _read_tags(file)
         count = int(tags.get("NumberOfFrames") or 1)
         regions = tuple(map(_region, tags.get("SequenceOfUltrasoundRegions") or ()))
-    # A frame takes 8 bytes even where it is compressed to nothing.
+    # Even an empty compressed frame takes 8 bytes.
     if not 1 <= count <= path.stat().st_size // 8:
         raise ValueError(f"{path}: damaged DICOM file: it cannot hold {count} frames.")
     for number in range(1, count + 1):
@@ -80,12 +78,12 @@ def read_frames(path: Path, file: BinaryIO) -> Iterator[Frame | DamagedFrame]:
 
 
 class _Problem(ValueError):
-    """An error in our own words."""
+    """An error with our own text."""
 
 
 @contextmanager
 def _without_its_words(path: Path) -> Iterator[None]:
-    """Keeps pydicom's texts back and names the file in ours."""
+    """Replaces pydicom's messages with ours, which name the file."""
     logger = logging.getLogger("pydicom")
     level = logger.level
     logger.setLevel(logging.CRITICAL + 1)
@@ -100,7 +98,7 @@ def _without_its_words(path: Path) -> Iterator[None]:
             f"{path}: DICOM files need pydicom; install it: "
             'pip install "keras-efsnet[dicom]".'
         ) from None
-    # pydicom lets through whatever a damaged file raises.
+    # A damaged file can raise any exception in pydicom.
     except Exception as error:
         if isinstance(error, OSError) and error.filename:
             raise
@@ -119,9 +117,9 @@ def _read_tags(file: BinaryIO) -> "Dataset":
     read_preamble(file, force=False)
     meta = read_dataset(file, False, True, stop_when=lambda tag, *_: tag >> 16 != 2)
     file.seek(0)
-    # It would be inflated whole, whatever size it then has.
+    # pydicom would inflate it whole, to any size.
     if meta.get("TransferSyntaxUID") == pydicom.uid.DeflatedExplicitVRLittleEndian:
-        raise _Problem("deflated DICOM files are not read; save it uncompressed.")
+        raise _Problem("deflated DICOM is not supported; save it uncompressed.")
     names = ["NumberOfFrames", "SequenceOfUltrasoundRegions", "Rows", "Columns"]
     names += ["PhotometricInterpretation", "PixelRepresentation", "BitsStored"]
     tags = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=names)
@@ -136,21 +134,19 @@ def _check_kind(tags: "Dataset") -> None:
     limit = Image.MAX_IMAGE_PIXELS
     if limit is not None and tags.Rows * tags.Columns > limit:
         raise _Problem(
-            f"{tags.Columns} x {tags.Rows} pixels are more than {limit}; save a "
-            "smaller image."
+            f"{tags.Columns} x {tags.Rows} pixels are more than {limit}; scale it down."
         )
     if tags.get("PhotometricInterpretation") not in PHOTOMETRIC:
         raise _Problem(f"photometric interpretation is none of {PHOTOMETRIC}.")
     if tags.PixelRepresentation or not 8 <= tags.BitsStored <= 16:
-        raise _Problem("pixels must be unsigned with 8 to 16 bits; save it so.")
+        raise _Problem("pixels must be unsigned with 8 to 16 bits; convert the file.")
     try:
         decodable = get_decoder(tags.file_meta.TransferSyntaxUID).is_available
     except NotImplementedError:
         decodable = False
     if not decodable:
         raise _Problem(
-            "compressed in a way that pydicom does not decode here; save it "
-            "uncompressed."
+            "pydicom cannot decode this compression here; save it uncompressed."
         )
 
 
@@ -179,7 +175,7 @@ def _region(tags: "Dataset") -> UltrasoundRegion:
 
 def _calibration(tags: "Dataset") -> tuple[float, float] | None:
     units = [tags.get(f"PhysicalUnits{axis}Direction") for axis in "XY"]
-    # Where the axis points against the pixels' order, the delta is negative.
+    # The delta is negative if the axis points against the pixels' order.
     deltas = [abs(tags.get(f"PhysicalDelta{axis}") or 0.0) for axis in "XY"]
     plane = tags.get("RegionSpatialFormat") == _TWO_DIMENSIONAL
     if not plane or units != [_CENTIMETRES] * 2 or not all(deltas):

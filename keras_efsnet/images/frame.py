@@ -1,4 +1,4 @@
-"""One image of a file or a live source, with all that its source says of it."""
+"""One image of a file or live source, with its metadata."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +14,8 @@ class UltrasoundRegion:
 
     Attributes:
         left, top, right, bottom: in pixels; right and bottom are exclusive.
-        millimetres: width and height of a pixel; None where it is not calibrated, or
-            shows something else than a plane (Doppler, M-mode).
+        millimetres: width and height of a pixel; None if it is not calibrated or not
+            a plane (Doppler, M-mode).
     """
 
     left: int
@@ -32,12 +32,8 @@ class UltrasoundRegion:
     def holds(self, box: tuple[int, int, int, int]) -> bool:
         """Whether a box, `(left, top, right, bottom)`, lies inside."""
         left, top, right, bottom = box
-        return (
-            self.left <= left
-            and self.top <= top
-            and right <= self.right
-            and bottom <= self.bottom
-        )
+        starts_inside = self.left <= left and self.top <= top
+        return starts_inside and right <= self.right and bottom <= self.bottom
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,14 +42,12 @@ class Frame:
 
     Attributes:
         pixels: uint8 `(height, width)`.
-        source: the file it was read from; None for an array.
-        number: number of the frame in its file, from 1; None where the file is one
-            image by its kind (PNG, a TIFF of one page).
+        source: its file; None for an array.
+        number: number of the frame in its file, from 1; None for a single image (PNG,
+            a TIFF of one page).
         count: frames in the file.
-        regions: the parts that show ultrasound, each with its millimetres a pixel;
-            empty where the source does not tell.
-        scan: the part that the network is to see, where one was asked for; None is the
-            whole frame.
+        regions: the parts that show ultrasound; empty if unknown.
+        scan: the part that the network sees; None is the whole frame.
     """
 
     pixels: np.ndarray
@@ -66,11 +60,11 @@ class Frame:
 
 @dataclass(frozen=True)
 class DamagedFrame:
-    """A frame that cannot be decoded, while others of its file can.
+    """A frame that cannot be decoded; others of its file may be whole.
 
     Attributes:
-        source, number, count: as of `Frame`.
-        problem: what is wrong with it, in one line that names the file.
+        source, number, count: as in `Frame`.
+        problem: the error, in one line that names the file.
     """
 
     source: Path

@@ -1,7 +1,7 @@
-"""The one preprocessing: grey values, and the sizes of images, masks and maps.
+"""Conversion of images to 8-bit grey, and resizing of images, masks and maps.
 
-Training, evaluation, prediction and export all use it: grey by ITU-R 601, 16 bits to 8,
-stretch to the network's size. Pillow and NumPy alone. Sizes are `(height, width)`.
+Training, evaluation, prediction and export share this preprocessing. It needs only
+Pillow and NumPy. Sizes are `(height, width)`.
 """
 
 from typing import Literal
@@ -19,9 +19,9 @@ def to_grey(image: np.ndarray, sixteen_bit: SixteenBit = "full") -> np.ndarray:
     Args:
         image: uint8 or uint16, `(height, width)` or `(height, width, channels)` with
             one grey, three RGB or four RGBA channels; alpha is ignored.
-        sixteen_bit: "full" keeps the high byte, [0, 65535] to [0, 255]; "minmax"
-            stretches the image's own minimum and maximum to 0 and 255, for scanners
-            that use a part of the range.
+        sixteen_bit: "full" keeps the high byte, [0, 65535] to [0, 255]; "minmax" maps
+            the image's minimum and maximum to 0 and 255, for scanners that use only a
+            part of the range.
 
     Returns:
         uint8 `(height, width)`: the grey values, or `0.299 R + 0.587 G + 0.114 B`.
@@ -51,25 +51,17 @@ def to_grey(image: np.ndarray, sixteen_bit: SixteenBit = "full") -> np.ndarray:
 
 
 def resize_image(grey: np.ndarray, size: Size) -> np.ndarray:
-    """Stretches a grey image with Pillow's antialiased bilinear filter.
-
-    Args:
-        grey: uint8 `(height, width)`.
-        size: the new `(height, width)`.
-
-    Returns:
-        uint8 of that size.
-    """
+    """Resizes a uint8 grey image to `size` by Pillow's antialiased bilinear filter."""
     return _resize(grey, size, Image.Resampling.BILINEAR)
 
 
 def resize_mask(mask: np.ndarray, size: Size) -> np.ndarray:
-    """Stretches a bool mask to `size`, each pixel taking its nearest neighbour's."""
+    """Resizes a bool mask to `size` by nearest neighbour."""
     return _resize(mask.astype(np.uint8), size, Image.Resampling.NEAREST) > 0
 
 
 def resize_probability(probability: np.ndarray, size: Size) -> np.ndarray:
-    """Stretches a float32 probability map to `size`, bilinearly; to be cut after it."""
+    """Resizes a probability map to `size`, bilinear; threshold it afterwards."""
     probability = probability.astype(np.float32, copy=False)
     return _resize(probability, size, Image.Resampling.BILINEAR)
 

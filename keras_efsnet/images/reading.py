@@ -1,7 +1,4 @@
-"""From a file to frames: PNG, JPEG, BMP, TIFF and DICOM.
-
-Pillow decodes pictures, `dicom` decodes DICOM objects; `grey` makes both grey.
-"""
+"""Reading of PNG, JPEG, BMP, TIFF and DICOM files as grey frames."""
 
 import stat
 from collections.abc import Iterator
@@ -20,32 +17,31 @@ FORMATS = ("PNG", "JPEG", "BMP", "TIFF")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 
 MAX_PIXELS, MAX_SIDE = 2**25, 2**16
-"""Images with more pixels, or more on a side, are refused before they are decoded: a
-small file can claim any size. Predicting the largest takes about 1 GiB of memory."""
+"""Limits checked before decoding, as a small file can claim any size. Predicting the
+largest image takes about 1 GiB of memory."""
 
 
 def read_frames(
     path: str | Path, sixteen_bit: SixteenBit = "full"
 ) -> Iterator[Frame | DamagedFrame]:
-    """Reads a file's frames one by one; the file is opened once.
+    """Reads the frames of a file, one at a time.
 
-    A picture is one frame. DICOM objects and TIFF files may hold several; only one is
-    in memory at a time. Images are turned as their EXIF orientation says, so that they
-    lie as viewers show them; transparency is ignored.
+    DICOM and TIFF files may hold several frames. EXIF orientation is applied;
+    transparency is ignored.
 
     Args:
         path: a PNG, JPEG, BMP, TIFF or DICOM file. Pictures: 8- or 16-bit grey, RGB,
             RGBA, CMYK or palette, of at most `MAX_PIXELS` and `MAX_SIDE`. For DICOM
             see `dicom.read_frames`.
-        sixteen_bit: how 16-bit grey values of pictures become 8-bit ones, see
-            `to_grey`. Pillow itself reads 16-bit colour as 8-bit.
+        sixteen_bit: how 16-bit grey pictures become 8-bit, see `to_grey`. Pillow reads
+            16-bit colour as 8-bit.
 
     Yields:
-        A `Frame`, or a `DamagedFrame` where others of the file may be whole.
+        A `Frame`, or a `DamagedFrame` if only this frame cannot be decoded.
 
     Raises:
-        OSError: the file is missing or may not be read.
-        ValueError: it is no image of these kinds, or it is damaged as a whole.
+        OSError: the file cannot be read.
+        ValueError: it is not an image of these formats, or all of it is damaged.
     """
     path = Path(path)
     with _open(path) as file:
@@ -59,10 +55,11 @@ def read_frame(path: str | Path, sixteen_bit: SixteenBit = "full") -> Frame:
     """Reads the frame of a file that holds one.
 
     Args:
-        path, sixteen_bit: as of `read_frames`.
+        path: as in `read_frames`.
+        sixteen_bit: as in `read_frames`.
 
     Raises:
-        OSError, ValueError: as `read_frames`, and for a file of several frames.
+        OSError, ValueError: as in `read_frames`, or the file holds several frames.
     """
     frame = next(read_frames(path, sixteen_bit))
     if frame.count > 1:
@@ -76,33 +73,27 @@ def read_frame(path: str | Path, sixteen_bit: SixteenBit = "full") -> Frame:
 
 
 def read_image(path: str | Path, sixteen_bit: SixteenBit = "full") -> np.ndarray:
-    """Reads the pixels of a file that holds one image: uint8 `(height, width)` grey.
-
-    Args and errors as of `read_frame`.
-    """
+    """Reads a file of one image as uint8 grey `(height, width)`; see `read_frame`."""
     return read_frame(path, sixteen_bit).pixels
 
 
 def read_mask(path: str | Path) -> np.ndarray:
-    """Reads a mask file: every pixel that is not black is lesion.
-
-    Returns:
-        bool `(height, width)`.
+    """Reads a mask file as bool `(height, width)`; every non-black pixel is lesion.
 
     Raises:
-        OSError, ValueError: as `read_image`.
+        OSError, ValueError: as in `read_frame`.
     """
     path = Path(path)
     with _open(path) as file, _naming(path), Image.open(file, formats=FORMATS) as image:
         if _count_pages(image) > 1:
-            raise ValueError("a mask file holds one image; save the masks apart.")
+            raise ValueError("a mask file must hold one image; save each mask alone.")
         pixels = _pixels(image)
     colour = pixels.reshape(*pixels.shape[:2], -1)[..., :3]
     return colour.max(axis=-1) > 0
 
 
 def is_dicom(path: Path) -> bool:
-    """Whether a file is read as DICOM: by its mark, and not named as a picture.
+    """Returns whether a file has DICOM's mark and no picture suffix.
 
     Raises:
         OSError: the file cannot be read.
@@ -149,20 +140,20 @@ def _read_pages(
 
 
 def _count_pages(image: Image.Image) -> int:
-    # A phone's JPEG (MPO) holds a preview as second frame.
+    # The second frame of a phone's JPEG (MPO) is a preview.
     pages = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
     if pages > 1 and image.format != "TIFF":
-        raise ValueError(f"one image a file is read, got {pages}; save them apart.")
+        raise ValueError(f"one image a file is read, got {pages}; save each alone.")
     return pages
 
 
 def _pixels(image: Image.Image) -> np.ndarray:
-    """Decodes the pixels: 8-bit grey or RGBA, or 16-bit grey."""
+    """Decodes to 8-bit grey, 16-bit grey or 8-bit RGBA."""
     if image.width * image.height > MAX_PIXELS or max(image.size) > MAX_SIDE:
         raise Image.DecompressionBombError
     mode = image.mode
     if mode in ("I", "F"):
-        raise ValueError("32-bit pixels are not read; save it with 8 or 16 bits.")
+        raise ValueError("32-bit pixels are not supported; save it with 8 or 16 bits.")
     image = ImageOps.exif_transpose(image)
     if mode.startswith("I;16"):
         return np.asarray(image).astype(np.uint16)
@@ -173,7 +164,7 @@ def _pixels(image: Image.Image) -> np.ndarray:
 
 @contextmanager
 def _naming(path: Path) -> Iterator[None]:
-    """Turns whatever Pillow raises for a damaged file into a line that names it."""
+    """Turns any error of Pillow into a ValueError that names the file."""
     try:
         yield
     except Exception as error:

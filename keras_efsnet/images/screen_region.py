@@ -1,7 +1,7 @@
-"""Where on a scanner's screen the ultrasound image is.
+"""Finding the ultrasound image on a scanner's screen.
 
-A screen has borders, text, menus and grey bars around the B-mode image; the network
-has seen none of them. NumPy alone; grey frames are uint8 `(height, width)`.
+Around the B-mode image, a screen shows borders, text, menus and grey bars, which the
+network was not trained on. Frames are uint8 grey `(height, width)`.
 """
 
 from collections.abc import Sequence
@@ -13,30 +13,29 @@ from keras_efsnet.images.components import Box, split_components
 from keras_efsnet.images.grey import Size
 
 LEVELS = (0.5, 1.0, 2.0, 3.0, 4.0)
-"""Grey levels of spread that make a cell active, one of which suits the frame."""
+"""Spreads in grey levels, tried as the threshold above which a cell is active."""
 
 STROKES = 0.07
-"""The least spread, as a part of a cell's full range, that is no compressed text: a few
-bright strokes and faint ringing around them."""
+"""Smallest spread, as a fraction of the cell's range, that is not compressed text."""
 
 CLEAR = 0.6
-"""How much more of the inside than of the outside is active where an image is found."""
+"""Smallest difference between the active fractions inside and outside of an image."""
 
 LIVE_PART = 0.3
-"""Of the still image: what moves is taken for the image if it is larger, such as one of
-two images side by side, but not the place where a needle moves."""
+"""Smallest area of the moving region, as a fraction of the still image's area, to be
+the image. One of two images side by side is larger, a moving needle is smaller."""
 
 SMALLEST = 0.06
-"""Of the frame: a smaller image is not believed."""
+"""Smallest area of an image, as a fraction of the frame's."""
 
 NARROWEST = 0.1
-"""Of the frame's sides: a narrower image is not believed either."""
+"""Smallest width and height of an image, as a fraction of the frame's."""
 
 NEARLY_ALL = 0.9
-"""Of the frame: an image found larger than this is taken for the whole frame."""
+"""A larger fraction of the frame's area counts as the whole frame."""
 
 CELLS = 96
-"""Along the frame's longer side."""
+"""Number of cells along the frame's longer side."""
 
 
 @dataclass(frozen=True)
@@ -55,10 +54,10 @@ class ScreenRegion:
 
     @classmethod
     def parse(cls, text: str) -> "ScreenRegion":
-        """Reads `left,top,width,height`.
+        """Parses `left,top,width,height`.
 
         Raises:
-            ValueError: it is something else.
+            ValueError: the text has another form.
         """
         try:
             left, top, width, height = (int(number) for number in text.split(","))
@@ -73,19 +72,17 @@ class ScreenRegion:
 
     @classmethod
     def whole(cls, size: Size) -> "ScreenRegion":
-        """All of a frame of `size`."""
+        """Returns the region of a whole frame of `size`."""
         return cls(0, 0, size[1], size[0])
 
     @property
     def slices(self) -> tuple[slice, slice]:
-        """The rows and columns, to cut the region out of an array."""
-        return (
-            slice(self.top, self.top + self.height),
-            slice(self.left, self.left + self.width),
-        )
+        """The region as an index of `(height, width)` arrays."""
+        bottom, right = self.top + self.height, self.left + self.width
+        return slice(self.top, bottom), slice(self.left, right)
 
     def to_frame(self, box: Box) -> Box:
-        """Moves a box from the region's pixels to the frame's."""
+        """Converts a box from the region's pixels to the frame's."""
         left, top, right, bottom = box
         x, y = self.left, self.top
         return left + x, top + y, right + x, bottom + y
@@ -95,7 +92,7 @@ class ScreenRegion:
         height, width = size
         if self.left + self.width > width or self.top + self.height > height:
             raise ValueError(
-                f"roi {self} reaches out of the frame, which is {width} pixels wide "
+                f"roi {self} must lie in the frame, which is {width} pixels wide "
                 f"and {height} high; make it smaller, or use auto."
             )
 
@@ -106,22 +103,20 @@ class ScreenRegion:
 def find_screen_region(frames: Sequence[np.ndarray]) -> ScreenRegion | None:
     """Finds the ultrasound image on a screen.
 
-    Speckle differs from pixel to pixel nearly everywhere; text, lines and menus do so
-    along thin strokes, with even ground between. So those cells of the frame are active
-    whose pixels spread around their median or, in a live image, in time. The rectangle
-    is the one with the most active cells less quiet ones, widened to the largest
-    connected region, so that it holds a sector's narrow end. How much spread makes a
-    cell active depends on gain and compression: the level that parts inside from
-    outside best is taken. Last, the sides move to the pixels where tissue begins.
+    The frame is divided into cells. A cell is active if its pixels spread around their
+    median or, in live video, over time: speckle varies everywhere, text and menus only
+    along thin strokes. The rectangle has the most active minus inactive cells. It is
+    widened to the largest connected region, to include a sector's narrow end. Of
+    several thresholds, the one that best separates inside from outside is used. Last,
+    each side moves to the pixel where tissue begins.
 
-    Chosen: the numbers, on phantoms pasted into drawn screens, as they are and
-    compressed as JPEG.
+    Chosen: the constants, on phantoms pasted into drawn screens, raw and as JPEG.
 
     Args:
-        frames: some of the first second's, all of one size; one is enough.
+        frames: frames of the first second, all of one size; one is enough.
 
     Returns:
-        The rectangle, or None where nothing stands out.
+        The rectangle, or None if no image is found.
     """
     cell = -(-max(frames[0].shape) // CELLS)
     middle = frames[len(frames) // 2]
@@ -147,7 +142,7 @@ def _area(box: Box) -> int:
 
 
 def _texture(grey: np.ndarray, cell: int) -> np.ndarray:
-    """The spread of each cell's pixels; 0 where they are text."""
+    """Spread of each cell's pixels; 0 for text."""
     pixels = _cut(grey.astype(np.int16), cell)
     spread = _spread(pixels)
     return np.where(spread < STROKES * np.ptp(pixels, axis=-1), 0, spread)
@@ -159,7 +154,7 @@ def _motion(frames: Sequence[np.ndarray], cell: int) -> np.ndarray:
 
 
 def _cut(values: np.ndarray, cell: int) -> np.ndarray:
-    """`(height, width)` to `(rows, columns, cell * cell)`, filled up by the edge."""
+    """`(height, width)` to `(rows, columns, cell * cell)`, padded with the edge."""
     height, width = values.shape
     padded = np.pad(values, ((0, -height % cell), (0, -width % cell)), "edge")
     rows, columns = padded.shape[0] // cell, padded.shape[1] // cell
@@ -168,7 +163,7 @@ def _cut(values: np.ndarray, cell: int) -> np.ndarray:
 
 
 def _clearest_box(spread: np.ndarray) -> Box | None:
-    """The box in cells whose inside and outside differ most, if they clearly do."""
+    """The box in cells whose inside and outside differ most, or None."""
     best, clearest = CLEAR, None
     for level in LEVELS:
         active = spread > level
@@ -182,7 +177,7 @@ def _clearest_box(spread: np.ndarray) -> Box | None:
 
 
 def _widen(box: Box, active: np.ndarray) -> Box:
-    """The box around `box` and the largest connected region, where they meet."""
+    """The box around `box` and the largest connected region, if they meet."""
     eroded = ~_grow(~active)  # text and lines are narrower than the three cells
     regions = split_components(_grow(eroded))[1]
     left, top, right, bottom = box
@@ -195,13 +190,13 @@ def _widen(box: Box, active: np.ndarray) -> Box:
 
 
 def _grow(cells: np.ndarray) -> np.ndarray:
-    """Each cell and its eight neighbours; beyond the frame is nothing."""
+    """Dilation by the eight neighbours."""
     windows = np.lib.stride_tricks.sliding_window_view(np.pad(cells, 1), (3, 3))
     return np.asarray(windows.any(axis=(2, 3)))
 
 
 def _shares(active: np.ndarray, box: Box) -> tuple[float, float]:
-    """The active part of the cells inside a box and outside."""
+    """The active fractions of the cells inside and outside a box."""
     left, top, right, bottom = box
     inside = int(active[top:bottom, left:right].sum())
     rest = active.size - _area(box)
@@ -209,11 +204,9 @@ def _shares(active: np.ndarray, box: Box) -> tuple[float, float]:
 
 
 def _densest_box(active: np.ndarray) -> Box:
-    """The box with the largest sum, active cells counting 1 and quiet ones -1.
-
-    Reference: Bentley (1984), "Programming pearls: algorithm design techniques", the
-    maximum sum of a part of an array; here for all pairs of a first and last row.
-    """
+    """The box with the largest sum of +1 for active and -1 for other cells."""
+    # Bentley (1984), "Programming pearls: algorithm design techniques": the maximum
+    # subarray, for all pairs of first and last row.
     weight = np.where(active, 1, -1)
     sums = np.pad(weight.cumsum(axis=0), ((1, 0), (0, 0)))
     top, bottom = np.triu_indices(len(sums), k=1)
@@ -225,7 +218,7 @@ def _densest_box(active: np.ndarray) -> Box:
 
 
 def _fit(grey: np.ndarray, box: Box, cell: int) -> ScreenRegion:
-    """The box in pixels, its sides moved to where even ground ends."""
+    """The box in pixels, with its sides moved to where tissue begins."""
     left, top, right, bottom = (cell * edge for edge in box)
     values = grey.astype(np.int16)
     rows = _log_spread(values[:, left:right])
@@ -236,12 +229,12 @@ def _fit(grey: np.ndarray, box: Box, cell: int) -> ScreenRegion:
 
 
 def _log_spread(lines: np.ndarray) -> np.ndarray:
-    """Each line's spread, in a measure by which dark tissue tells from even ground."""
+    """Log of each line's spread, so that dark tissue differs from flat background."""
     return np.log1p(_spread(lines))
 
 
 def _spread(pixels: np.ndarray) -> np.ndarray:
-    """Median distance to the median along the last axis; text's few do not count."""
+    """Median absolute deviation along the last axis; robust to a few text pixels."""
     centre = np.median(pixels, axis=-1, keepdims=True)
     return np.asarray(np.median(np.abs(pixels - centre), axis=-1))
 
@@ -253,8 +246,8 @@ def _fit_span(spread: np.ndarray, start: int, end: int, cell: int) -> tuple[int,
 
 
 def _fit_start(spread: np.ndarray, start: int, cell: int) -> int:
-    """Where the spread rises most, at most a cell away from `start`."""
-    # Beyond the frame is even ground, so that an image may begin with it.
+    """Where the spread rises most within a cell of `start`."""
+    # Zeros beyond the frame, so that an image may start at its edge.
     sums = np.pad(np.pad(spread, cell).cumsum(), (1, 0))
     places = np.arange(max(start - cell, 0), start + cell + 1)
     before, at, after = (sums[places + shift] for shift in (0, cell, 2 * cell))

@@ -1,1 +1,1 @@
-"""Prediction of video files, folders of frames and cameras."""
+"""Live prediction of video files, folders of frames and cameras."""

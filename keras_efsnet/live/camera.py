@@ -1,4 +1,4 @@
-"""A camera as a source of frames. Needs OpenCV, imported when one is opened."""
+"""A camera as a source of frames; needs OpenCV."""
 
 import queue
 import threading
@@ -13,18 +13,15 @@ from keras_efsnet.extras import import_opencv
 from keras_efsnet.live.sources import SAMPLES, LiveFrame, grey_of, told_fps
 
 PATIENCE = 5.0
-"""Seconds without a frame after which a camera counts as gone."""
+"""Seconds without a frame after which a camera counts as disconnected."""
 
 
 class CameraFrames:
-    """A camera's newest frame, whenever one is asked for.
-
-    A thread reads frame after frame into a place for one; a frame that is not taken
-    before the next one comes is dropped.
+    """Yields a camera's newest frame; frames that come in between are dropped.
 
     Args:
-        capture: an open `cv2.VideoCapture`, or what reads like one.
-        name: the camera in messages.
+        capture: an open `cv2.VideoCapture` or an object with the same methods.
+        name: the camera's name in messages.
     """
 
     def __init__(self, capture: Any, name: str) -> None:
@@ -47,7 +44,7 @@ class CameraFrames:
         self._capture.release()
 
     def sample(self) -> list[np.ndarray]:
-        """Some of the first second's frames; none if it gives none."""
+        """Returns some frames of the first second; empty if there are none."""
         frames: list[np.ndarray] = []
         start = None
         for frame in self._take():
@@ -66,7 +63,7 @@ class CameraFrames:
                 self.dropped += frame.number - last - 1
             last = frame.number
             yield frame
-        self.problems.append(f"{self.name}: it stopped giving frames.")
+        self.problems.append(f"{self.name}: it stopped sending frames.")
 
     def _take(self) -> Iterator[LiveFrame]:
         with suppress(queue.Empty):
@@ -86,7 +83,7 @@ class CameraFrames:
 
 
 def open_camera(index: int, fps: float | None = None) -> CameraFrames:
-    """Opens the camera of that index and asks it for a pace.
+    """Opens a camera by index and requests `fps` frames per second.
 
     Raises:
         ValueError: it cannot be opened, or OpenCV is not installed (`MissingPackage`).

@@ -1,7 +1,4 @@
-"""Writing a stream's pictures as a video file or as a folder of PNG files.
-
-A video file is there when it is complete, or not at all.
-"""
+"""Writing overlays as a video file, whole or not at all, or as a folder of PNGs."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,27 +14,25 @@ from keras_efsnet.files import prepare_output
 from keras_efsnet.prediction.writing import write_image
 
 CODECS = {".mp4": "mp4v", ".avi": "MJPG"}
-"""The video formats and their codecs: the ones that every build of OpenCV can write."""
-
+"""Video formats and their codecs, which every build of OpenCV can write."""
 
 Write = Callable[[Image.Image, int], object]
-"""Takes an RGB picture, the overlay of the source's frame of that number."""
+"""Takes an RGB overlay and the number of its frame."""
 
 
 @contextmanager
 def open_recording(out: Path | None, fps: float, source: str) -> Iterator[Write]:
-    """Chooses by the name: a video file (.mp4, .avi), else a folder; None for nothing.
-
-    What it writes is complete when the context ends.
+    """Yields a function that records overlays.
 
     Args:
-        out: the file or folder.
-        fps: frames a second of a video.
-        source: the stream's source, which is not to be written over.
+        out: a video file (.mp4, .avi), a folder, or None to record nothing. The video
+            is complete when the context ends.
+        fps: frames per second of a video.
+        source: the stream's source, which `out` must not overwrite.
 
     Raises:
-        ValueError: another kind of file, in the source's folder or the source itself,
-            or OpenCV is not installed (`MissingPackage`).
+        ValueError: `out` is another kind of file or lies in the source, or OpenCV is
+            not installed (`MissingPackage`).
         OSError: the folder cannot be written to.
     """
     if out is None:
@@ -51,8 +46,8 @@ def open_recording(out: Path | None, fps: float, source: str) -> Iterator[Write]
         return
     if out.suffix.lower() not in CODECS or out.exists() and not out.is_file():
         raise ValueError(
-            f"{out}: overlays are written as {' or '.join(CODECS)}, or into a folder; "
-            "give such a name."
+            f"{out}: the output must be a {' or '.join(CODECS)} file or a folder; "
+            "choose such a name."
         )
     prepare_output(out.parent)
     video = VideoFile(out, fps)
@@ -72,14 +67,14 @@ def _write_picture(folder: Path, picture: Image.Image, number: int) -> None:
 
 
 class VideoFile:
-    """A video that keeps the source's time: a dropped frame repeats the one before.
+    """A video file in the source's timing: the previous frame replaces a dropped one.
 
-    It is written under another name until it is complete. Odd sizes, which codecs do
-    not take, get a black line more.
+    It has a temporary name until it is complete. Odd sizes get a black line, as codecs
+    need even ones.
 
     Args:
         path: the file, .mp4 or .avi.
-        fps: frames a second.
+        fps: frames per second.
 
     Raises:
         ValueError: OpenCV cannot write it.
@@ -108,13 +103,13 @@ class VideoFile:
         self._last = pixels, number
 
     def complete(self) -> None:
-        """Gives the file its name, if it has a frame."""
+        """Closes the file and gives it its name, if it has a frame."""
         if self._writer is not None:
             self._writer.release()
             self._part.replace(self._path)
 
     def close(self) -> None:
-        """Removes what is not complete."""
+        """Removes an incomplete file."""
         if self._writer is not None:
             self._writer.release()
         self._part.unlink(missing_ok=True)

@@ -1,8 +1,4 @@
-"""Sources of frames: video files and folders of images (cameras: see `camera`).
-
-Frames are uint8 grey `(height, width)`. Videos and cameras need OpenCV, which is
-imported when one is opened.
-"""
+"""Video files and folders of images as sources of frames; videos need OpenCV."""
 
 import math
 import time
@@ -22,13 +18,13 @@ from keras_efsnet.images.grey import Size, to_grey
 from keras_efsnet.images.reading import SUFFIXES, read_image
 
 DEFAULT_FPS = 25.0
-"""Frames a second of folders, and of videos and cameras that do not tell theirs."""
+"""Frames per second of folders, and of videos and cameras with an unknown rate."""
 
 SAMPLES = 8
-"""How many of the first second's frames are looked at before the stream begins."""
+"""Number of frames of the first second that `sample` reads."""
 
 Load = Callable[[], np.ndarray]
-"""Decodes the frame at hand; to be called before the next one is asked for."""
+"""Decodes the current frame; call it before advancing to the next one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,8 +33,8 @@ class LiveFrame:
 
     Attributes:
         grey: uint8 `(height, width)`.
-        number: place in the source from 0; frames that are dropped count too.
-        arrival: when it was there, or due, in `time.perf_counter`'s seconds.
+        number: index in the source, from 0; dropped frames count too.
+        arrival: when it arrived or was due, in seconds of `time.perf_counter`.
     """
 
     grey: np.ndarray
@@ -47,12 +43,12 @@ class LiveFrame:
 
 
 class FrameSource(Protocol):
-    """An open source of frames, all of one size; a context manager that closes it.
+    """An open source of frames of one size; leaving its context closes it.
 
     Attributes:
-        name: the source in messages.
-        fps: frames a second at which it plays.
-        dropped: frames left out so far because they were late.
+        name: the source's name in messages.
+        fps: frames per second.
+        dropped: number of late frames skipped so far.
         problems: a line for each frame so far that could not be read.
     """
 
@@ -62,7 +58,7 @@ class FrameSource(Protocol):
     problems: list[str]
 
     def sample(self) -> list[np.ndarray]:
-        """Some of the first second's frames; none if it gives none."""
+        """Returns some frames of the first second; empty if there are none."""
 
     def __iter__(self) -> Iterator[LiveFrame]: ...
     def __enter__(self) -> Self: ...
@@ -70,14 +66,14 @@ class FrameSource(Protocol):
 
 
 class FileFrames:
-    """The frames of a video file or a folder: each in turn, or at a pace.
+    """The frames of a video file or a folder.
 
     Args:
-        name: the source in messages.
-        loads: starts at the first frame and goes from one to the next.
-        own_fps: frames a second as the file tells.
-        pace: frames a second to play at, dropping those that are late; None takes every
-            frame when the one before is done.
+        name: the source's name in messages.
+        loads: returns an iterator from the first frame.
+        own_fps: the file's frames per second.
+        pace: frames per second to play at, skipping late frames; None plays every
+            frame as soon as the previous one is done.
     """
 
     def __init__(
@@ -102,11 +98,11 @@ class FileFrames:
         """Does nothing: files are open only while their frames are read."""
 
     def sample(self) -> list[np.ndarray]:
-        """Some of the first second's frames; none if it gives none."""
+        """Returns some frames of the first second; empty if there are none."""
         count = math.ceil(self._own_fps)
         frames = []
         for load in islice(self._loads(), 0, count, math.ceil(count / SAMPLES)):
-            with suppress(OSError, ValueError):  # a problem when it plays
+            with suppress(OSError, ValueError):  # reported on playing
                 frames.append(load())
         return [grey for grey in frames if grey.shape == frames[0].shape]
 
@@ -123,7 +119,7 @@ class FileFrames:
                 yield LiveFrame(grey, number, due or time.perf_counter())
 
     def _play(self) -> Iterator[tuple[int, Load, float | None]]:
-        """Each frame's number, how to load it and when it is due; late ones dropped."""
+        """Yields number, loader and due time of each frame that is not late."""
         start = time.perf_counter()
         for number, load in enumerate(self._loads()):
             if self._pace is None:
@@ -131,7 +127,7 @@ class FileFrames:
                 continue
             due = start + number / self._pace
             early = due - time.perf_counter()
-            if early < -1 / self._pace:  # the next one is due already
+            if early < -1 / self._pace:  # the next frame is already due
                 self.dropped += 1
                 continue
             time.sleep(max(early, 0))
@@ -139,7 +135,7 @@ class FileFrames:
 
 
 def open_folder(folder: Path, pace: float | None = None) -> FileFrames:
-    """The images of a folder as frames in natural order, `2.png` before `10.png`.
+    """Opens a folder's images as frames in natural order, `2.png` before `10.png`.
 
     Raises:
         ValueError: there are none.
@@ -156,7 +152,7 @@ def open_folder(folder: Path, pace: float | None = None) -> FileFrames:
 
 
 def open_video(path: Path, pace: float | None = None) -> FileFrames:
-    """A video file's frames.
+    """Opens a video file.
 
     Raises:
         ValueError: it cannot be read, or OpenCV is not installed (`MissingPackage`).
@@ -168,13 +164,13 @@ def open_video(path: Path, pace: float | None = None) -> FileFrames:
 
 
 def grey_of(pixels: np.ndarray) -> np.ndarray:
-    """A picture of OpenCV, blue, green and red, as uint8 grey `(height, width)`."""
+    """Converts OpenCV's BGR pixels to uint8 grey `(height, width)`."""
     cv2 = import_opencv()
     return to_grey(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB))
 
 
 def told_fps(capture: Any) -> float:
-    """The frames a second that a capture tells, or `DEFAULT_FPS`."""
+    """Returns a capture's frames per second, or `DEFAULT_FPS` if unknown."""
     told = float(capture.get(import_opencv().CAP_PROP_FPS))
     return told if 1 <= told <= 1000 else DEFAULT_FPS
 
@@ -213,5 +209,5 @@ def _check_size(number: int, grey: np.ndarray, size: Size) -> None:
     if grey.shape != size:
         raise ValueError(
             f"frame {number}: it is {grey.shape[1]} x {grey.shape[0]} pixels, but the "
-            f"first one is {size[1]} x {size[0]}; give frames of one size."
+            f"first frame is {size[1]} x {size[0]}; give frames of one size."
         )

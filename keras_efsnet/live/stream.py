@@ -1,4 +1,4 @@
-"""Live prediction: frame after frame of a video, a folder or a camera."""
+"""Live prediction of the frames of a video, a folder or a camera."""
 
 import time
 from collections.abc import Iterable
@@ -23,15 +23,14 @@ def open_source(source: str, fps: float | None = None) -> FrameSource:
     """Opens a video file, a folder of images or a camera.
 
     Args:
-        source: a file or folder, or digits: a camera's index. A folder's images are
-            its frames in natural order, `2.png` before `10.png`.
-        fps: the pace. A file then plays at that pace, and frames that would be late are
-            dropped; a camera is asked for it. None: every frame of a file, each when
-            the one before is done; a camera as it comes.
+        source: a file, a folder, or a camera's index in digits. A folder's images play
+            in natural order, `2.png` before `10.png`.
+        fps: frames per second. Files then skip late frames; cameras are set to this
+            rate. None plays every frame of a file, and a camera at its own rate.
 
     Raises:
-        ValueError: there is no such source, it cannot be read, or OpenCV is not
-            installed (`MissingPackage`).
+        ValueError: the source is missing or unreadable, or OpenCV is not installed
+            (`MissingPackage`).
     """
     if source.isdecimal():
         return open_camera(int(source), fps)
@@ -41,27 +40,27 @@ def open_source(source: str, fps: float | None = None) -> FrameSource:
     if not path.exists():
         raise ValueError(
             f"{source}: no such file or folder; give a video, a folder of images or a "
-            "camera's index, such as 0."
+            "camera index, such as 0."
         )
     if path.suffix.lower() in SUFFIXES:
         raise ValueError(
-            f"{source}: one image, no video; give its folder, or use efsnet predict."
+            f"{source}: an image, not a video; give its folder, or use efsnet predict."
         )
     return open_video(path, fps)
 
 
 class Smoothed:
-    """A predictor whose maps follow those of the frames before, exponentially.
+    """A predictor with exponential smoothing over the frames of one stream.
 
-    Mask and class probabilities are `weight` times the previous answer plus
-    `1 - weight` times the network's own. One object serves one stream.
+    Mask and class probabilities are `weight` times the previous result plus
+    `1 - weight` times the network's output.
 
     Args:
         predictor: the network.
-        weight: in [0, 1); 0 leaves every frame on its own.
+        weight: in [0, 1); 0 switches smoothing off.
 
     Raises:
-        ValueError: another weight.
+        ValueError: `weight` is outside [0, 1).
     """
 
     def __init__(self, predictor: Predictor, weight: float) -> None:
@@ -90,15 +89,16 @@ class Smoothed:
 
 @dataclass(frozen=True)
 class StreamReport:
-    """How a stream went.
+    """Counts and speed of a stream.
 
     Attributes:
         frames: frames predicted.
-        referred: of these, frames with a reason for a person to look.
-        dropped: frames left out because they were late.
-        fps: frames predicted a second, waiting for frames included.
-        latency_ms, latency_p95_ms: median and 95th percentile of the time from a
-            frame's arrival to its overlay, in milliseconds; 0 before the first one.
+        referred: predicted frames that a person should review.
+        dropped: late frames skipped.
+        fps: frames predicted per second, including waiting time.
+        latency_ms: median time from a frame's arrival to its overlay, in milliseconds;
+            0 before the first frame.
+        latency_p95_ms: its 95th percentile.
     """
 
     frames: int
@@ -125,7 +125,7 @@ class Meter:
         self._start = self._end = 0.0
 
     def add(self, frame: LiveFrame, referred: bool) -> None:
-        """Notes that the frame's overlay is ready, and whether it has a reason."""
+        """Records that the frame's overlay is ready, and whether it was referred."""
         self._referred += referred
         self._end = time.perf_counter()
         if not self._latencies:
@@ -133,8 +133,8 @@ class Meter:
         self._latencies.append(self._end - frame.arrival)
 
     def report(self, dropped: int) -> StreamReport:
-        """The figures so far; `dropped` is the source's count."""
-        latencies = tuple(self._latencies)  # the stream may be going on
+        """Returns the results so far; `dropped` is the source's count."""
+        latencies = tuple(self._latencies)  # the stream may still run
         count = len(latencies)
         median, p95 = np.percentile(latencies, (50, 95)) if count else (0, 0)
         seconds = self._end - self._start
@@ -151,21 +151,21 @@ class Meter:
 def choose_region(
     source: FrameSource, wanted: str = "auto"
 ) -> tuple[ScreenRegion, str]:
-    """Settles the region of interest and says in words which it is.
+    """Returns the region of interest and a text that describes it.
 
     Args:
-        source: gives up the first second's frames for this.
-        wanted: `left,top,width,height` in pixels, or "auto": where the ultrasound image
-            is found on a scanner's screen, and the whole frame where none stands out.
+        source: an open source; a camera loses its first second of frames.
+        wanted: `left,top,width,height` in pixels, or "auto": find the ultrasound image
+            on a scanner's screen, else use the whole frame.
 
     Raises:
-        ValueError: `wanted` is neither, or is not in the frame, or there is no frame.
+        ValueError: `wanted` is neither or not in the frame, or there is no frame.
     """
     given = None if wanted == "auto" else ScreenRegion.parse(wanted)
     frames = source.sample()
     if not frames:
         raise ValueError(
-            f"{source.name}: no frame can be read; look at it in another program."
+            f"{source.name}: no frame can be read; check it in another program."
         )
     size = frames[0].shape
     if given:
@@ -185,14 +185,14 @@ def run_stream(
     write: Write,
     meter: Meter,
 ) -> None:
-    """Predicts every frame in the region and records its overlay.
+    """Predicts the region of every frame and records its overlay.
 
     Args:
         source: the frames.
         predictor: the network, `Smoothed` or not.
-        region: what the network sees of each frame.
+        region: the part of each frame that the network sees.
         write: takes the overlays.
-        meter: counts and times; it tells the figures when this was interrupted, too.
+        meter: counts and times the frames.
     """
     for live in source:
         frame = Frame(live.grey, scan=region)

@@ -93,11 +93,7 @@ def _folds(
 
 
 def _layer_echo(
-    rng: Generator,
-    grid: Grid,
-    flat: FloatArray,
-    layers: NDArray[np.int8],
-    fat: float,
+    rng: Generator, grid: Grid, flat: FloatArray, layers: NDArray[np.int8], fat: float
 ) -> FloatArray:
     """Each layer's mean echo and its texture, in dB."""
     skin, muscle = rng.uniform(-8.0, 4.0), rng.uniform(-13.0, -5.0)

@@ -11,11 +11,7 @@ from keras_efsnet.labels import LABELS
 from keras_efsnet.phantoms import make_phantom
 from keras_efsnet.prediction.postprocess import Prediction
 from keras_efsnet.prediction.predictor import Predictor, predict_frame
-from keras_efsnet.prediction.writing import (
-    write_image,
-    write_prediction,
-    write_records,
-)
+from keras_efsnet.prediction.writing import write_image, write_prediction, write_records
 
 SEED = 7
 
