@@ -92,7 +92,7 @@ class ScreenRegion:
         height, width = size
         if self.left + self.width > width or self.top + self.height > height:
             raise ValueError(
-                f"roi {self} must lie in the frame, which is {width} pixels wide "
+                f"roi {self} reaches out of the frame, which is {width} pixels wide "
                 f"and {height} high; make it smaller, or use auto."
             )
 

@@ -63,7 +63,7 @@ class CameraFrames:
                 self.dropped += frame.number - last - 1
             last = frame.number
             yield frame
-        self.problems.append(f"{self.name}: it stopped sending frames.")
+        self.problems.append(f"{self.name}: it stopped giving frames.")
 
     def _take(self) -> Iterator[LiveFrame]:
         with suppress(queue.Empty):

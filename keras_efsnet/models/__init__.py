@@ -1,1 +1,1 @@
-"""The network, its files and presets, on every backend."""
+"""The network, its model files and its presets, on every backend."""

@@ -1,9 +1,8 @@
-"""Each backend's own kernels where `keras.ops` would be slow or not enough.
+"""Backend kernels that replace slow or missing operations of `keras.ops`.
 
-A norm and an activation follow every small convolution of EFSNet, and both are bound
-by memory. Written with `keras.ops` they take several passes over the feature map;
-TensorFlow's and PyTorch's fused kernels take one, with the same result. JAX compiles
-the plain form into one pass. `benchmarks/train_step.py` prints what a step gains.
+Norms and activations are bound by memory. With `keras.ops` they take several passes
+over the feature map; TensorFlow's and PyTorch's fused kernels take one, with the same
+result. JAX compiles the plain form to one pass. See `benchmarks/train_step.py`.
 """
 
 from typing import Any
@@ -26,7 +25,7 @@ if _BACKEND == "tensorflow":
             epsilon: added to the variance.
 
         Returns:
-            The normalized `x`, and the mean and (biased) variance of each channel.
+            The normalized `x`, and each channel's mean and biased variance.
         """
         y, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
             x=x,
@@ -51,14 +50,12 @@ if _BACKEND == "tensorflow":
         return x * scale, gradient
 
     def prelu(x: Any, slope: Any) -> Any:
-        """`x` where positive, else `slope * x`, for one scalar slope."""
+        """Returns `x` where positive, else `slope * x`, for one scalar slope."""
         return _prelu(x, tf.convert_to_tensor(slope))
 
     def double_bilinear(x: Any) -> Any:
-        """Doubles height and width by bilinear interpolation, half-pixel centres.
-
-        `keras.ops.image.resize` takes no dynamic sizes on TensorFlow.
-        """
+        """Doubles height and width by bilinear interpolation, half-pixel centres."""
+        # On TensorFlow, `keras.ops.image.resize` takes no dynamic sizes.
         _, height, width, _ = ops.shape(x)
         return tf.cast(tf.image.resize(x, (2 * height, 2 * width)), x.dtype)
 

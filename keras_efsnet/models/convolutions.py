@@ -1,7 +1,6 @@
-"""What EFSNet's blocks are made of: convolutions, norm, activation, shuffle.
+"""Convolutions, norm, activation and shuffle: the parts of EFSNet's blocks.
 
-All feature maps are channels-last. Convolutions have no bias but those in the two
-heads; every norm is a batch normalization; every PReLU has one slope.
+Feature maps are channels-last. Only the two heads have a bias.
 """
 
 from typing import Any
@@ -18,7 +17,7 @@ register = keras.saving.register_keras_serializable(package="keras_efsnet")
 def with_arguments(
     layer: keras.layers.Layer, config: dict[str, Any], *names: str
 ) -> dict[str, Any]:
-    """The config of a layer with its own arguments, which are attributes of it."""
+    """Adds a layer's attributes `names` to its config."""
     return {**config, **{name: getattr(layer, name) for name in names}}
 
 
@@ -26,8 +25,8 @@ def with_arguments(
 class SlopeRange(keras.constraints.Constraint):
     """Keeps a PReLU slope in [minimum, maximum] after every update.
 
-    Slopes near 0 or negative cannot be turned into an int8 leaky ReLU; up to 1, a
-    one-slope PReLU is `maximum(x, slope * x)`.
+    An int8 leaky ReLU needs a slope clearly above 0. Up to slope 1, the PReLU equals
+    `maximum(x, slope * x)`.
     """
 
     def __init__(self, minimum: float = 0.02, maximum: float = 1.0) -> None:
@@ -68,12 +67,13 @@ def _slope_start(shape, dtype=None):
 
 @register
 class ChannelShuffle(keras.layers.Layer):
-    """Interleaves the channels of `groups` groups, so that the next one mixes them.
+    """Interleaves the channels of `groups` groups, so that the next layer mixes them.
 
-    Channel `g * n + i` (i-th of group g, n channels a group) moves to `i * groups + g`.
+    Channel i of group g, `g * n + i` for n channels per group, moves to
+    `i * groups + g`.
 
     Args:
-        groups: number of groups the channels came from.
+        groups: number of groups.
 
     Input shape: `(batch, height, width, channels)`, channels a multiple of `groups`.
     Output shape: the input's.
@@ -104,10 +104,9 @@ class ChannelShuffle(keras.layers.Layer):
 class GroupedPointwiseConv2D(keras.layers.Layer):
     """Grouped 1x1 convolution without bias that trains on the CPU on every backend.
 
-    The kernel holds the parameters of the groups alone and is expanded to one
-    block-diagonal dense kernel when it is used: TensorFlow has no CPU gradient for
-    grouped convolutions outside XLA, and the dense product is faster on all three
-    backends (`benchmarks/train_step.py`).
+    The grouped kernel is expanded to a block-diagonal dense kernel. TensorFlow has no
+    CPU gradient for grouped convolutions outside XLA, and the dense product is faster
+    on all three backends (`benchmarks/train_step.py`).
 
     Args:
         filters: output channels, a multiple of `groups`.
@@ -154,10 +153,10 @@ class GroupedPointwiseConv2D(keras.layers.Layer):
 
 @register
 class SeparableConv2D(keras.layers.Layer):
-    """Depthwise 3x3 and the 1x1 right after it, without bias, as one dense 3x3.
+    """Depthwise 3x3 and 1x1 convolution without bias, computed as one dense 3x3.
 
-    The product of both backend_ops gives the same result. At the decoder's 4 to 16
-    channels the dense convolution costs less than a depthwise pass over the map.
+    The dense kernel is the product of both kernels. At the decoder's 4 to 16 channels
+    it is faster than a depthwise convolution.
 
     Args:
         filters: output channels of the 1x1 convolution.
@@ -196,9 +195,7 @@ class SeparableConv2D(keras.layers.Layer):
 
 @register
 class BatchNorm(keras.layers.BatchNormalization):
-    """Batch normalization over the channels by the backend's fused training kernel.
-
-    The same as `keras.layers.BatchNormalization`, in one pass over the feature map.
+    """`keras.layers.BatchNormalization` with the backend's fused training kernel.
 
     Input shape: `(batch, height, width, channels)`. Output shape: the input's.
     """
@@ -206,17 +203,13 @@ class BatchNorm(keras.layers.BatchNormalization):
     def call(self, inputs, training=None, mask=None):
         if not (training and self.trainable):
             return super().call(inputs, training=False)
-        gamma, beta = (
-            ops.convert_to_tensor(self.gamma),
-            ops.convert_to_tensor(self.beta),
-        )
+        gamma = ops.convert_to_tensor(self.gamma)
+        beta = ops.convert_to_tensor(self.beta)
         outputs, mean, variance = backend_ops.batch_norm(
             inputs, gamma, beta, self.epsilon
         )
-        for moving, batch in (
-            (self.moving_mean, mean),
-            (self.moving_variance, variance),
-        ):
+        pairs = (self.moving_mean, mean), (self.moving_variance, variance)
+        for moving, batch in pairs:
             moving.assign(moving * self.momentum + batch * (1.0 - self.momentum))
         return outputs
 
@@ -231,10 +224,10 @@ def require_divisible(what: str, value: int, groups: int) -> None:
 
 @register
 class ConvNorm(keras.layers.Layer):
-    """Convolution without bias, norm, activation: what every block is made of.
+    """Convolution without bias, norm and activation.
 
-    Height and width are divided by `strides`; a kernel as large as its stride is
-    applied without padding.
+    Height and width are divided by `strides`. A kernel as large as its stride gets no
+    padding.
 
     Args:
         filters: output channels.
@@ -242,7 +235,7 @@ class ConvNorm(keras.layers.Layer):
         strides: stride of the convolution.
         dilation_rate: dilation of the kernel.
         groups: groups of a 1x1 convolution (see `GroupedPointwiseConv2D`).
-        separable: depthwise 3x3 and 1x1 (see `SeparableConv2D`) for the convolution.
+        separable: use a depthwise 3x3 and a 1x1 (see `SeparableConv2D`).
         activation: "prelu" (one slope), "relu" or None.
 
     Input shape: `(batch, height, width, channels)`.

@@ -10,7 +10,7 @@ from keras_efsnet.models.keras_archive import read_archive
 from keras_efsnet.models.presets import find_model
 
 MULTIPLE = 8
-"""The encoder halves height and width three times."""
+"""Height and width are multiples of 8, as the encoder halves them three times."""
 
 
 @keras.saving.register_keras_serializable(package="keras_efsnet")
@@ -19,15 +19,15 @@ class EFSNet(keras.Model):
 
     Args:
         input_shape: `(height, width, 1)`, height and width multiples of 8, or None for
-            any such size (the mask has the image's size).
+            any such size.
         num_classes: number of classes.
         width: scales the channels 16, 64 and 128, rounded to multiples of 8.
-        dropout: rate of the spatial dropouts of the blocks.
+        dropout: rate of the blocks' spatial dropouts.
         class_dropout: rate of the dropout before the class head.
         name: name of the model.
 
-    Input shape: `image`: `(batch, height, width, 1)`, grey values in [0, 255], of an
-        integer or floating type. Rescaling is inside the model.
+    Input shape: `image`, `(batch, height, width, 1)`, grey values in [0, 255], integer
+        or float. The model rescales them.
     Output shape: a dict, float32 under any dtype policy: `mask`, `(batch, height,
         width, 1)`, probability of lesion in each pixel; `class`, `(batch,
         num_classes)`, probabilities (softmax) of normal, benign and malignant.
@@ -114,9 +114,9 @@ class EFSNet(keras.Model):
 
         Args:
             preset: name of a shipped preset, or a `.keras` file saved from an EFSNet.
-            num_classes: another number than the preset's gives a fresh class head;
-                None keeps the preset's.
-            input_shape: another size to build for; None keeps the preset's.
+            num_classes: None keeps the preset's; another number gives a new, untrained
+                class head.
+            input_shape: None keeps the preset's.
 
         Raises:
             ValueError: there is no such preset or file, or it holds no EFSNet.
@@ -138,10 +138,9 @@ class EFSNet(keras.Model):
 
 
 def class_head(encoded: Any, num_classes: int, dropout: float) -> Any:
-    """The output `class` of a network, from its encoder's last feature map."""
+    """Returns the output `class`, given the encoder's last feature map."""
     x = keras.layers.GlobalAveragePooling2D(name="pool")(encoded)
-    # With a noise shape, PyTorch draws from the layer's own seed as well, and training
-    # can be resumed exactly.
+    # With a noise shape, PyTorch too uses the layer's seed, so training resumes exactly.
     x = keras.layers.Dropout(
         dropout, noise_shape=(None, encoded.shape[-1]), name="class_dropout"
     )(x)
@@ -150,7 +149,7 @@ def class_head(encoded: Any, num_classes: int, dropout: float) -> Any:
 
 
 def scale_filters(filters: int, width: float) -> int:
-    """A number of channels times `width`, rounded to a multiple of 8.
+    """Returns `filters * width`, rounded to a multiple of 8.
 
     Raises:
         ValueError: `width` is not above 0.

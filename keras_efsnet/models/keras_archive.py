@@ -1,4 +1,4 @@
-"""The checks of a `.keras` file before Keras reads it, and reading it in safe mode."""
+"""Loading of `.keras` files in safe mode, after checks of size, hash and classes."""
 
 import json
 import zipfile
@@ -10,15 +10,15 @@ import keras
 from keras_efsnet.models.presets import check_digest
 
 MAX_UNPACKED = 2**29
-"""Bytes that a `.keras` file may unpack to: a small one can claim any size."""
+"""Largest unpacked size of a `.keras` file in bytes; a small file can claim any."""
 
 
 def read_archive(file: Path) -> keras.Model:
     """Loads a `.keras` file whose layers are Keras's own or registered.
 
     Raises:
-        ValueError: the file is no Keras model, not the one that the card beside it was
-            written for, or holds classes of others, or code.
+        ValueError: the file is not a Keras model, does not match the hash in its card,
+            or holds other classes or code.
     """
     if not zipfile.is_zipfile(file):
         raise ValueError(f"{file}: not a whole .keras file; save or copy it again.")
@@ -26,14 +26,14 @@ def read_archive(file: Path) -> keras.Model:
     try:
         _refuse_code(file)
         return keras.saving.load_model(file, compile=False, safe_mode=True)
-    # Keras lets through whatever a damaged archive or config raises.
+    # A damaged archive or config can raise any exception in Keras.
     except Exception as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ValueError(f"{file}: cannot be loaded as a model: {reason}") from error
 
 
 def _refuse_code(file: Path) -> None:
-    """Names what safe mode would refuse at length."""
+    """Raises a short error for what safe mode would refuse with a long one."""
     with zipfile.ZipFile(file) as archive:
         size = sum(entry.file_size for entry in archive.infolist())
         if size > MAX_UNPACKED:

@@ -1,6 +1,6 @@
 """EFSNet's blocks as Keras layers, in the paper's order.
 
-All feature maps are channels-last. `convolutions` holds what the blocks are made of.
+Feature maps are channels-last. The blocks' parts are in `convolutions`.
 
 Reference: Hu and Wang, "Efficient Fast Semantic Segmentation Using Continuous
 Shuffle Dilated Convolutions", IEEE Access 8, 2020; its ENet initial block (Paszke et
@@ -25,15 +25,14 @@ from keras_efsnet.models.convolutions import (
 )
 
 REDUCTION = 4
-"""Bottlenecks work on 1/REDUCTION of their output channels (the paper's r)."""
+"""Bottlenecks have 1/REDUCTION of their output channels inside (the paper's r)."""
 
 
 @register
 class InitialBlock(keras.layers.Layer):
-    """ENet's first block: strided convolution beside max-pooling of the image.
+    """ENet's first block: strided convolution in parallel with max-pooling.
 
-    Halves height and width. The convolution makes the channels that pooling leaves
-    open, so both together give `filters`.
+    Halves height and width. Convolution and pooling together give `filters` channels.
 
     Args:
         filters: output channels.
@@ -68,10 +67,10 @@ class InitialBlock(keras.layers.Layer):
 
 @register
 class DownsamplingBlock(keras.layers.Layer):
-    """FSSNet's downsampling: a strided bottleneck beside pooling and projection.
+    """FSSNet's downsampling: a strided bottleneck plus pooling and projection.
 
-    Halves height and width and sets the channels to `filters`. The two outputs of the
-    network's downsampling blocks are the decoder's skips.
+    Halves height and width and sets the channels to `filters`. The decoder's skips are
+    the outputs of both downsampling blocks.
 
     Args:
         filters: output channels.
@@ -117,9 +116,7 @@ class DownsamplingBlock(keras.layers.Layer):
 
 @register
 class FactorizedBlock(keras.layers.Layer):
-    """FSSNet's factorized bottleneck: a 3x1 and a 1x3 convolution for a 3x3 one.
-
-    Height, width and channels stay as they are.
+    """FSSNet's factorized bottleneck: 3x1 and 1x3 convolutions instead of a 3x3.
 
     Args:
         filters: input and output channels.
@@ -166,8 +163,7 @@ class FactorizedBlock(keras.layers.Layer):
 class SDCBlock(keras.layers.Layer):
     """Shuffle dilated convolution: grouped 1x1, shuffle, dilated 3x3, grouped 1x1.
 
-    The shuffle lets the dilated convolution see all groups' channels in turn. Height,
-    width and channels stay as they are.
+    The shuffle mixes the channels of all groups for the dilated convolution.
 
     Args:
         filters: input and output channels.
@@ -226,8 +222,7 @@ class SDCBlock(keras.layers.Layer):
 class CSDCBlock(keras.layers.Layer):
     """Continuous shuffle dilated convolutions: SDC blocks of growing dilation.
 
-    Height, width and channels stay as they are; the receptive field grows to cover
-    the image.
+    The receptive field grows to cover the image.
 
     Args:
         filters: input and output channels.
@@ -277,9 +272,9 @@ class CSDCBlock(keras.layers.Layer):
 
 @register
 class UpsamplingModule(keras.layers.Layer):
-    """Doubles the resolution: bilinear features beside a learned upsampled skip.
+    """Doubles height and width: bilinear features joined with a learned upsampled skip.
 
-    Called on `(features, skip)`, both of one size; the skip is an encoder output.
+    Called on `(features, skip)` of equal size; the skip is an encoder output.
 
     Args:
         filters: output channels, half from the features and half from the skip.
@@ -329,8 +324,7 @@ class UpsamplingModule(keras.layers.Layer):
 class ShuffleUnit(keras.layers.Layer):
     """ShuffleNet unit with a 1x1 after the depthwise convolution.
 
-    Height, width and channels stay as they are. With one group there is nothing to
-    shuffle.
+    With one group it does not shuffle.
 
     Args:
         filters: input and output channels.
@@ -381,8 +375,8 @@ class ShuffleUnit(keras.layers.Layer):
 class MaskHead(keras.layers.Layer):
     """3x3 transposed convolution of stride 2 with bias, to logits at full size.
 
-    Aligned as PyTorch does it with padding 1 and output padding 1: output 2m comes
-    from input m, output 2m + 1 from inputs m and m + 1.
+    Aligned as in PyTorch with padding 1 and output padding 1: output 2m comes from
+    input m, output 2m + 1 from inputs m and m + 1.
 
     Args:
         filters: output channels.
@@ -421,16 +415,16 @@ class MaskHead(keras.layers.Layer):
 
 
 def phase_kernel(kernel: Any) -> Any:
-    """Kernel of the 2x2 convolution that computes a mask head's four output phases.
+    """Returns the 2x2 kernel that computes a mask head's four output phases.
 
     Output row 2m takes input row m with kernel row 1; output row 2m + 1 takes row m
-    with kernel row 2 and row m + 1 with kernel row 0; columns alike.
+    with kernel row 2 and row m + 1 with kernel row 0. Columns work alike.
 
     Args:
         kernel: `(3, 3, filters, channels)`.
 
     Returns:
-        `(2, 2, channels, 4 * filters)`, ordered (row phase, column phase, filter).
+        `(2, 2, channels, 4 * filters)` in the order (row phase, column phase, filter).
     """
     _, _, filters, channels = kernel.shape
     padded = ops.pad(kernel, ((0, 1), (0, 1), (0, 0), (0, 0)))
@@ -442,7 +436,7 @@ def phase_kernel(kernel: Any) -> Any:
 
 
 def depth_to_space(x: Any) -> Any:
-    """`(batch, h, w, 4 * filters)` -> `(batch, 2 * h, 2 * w, filters)`."""
+    """Reshapes `(batch, h, w, 4 * filters)` to `(batch, 2 * h, 2 * w, filters)`."""
     _, height, width, channels = ops.shape(x)
     filters = channels // 4
     x = ops.reshape(x, (-1, height, width, 2, 2, filters))

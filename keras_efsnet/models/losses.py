@@ -8,16 +8,16 @@ from keras import ops
 
 @keras.saving.register_keras_serializable(package="keras_efsnet")
 class DiceBCE(keras.losses.Loss):
-    """Soft Dice loss plus binary cross-entropy of the mask, one value an image.
+    """Soft Dice loss plus binary cross-entropy of the mask, one value per image.
 
-    Cross-entropy alone neglects small lesions, Dice alone gives normal images next to
-    no gradient. Both are safe at probabilities of exactly 0 and 1. An image without a
-    mask is left out by a sample weight of 0.
+    Cross-entropy alone neglects small lesions; Dice alone gives normal images almost no
+    gradient. Probabilities of exactly 0 and 1 are safe. Give images without a mask a
+    sample weight of 0.
 
     Args:
-        smoothing: pixels added to both sides of the Dice quotient, so that an empty
-            mask met by an empty prediction costs nothing.
-        dice_weight: weight of the Dice loss beside the cross-entropy.
+        smoothing: pixels added to numerator and denominator of the Dice quotient; the
+            loss of two empty masks is then 0.
+        dice_weight: weight of the Dice loss; the cross-entropy's is 1.
 
     Input shape: truth (0 or 1) and probability in [0, 1], `(batch, height, width, 1)`.
     Output shape: `(batch,)` before reduction, float at least 0.

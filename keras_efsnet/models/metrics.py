@@ -1,4 +1,4 @@
-"""Overlap of masks with one rule for empty ones, on any backend."""
+"""Overlap metrics of masks, on any backend."""
 
 from typing import Any
 
@@ -10,8 +10,8 @@ def overlap_scores(truth: Any, prediction: Any) -> Any:
     """Intersection over union and Dice coefficient of each image's mask.
 
     Args:
-        truth: bool or 0/1, `(batch, ...)`; all axes but the first are one image's.
-        prediction: the same shape, already cut.
+        truth: bool or 0/1, `(batch, ...)`.
+        prediction: bool or 0/1, the same shape.
 
     Returns:
         `(iou, dice)`, float32 `(batch,)` in [0, 1]; for empty masks see
@@ -26,9 +26,9 @@ def overlap_scores(truth: Any, prediction: Any) -> Any:
 
 
 def overlap_from_counts(intersection: Any, truth: Any, prediction: Any) -> Any:
-    """Intersection over union and Dice coefficient from numbers of pixels.
+    """Intersection over union and Dice coefficient from pixel counts.
 
-    Two empty masks agree fully: both scores are 1. With one empty mask both are 0.
+    Both scores are 1 for two empty masks and 0 for one empty mask.
 
     Args:
         intersection: lesion pixels in both masks, any shape.
@@ -41,24 +41,22 @@ def overlap_from_counts(intersection: Any, truth: Any, prediction: Any) -> Any:
     shared = ops.cast(intersection, "float32")
     both = ops.cast(truth, "float32") + ops.cast(prediction, "float32")
     empty = ops.cast(ops.equal(both, 0.0), "float32")
-    # Adding `empty` above and below makes 0 / 0 the 1 of the rule.
-    return (
-        (shared + empty) / (both - shared + empty),
-        (2.0 * shared + empty) / (both + empty),
-    )
+    # `empty` turns 0 / 0 into 1.
+    iou = (shared + empty) / (both - shared + empty)
+    return iou, (2.0 * shared + empty) / (both + empty)
 
 
 @keras.saving.register_keras_serializable(package="keras_efsnet")
 class Dice(keras.metrics.Mean):
-    """Mean of the images' Dice coefficients, with `overlap_scores`' empty-mask rule.
+    """Mean Dice coefficient of the images; see `overlap_scores` for empty masks.
 
-    Give it to `compile` among `weighted_metrics`: under `metrics` Keras passes no
-    sample weights, and images without a mask (weight 0) would count.
+    Pass it to `compile` in `weighted_metrics`. In `metrics`, Keras ignores sample
+    weights, and images without a mask (weight 0) would count.
 
     Args:
         threshold: float in (0, 1); probabilities above it are lesion.
         name: the metric's name.
-        dtype: the dtype of its sums.
+        dtype: dtype of the sums.
 
     Input shape: truth (0 or 1) and probability `(batch, height, width, 1)`, sample
         weights `(batch,)`.

@@ -1,4 +1,4 @@
-"""Presets: their names, files, cards and hashes. Needs no Keras."""
+"""Names, files, cards and hashes of presets; needs no Keras."""
 
 import hashlib
 import json
@@ -7,21 +7,21 @@ from pathlib import Path
 from typing import Any
 
 DEFAULT_MODEL = "efsnet_base_busi"
-"""The preset that prediction uses unless told otherwise."""
+"""The default preset for prediction."""
 
 PRESETS = Path(__file__).parents[1] / "presets"
 
 KINDS = ("float32", "float16", "dynamic", "int8")
-"""The number types of a preset's `.tflite` files, `model_<kind>.tflite`: "dynamic" and
-"int8" both have int8 weights, "int8" computes with int8 as well."""
+"""Number types of a preset's `model_<kind>.tflite` files. "dynamic" and "int8" have int8
+weights; "int8" also computes in int8."""
 
 DEFAULT_SIZE = (256, 256)
-"""The network's size where a model takes any."""
+"""Input size for models that take any size."""
 
 
 @dataclass(frozen=True)
 class ModelFiles:
-    """Where a model lies: the Keras file, and its card (empty where there is none)."""
+    """A model's Keras file and its card (empty if there is none)."""
 
     keras_file: Path
     card: dict[str, Any]
@@ -45,10 +45,10 @@ def find_lite_file(folder: Path, kind: str) -> Path:
 
 
 def find_model(model: str | Path) -> ModelFiles:
-    """Finds a preset by name, or a `.keras` file or a folder with `model.keras`.
+    """Finds a preset by name, a `.keras` file, or a folder with `model.keras`.
 
     Raises:
-        ValueError: neither a preset nor a file has this name.
+        ValueError: there is no such preset, file or folder.
     """
     folder = find_folder(model)
     path = folder / "model.keras" if folder else Path(model)
@@ -58,15 +58,15 @@ def find_model(model: str | Path) -> ModelFiles:
 
 
 def preset_names() -> list[str]:
-    """The names of the shipped presets."""
+    """Returns the names of the shipped presets."""
     return sorted(file.parent.name for file in PRESETS.glob("*/model.keras"))
 
 
 def read_card(file: Path) -> dict[str, Any]:
-    """Reads the `card.json` beside a model's file; empty where there is none.
+    """Reads the `card.json` beside a model's file; empty if there is none.
 
     Raises:
-        ValueError: it is no JSON file.
+        ValueError: it is not JSON.
     """
     path = file.with_name("card.json")
     try:
@@ -76,41 +76,38 @@ def read_card(file: Path) -> dict[str, Any]:
 
 
 def file_digest(content: bytes) -> str:
-    """The SHA-256 of a file's content, in hexadecimal."""
+    """Returns the hexadecimal SHA-256 of a file's content."""
     return hashlib.sha256(content).hexdigest()
 
 
 def weight_digests(folder: Path) -> dict[str, str]:
-    """The digests of a preset's model files by name, as its card holds them."""
+    """Returns the digests of a preset's model files by name, as in its card."""
     files = [*sorted(folder.glob("*.keras")), *sorted(folder.glob("*.tflite"))]
     return {file.name: file_digest(file.read_bytes()) for file in files}
 
 
 def check_digest(file: Path, content: bytes) -> None:
-    """Compares a model file with the card beside it, where that names the file.
-
-    Args:
-        content: what was read from `file`.
+    """Compares the content of a model file with the hash in its card, if it has one.
 
     Raises:
-        ValueError: the file is not the one that the card was written for.
+        ValueError: the hashes differ.
     """
     expected = read_card(file).get("sha256", {}).get(file.name)
     if expected is not None and file_digest(content) != expected:
         raise ValueError(
-            f"{file}: its SHA-256 is not the one in {file.with_name('card.json')}: "
-            "changed or damaged; copy it again, or after an export of your own run "
+            f"{file}: its SHA-256 is not the one in {file.with_name('card.json')}; "
+            "copy the file again, or after your own export run "
             f"`python -m keras_efsnet.training.card {file.parent}`."
         )
 
 
 def find_folder(model: str | Path) -> Path | None:
-    """The folder of a preset, or `model` where it is one; None for anything else."""
+    """Returns the folder of a preset, `model` if it is a folder, or None."""
     folder = PRESETS / model if str(model) in preset_names() else Path(model)
     return folder if folder.is_dir() else None
 
 
 def no_such_model(model: str | Path, files: str) -> ValueError:
-    """The error for a name that is neither a preset nor one of `files`."""
+    """Returns the error for an unknown model; `files` names the accepted files."""
     shipped = ", ".join(preset_names()) or "none"
     return ValueError(f"{model}: no such model; give {files} or a preset ({shipped}).")

@@ -1,7 +1,4 @@
-"""Models in `.keras` files: loading with EFSNet's layers known, and saving.
-
-Keras is imported when it is needed, so that its absence is an error of ours.
-"""
+"""Loading and saving of `.keras` files; Keras is imported on use."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,11 +11,11 @@ if TYPE_CHECKING:
 
 
 def load_keras_model(file: Path) -> "keras.Model":
-    """Loads a `.keras` file in safe mode, EFSNet's layers being known.
+    """Loads a `.keras` file in safe mode, with EFSNet's layers registered.
 
     Raises:
         MissingPackage: no Keras backend is installed.
-        ValueError: as `keras_archive.read_archive`.
+        ValueError: as in `keras_archive.read_archive`.
     """
     start_keras()
     from keras_efsnet.models.keras_archive import read_archive
@@ -27,14 +24,14 @@ def load_keras_model(file: Path) -> "keras.Model":
 
 
 def save_model(model: "keras.Model", path: Path) -> None:
-    """Saves a model's weights as a float32 model, whatever policy trained them."""
+    """Saves a model as float32, whatever its dtype policy."""
     copy = _float32_copy(model)
     copy.set_weights(model.get_weights())
     write_whole(path, copy.save, durable=True)
 
 
 def start_keras() -> None:
-    """Imports Keras and registers every layer, loss and metric that a file can hold.
+    """Imports Keras and registers EFSNet's layers, losses and metrics.
 
     Raises:
         MissingPackage: no Keras backend is installed.
@@ -56,7 +53,7 @@ def _float32_copy(model: "keras.Model") -> "keras.Model":
 
     from keras_efsnet.models.efsnet import EFSNet
 
-    if not isinstance(model, EFSNet):  # one of Keras's layers, each with its policy
+    if not isinstance(model, EFSNet):  # Keras's layers, each with its own policy
         return keras.models.clone_model(
             model,
             clone_function=lambda layer: type(layer).from_config(
