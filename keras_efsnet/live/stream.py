@@ -44,7 +44,7 @@ def open_source(source: str, fps: float | None = None) -> FrameSource:
         )
     if path.suffix.lower() in SUFFIXES:
         raise ValueError(
-            f"{source}: an image, not a video; give its folder, or use efsnet predict."
+            f"{source}: one image, not a video; give its folder, or use efsnet predict."
         )
     return open_video(path, fps)
 

@@ -140,7 +140,7 @@ class EFSNet(keras.Model):
 def class_head(encoded: Any, num_classes: int, dropout: float) -> Any:
     """Returns the output `class`, given the encoder's last feature map."""
     x = keras.layers.GlobalAveragePooling2D(name="pool")(encoded)
-    # With a noise shape, PyTorch too uses the layer's seed, so training resumes exactly.
+    # With a noise shape, PyTorch also uses the layer's seed: training resumes exactly.
     x = keras.layers.Dropout(
         dropout, noise_shape=(None, encoded.shape[-1]), name="class_dropout"
     )(x)

@@ -12,8 +12,8 @@ DEFAULT_MODEL = "efsnet_base_busi"
 PRESETS = Path(__file__).parents[1] / "presets"
 
 KINDS = ("float32", "float16", "dynamic", "int8")
-"""Number types of a preset's `model_<kind>.tflite` files. "dynamic" and "int8" have int8
-weights; "int8" also computes in int8."""
+"""Number types of a preset's `model_<kind>.tflite` files. "dynamic" and "int8" have
+int8 weights; "int8" also computes in int8."""
 
 DEFAULT_SIZE = (256, 256)
 """Input size for models that take any size."""

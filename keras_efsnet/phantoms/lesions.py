@@ -1,4 +1,4 @@
-"""Shapes and looks of phantom lesions."""
+"""Shape and appearance of phantom lesions."""
 
 from __future__ import annotations
 
@@ -13,27 +13,22 @@ from keras_efsnet.phantoms.space import FloatArray, Grid, noise
 
 @dataclass(frozen=True)
 class _Shape:
-    """Place in mm, all pairs as `(z, x)`.
-
-    `outline` is the radius at equally spaced angles from -pi to pi, in units of the
-    ellipse of these half axes, which is tilted by `angle`. `ragged` is the share of a
-    small bump by which noise moves the border.
-    """
+    """A lesion's shape in mm, all pairs as `(z, x)`."""
 
     centre: tuple[float, float]
     half_axes: tuple[float, float]
-    angle: float
-    outline: FloatArray
-    ragged: float
+    angle: float  # tilt of the ellipse
+    outline: FloatArray  # radius / ellipse's radius at even angles from -pi to pi
+    ragged: float  # noise of the border, as a fraction of a small bump
 
 
 @dataclass(frozen=True)
 class Lesion:
-    """A lesion's border and how it looks; strengths in dB relative to gland.
+    """A lesion's border and appearance; strengths in dB relative to gland.
 
-    `distance` is about the distance in mm from the border, negative inside.
-    `path_gain` is what the lesion adds to the echoes behind it, below 0 for a shadow;
-    `push` the share of its height by which it bends the tissue around it.
+    `distance` is the approximate distance in mm from the border, negative inside.
+    `path_gain` is added to the echoes behind the lesion, below 0 for a shadow. `push`
+    is the fraction of its height by which it bends the tissue around it.
     """
 
     shape: _Shape
@@ -55,7 +50,7 @@ def draw_lesions(rng: Generator, grid: Grid, label: str) -> list[Lesion]:
 
 
 def _benign_lesion(rng: Generator, grid: Grid) -> Lesion:
-    """A smooth oval with a thin capsule; a fifth are cysts."""
+    """A smooth oval with a thin capsule; one in five is a cyst."""
     cyst = rng.random() < 0.2
     aspect = np.clip(rng.lognormal(np.log(0.58), 0.28), 0.3, 0.95)
     centre, half_axes = _place(rng, grid, rng.lognormal(np.log(0.036), 1.1), aspect)
@@ -116,7 +111,7 @@ def _angles() -> FloatArray:
 
 
 def _harmonics(rng: Generator, orders: range, size: float) -> FloatArray:
-    """Undulations of an outline, weaker the finer they are."""
+    """Waves of an outline; finer waves are weaker."""
     waves = np.zeros_like(_angles())
     for order in orders:
         phase = rng.uniform(-np.pi, np.pi)
@@ -148,7 +143,7 @@ def _signed_distance(rng: Generator, grid: Grid, shape: _Shape) -> FloatArray:
     radius = np.hypot(u, v)
     turn = (np.arctan2(v, u) + np.pi) * ((shape.outline.size - 1) / (2 * np.pi))
     outline = shape.outline[np.rint(turn).astype(np.intp)]
-    # The small terms keep the scale from vanishing at the very centre.
+    # The small terms keep the scale above 0 at the centre.
     scale = (np.hypot(z, x) + 1e-3 * min(shape.half_axes)) / (radius + 1e-3)
     bump = min(*shape.half_axes, 12.0) / 4.0
     ragged = shape.ragged * bump * noise(rng, grid, bump, bump)

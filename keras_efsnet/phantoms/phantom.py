@@ -1,13 +1,12 @@
 """Synthetic B-mode breast ultrasound with exact lesion masks.
 
-Everything is laid out in millimetres. Tissue is a map of echo strength and a map of
-attenuation, both in decibels. Scatterers of that strength are blurred by a beam that
-widens away from its focus, which gives fully developed speckle. Shadow and enhancement
-are not painted: they follow from the attenuation along each column, less the gain that
-a scanner adds with depth to make up for it.
+Lengths are in millimetres. Tissue is a map of echo strength and a map of attenuation,
+both in decibels. Scatterers of that strength are blurred by a beam that widens away
+from its focus, which gives fully developed speckle. Shadow and enhancement follow from
+the attenuation along each column and the scanner's gain with depth.
 
-Chosen: every range was set by eye and by grey-level, speckle and lesion statistics
-beside images of the BUSI dataset; none was fitted to one image.
+Chosen: every range, by eye and by comparing grey-level, speckle and lesion statistics
+with the BUSI dataset; none was fitted to one image.
 
 Reference: Wagner, Smith, Sandrik and Lopez (1983), "Statistics of speckle in
 ultrasound B-scans", for the envelope's distribution.
@@ -58,9 +57,9 @@ class Phantom:
 def make_phantom(label: str, seed: int, size: tuple[int, int] = (400, 500)) -> Phantom:
     """Synthesize one B-mode image; equal arguments give equal pixels.
 
-    Benign lesions are smooth ovals, wider than tall, with a thin capsule and
-    enhancement behind; malignant ones are irregular, often taller than wide, often with
-    a halo and a shadow. Fat lobules and the shadows of ligaments occur in every class.
+    Benign lesions are smooth ovals, wider than tall, with a thin capsule and posterior
+    enhancement. Malignant ones are irregular, often taller than wide, with a halo and a
+    shadow. Every class has fat lobules and shadows of ligaments.
 
     Args:
         label: "normal", "benign" or "malignant".
@@ -97,12 +96,12 @@ def write_phantoms(folder: Path, per_class: int | Mapping[str, int], seed: int) 
     """Write phantoms of varying sizes as a dataset folder in BUSI's layout.
 
     Each image is `<label>/<label> (<number>).png`, its mask `..._mask.png` beside it
-    (0 or 255; all 0 for normal). Image number n depends on the seed, the label and n
-    alone, so a larger set begins with the smaller one.
+    (0 or 255; all 0 for normal). Image n depends only on the seed, the label and n, so
+    a larger set begins with the smaller one.
 
     Args:
-        folder: made when missing; files of the same name are replaced, each one whole.
-        per_class: images of every label, or a number for each label wanted.
+        folder: made if missing; files of the same name are replaced.
+        per_class: number of images of every label, or a number for each label.
         seed: integer, 0 or more.
 
     Returns:

@@ -1,4 +1,4 @@
-"""The phantom's scanner: gain, attenuation, beam, detection and grey map."""
+"""Simulated scanner: gain, attenuation, beam, detection and grey map."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _LINE_SPACING = 0.15  # mm between scan lines
 
 
 def time_gain(rng: Generator, grid: Grid, loss: FloatArray) -> FloatArray:
-    """Gain in dB with depth: the mean loss, and most often too little deep down."""
+    """Gain in dB by depth: the mean loss, usually with too little gain deep down."""
     mean = np.cumsum(loss.mean(axis=1, keepdims=True), axis=0) * np.float32(grid.pitch)
     return mean + rng.normal(-14.0, 8.0) * np.square(grid.z / grid.depth)
 
 
 def path_loss(grid: Grid, loss: FloatArray) -> FloatArray:
-    """Round-trip loss in dB down to each pixel; shadows get soft flanks."""
+    """Round-trip loss in dB down to each pixel; shadows get soft edges."""
     total = np.cumsum(loss, axis=0, dtype=np.float32) * np.float32(grid.pitch)
     narrow = max(2, int(grid.width / 1.4)), grid.shape[0]
     small = Image.fromarray(total).resize(narrow, Image.Resampling.BOX)
@@ -43,9 +43,9 @@ def column_shadows(rng: Generator, grid: Grid) -> FloatArray:
 
 
 def scan(rng: Generator, grid: Grid, tissue: Tissue, shade: FloatArray) -> FloatArray:
-    """Received echoes in dB, electronic noise included, `(height, width)`.
+    """Received echoes in dB with electronic noise, `(height, width)`.
 
-    The beam is simulated on scan lines and interpolated to pixels, as scanners do.
+    The beam is simulated on scan lines and interpolated to pixels, as in a scanner.
     """
     lines = min(grid.shape[1], round(grid.width / _LINE_SPACING))
     shade = _resize(shade, lines)
@@ -69,7 +69,10 @@ def envelope(
     lateral: FloatArray,
     looks: int,
 ) -> FloatArray:
-    """Blur random scatterers with the beam and detect.
+    """Blurs random scatterers with the beam and returns the envelope, `(rows, lines)`.
+
+    One look at uniform scatterers is Rayleigh-distributed with the mean power
+    `scatter**2`.
 
     Args:
         scatter: `(rows, lines)` amplitude of the scatterers.
@@ -77,10 +80,6 @@ def envelope(
         axial: standard deviation of the Gaussian pulse in rows.
         lateral: `(rows, 1)` standard deviation of the Gaussian beam in lines.
         looks: independent views averaged in power, as in spatial compounding.
-
-    Returns:
-        `(rows, lines)`. One look at even scatterers follows a Rayleigh distribution
-        whose mean power is the square of `scatter`.
     """
     margins = _margin(len(scatter), axial), _margin(scatter.shape[1], lateral.max())
     scatter, mirror = np.pad(scatter, margins, "edge"), np.pad(mirror, margins, "edge")
@@ -100,7 +99,7 @@ def envelope(
 
 
 def _margin(length: int, sigma: float) -> tuple[int, int]:
-    """Padding before and after, so that no blur wraps and the FFT is fast."""
+    """Padding before and after, against wrap-around and for a fast FFT."""
     before = int(np.ceil(3.0 * sigma)) + 1
     total = -(-(length + 2 * before) // 16) * 16
     return before, total - length - before
@@ -113,7 +112,7 @@ def _transfer(sigma: float | FloatArray, length: int) -> FloatArray:
 
 
 def _soften(envelope: FloatArray) -> FloatArray:
-    """Average neighbours along each axis, the speckle reduction of a scanner."""
+    """Averages neighbours along each axis, like a scanner's speckle reduction."""
     for _ in range(2):
         padded = np.pad(envelope, ((1, 1), (0, 0)), "edge")
         envelope = (0.25 * (padded[:-2] + padded[2:]) + 0.5 * envelope).T
@@ -121,14 +120,14 @@ def _soften(envelope: FloatArray) -> FloatArray:
 
 
 def _resize(values: FloatArray, columns: int) -> FloatArray:
-    """The same rows on another number of columns."""
+    """Resamples the rows to another number of columns."""
     size = columns, values.shape[0]
     image = Image.fromarray(values.astype(np.float32, copy=False))
     return np.asarray(image.resize(size, Image.Resampling.BICUBIC))
 
 
 def compress(rng: Generator, decibels: FloatArray) -> NDArray[np.uint8]:
-    """8-bit grey levels with a drawn gain, dynamic range and grey map."""
+    """8-bit grey levels with a random gain, dynamic range and grey map."""
     dynamic_range = rng.uniform(50.0, 75.0)
     gland = rng.uniform(0.56, 0.8)
     level = np.maximum(gland + decibels / dynamic_range, 0.0)
@@ -137,7 +136,7 @@ def compress(rng: Generator, decibels: FloatArray) -> NDArray[np.uint8]:
 
 
 def field_of_view(rng: Generator, grid: Grid) -> NDArray[np.bool_]:
-    """True where the scanner draws: now and then the upper corners are cut off."""
+    """True inside the field of view; one in ten has the upper corners cut off."""
     if rng.random() > 0.1:
         return np.ones(grid.shape, bool)
     slope = rng.uniform(0.2, 0.5)

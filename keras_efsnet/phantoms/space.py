@@ -1,4 +1,4 @@
-"""Phantom space: a grid in mm and smooth random fields on it."""
+"""A grid in mm and smooth random fields on it."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ def draw_grid(rng: Generator, size: tuple[int, int]) -> Grid:
 
 
 def noise(rng: Generator, grid: Grid, height: float, width: float) -> FloatArray:
-    """Smooth noise of about unit variance with details of height x width mm."""
+    """Smooth noise of about unit variance, with details of height x width mm."""
     rows, columns = 2.0 * grid.depth / height, 2.0 * grid.width / width
     knots = rng.standard_normal((int(rows) + 7, int(columns) + 7), np.float32)
     for _ in range(2):
-        # Without this blur the lattice of the knots shows.
+        # This blur hides the lattice of the knots.
         near, far = knots[1:-3] + knots[3:-1], knots[:-4] + knots[4:]
         knots = ((6.0 * knots[2:-2] + 4.0 * near + far) / np.sqrt(np.float32(70.0))).T
     box = (1.0, 1.0, 1.0 + columns, 1.0 + rows)
@@ -62,7 +62,7 @@ def wave(rng: Generator, grid: Grid, width: float) -> FloatArray:
 
 
 def fibrous(rng: Generator, grid: Grid, height: float, width: float) -> FloatArray:
-    """Noise with finer ripples, so that its level lines are not too even."""
+    """Noise with finer ripples, for irregular level lines."""
     coarse = noise(rng, grid, height, width)
     return coarse + 0.35 * noise(rng, grid, height / 2.3, width / 3.1)
 

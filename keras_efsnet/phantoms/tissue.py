@@ -1,4 +1,4 @@
-"""Phantom tissue: layers, ligaments and texture, and lesions put into them."""
+"""Phantom tissue: layers, ligaments, texture and lesions."""
 
 from __future__ import annotations
 
@@ -25,19 +25,15 @@ _ATTENUATION = np.array([1.2, 0.8, 1.0, 1.1, 2.2], np.float32)
 
 @dataclass(frozen=True)
 class Tissue:
-    """Maps `(height, width)` of what the sound meets.
+    """Acoustic maps of the tissue, `(height, width)` each."""
 
-    `echo` is the strength of the scatterers in dB relative to gland, `mirror` the
-    amplitude returned by smooth sheets, `loss` the round-trip attenuation in dB/mm.
-    """
-
-    echo: FloatArray
-    mirror: FloatArray
-    loss: FloatArray
+    echo: FloatArray  # strength of the scatterers in dB relative to gland
+    mirror: FloatArray  # amplitude reflected by smooth sheets
+    loss: FloatArray  # round-trip attenuation in dB/mm
 
 
 def draw_tissue(rng: Generator, grid: Grid, lesions: list[Lesion]) -> Tissue:
-    """The breast around the lesions."""
+    """Draws the tissue around the lesions."""
     flat = _flat_depth(rng, grid, lesions)
     layers = _layer_map(rng, grid, flat)
     folds = _folds(rng, grid, flat, layers)
@@ -53,7 +49,7 @@ def draw_tissue(rng: Generator, grid: Grid, lesions: list[Lesion]) -> Tissue:
 
 
 def _flat_depth(rng: Generator, grid: Grid, lesions: list[Lesion]) -> FloatArray:
-    """Depth in mm at which the tissue of each pixel would lie if it were flat."""
+    """Depth in mm of each pixel's tissue if the layers were flat."""
     tilt = rng.normal(0.0, 0.15) * (grid.x / grid.width - 0.5)
     ripple = 0.03 * wave(rng, grid, rng.uniform(15.0, 40.0))
     flat = grid.z * (1.0 + tilt + ripple)
@@ -105,7 +101,7 @@ def _layer_echo(
 
 
 def _follow(grid: Grid, flat: FloatArray, field: FloatArray) -> FloatArray:
-    """`field` of the flat tissue, bent as the layers are."""
+    """Bends a `field` of flat tissue like the layers."""
     rows = np.clip(flat / np.float32(grid.pitch), 0.0, grid.shape[0] - 1.01)
     above = rows.astype(np.intp)
     index = above * grid.shape[1] + np.arange(grid.shape[1])
@@ -134,7 +130,7 @@ def _skin_lines(rng: Generator, grid: Grid, layers: NDArray[np.int8]) -> FloatAr
 
 
 def insert_lesion(rng: Generator, grid: Grid, tissue: Tissue, lesion: Lesion) -> None:
-    """Put one lesion into the maps of `tissue`, which change in place."""
+    """Adds one lesion to the maps of `tissue`, in place."""
     distance, half_axes = lesion.distance, lesion.shape.half_axes
     detail = min(half_axes)
     mottle = noise(rng, grid, max(0.5 * detail, 0.8), max(0.8 * detail, 1.2))

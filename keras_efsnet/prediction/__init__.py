@@ -1,1 +1,1 @@
-"""From a frame to a prediction, and the files that hold it."""
+"""Prediction of frames, and the output files."""

@@ -1,8 +1,8 @@
-"""Whether an image looks like the B-mode ultrasound that a network was trained on.
+"""Test whether an image looks like the B-mode images of the training set.
 
-Fifteen numbers of an image (brightness, flat pixels, contrast along and across the beam
-at four scales, brightness by depth) against their mean and covariance over training
-images: a photograph, a menu or noise lies far outside. NumPy alone, about 1 ms.
+Fifteen statistics of an image (brightness, flat pixels, contrast along and across the
+beam at four scales, brightness by depth) are compared with their mean and covariance
+over training images. Photographs, menus and noise lie far outside.
 """
 
 from collections.abc import Mapping
@@ -15,21 +15,21 @@ SCALES = 4
 BANDS = 4
 STATISTICS = 4 + 2 * SCALES + BANDS - 1
 SMALLEST_SIDE = 32
-"""Of the network's input; below, the largest scale has no place for the bands."""
+"""Smallest side of the network's input, so that the largest scale has all bands."""
 
 
 @dataclass(frozen=True)
 class Appearance:
-    """Where the statistics of the training images lie.
+    """Distribution of the training images' statistics.
 
     Args:
-        mean: of each of the `STATISTICS`.
-        inverse_covariance: of the same, row by row.
-        maximum_distance: an image at a greater Mahalanobis distance looks different.
+        mean: `STATISTICS` means.
+        inverse_covariance: `STATISTICS` rows of as many numbers.
+        maximum_distance: largest Mahalanobis distance that is accepted, above 0.
 
     Raises:
-        ValueError: the numbers are not as many, not finite, or the distance is not
-            above 0.
+        ValueError: a wrong count, a number that is not finite, or a distance of at
+            most 0.
 
     Reference: Mahalanobis, "On the generalized distance in statistics", 1936.
     """
@@ -60,28 +60,28 @@ class Appearance:
         return cls(**{**facts, **lists})
 
     def distance(self, image: np.ndarray) -> float:
-        """How far an image's statistics lie from the mean, in standard deviations.
+        """Returns the Mahalanobis distance of an image's statistics from the mean.
 
         Args:
             image: uint8 `(height, width)`, the network's input.
         """
         apart = measure(image) - self.mean
         square = apart @ np.asarray(self.inverse_covariance) @ apart
-        return float(np.sqrt(max(square, 0)))  # rounded numbers could give -1e-9
+        return float(np.sqrt(max(square, 0)))  # rounding could give -1e-9
 
     def accepts(self, image: np.ndarray) -> bool:
-        """Whether an image looks like the training images; as in `distance`."""
+        """Returns whether an image is within `maximum_distance`; see `distance`."""
         return self.distance(image) <= self.maximum_distance
 
 
 def measure(image: np.ndarray) -> np.ndarray:
     """Computes the statistics of an image.
 
-    In order: the mean of the grey values / 255; the share of pixels equal to their left
-    neighbour; for the image and its means over blocks of 2 x 2, 4 x 4 and 8 x 8, the
-    log of the mean absolute difference of horizontal neighbours, then of vertical ones
-    (+ 0.5); the log of the mean (+ 4) of the blocks of 8 x 8 in each quarter of the
-    rows, top first; the log of these blocks' standard deviation (+ 0.5).
+    In order: mean grey value / 255; fraction of pixels equal to their left neighbour;
+    for the image and its means over 2 x 2, 4 x 4 and 8 x 8 blocks, log(0.5 + mean
+    absolute difference) of horizontal, then of vertical neighbours; log(4 + mean) of
+    the 8 x 8 blocks in each quarter of the rows, top first; log(0.5 + standard
+    deviation) of all 8 x 8 blocks.
 
     Args:
         image: uint8 `(height, width)`, multiples of 8, at least `SMALLEST_SIDE`.
@@ -90,7 +90,7 @@ def measure(image: np.ndarray) -> np.ndarray:
         float64 `(STATISTICS,)`.
 
     Raises:
-        ValueError: the image is smaller.
+        ValueError: the image is too small.
     """
     if min(image.shape) < SMALLEST_SIDE:
         raise ValueError(

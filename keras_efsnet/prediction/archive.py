@@ -1,9 +1,8 @@
-"""Prediction of very large archives: shards of images on Ray's workers, to be resumed.
+"""Resumable prediction of very large archives with Ray.
 
-The images of a run are cut into shards of `SHARD` in their order. A worker predicts a
-shard and then writes its records, `predictions/<number>.json`; a shard whose file is
-there is done. `predictions/run.json` says what run it is, so that another one does not
-go on in its folder.
+The images are split in order into shards of `SHARD`. A worker predicts a shard, then
+writes its records to `predictions/<number>.json`; a shard with a file is done.
+`predictions/run.json` identifies the run, so that no other run continues in its folder.
 """
 
 import json
@@ -22,10 +21,10 @@ from keras_efsnet.prediction.writing import write_records
 
 FOLDER = "predictions"
 SHARD = 100
-"""Images of a file of records: what a run that goes on may do again, a worker."""
+"""Images per shard. A resumed run may repeat up to one shard per worker."""
 
 STORE_BYTES = 80 * 2**20
-"""Of Ray's object store, nearly its smallest: only names pass through."""
+"""Size of Ray's object store, near its minimum, as only names pass through it."""
 
 _ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -33,8 +32,8 @@ _ENVIRONMENT = {
     "RAY_AUTH_MODE": "token",
     "RAY_DATA_LOG_LEVEL": "WARNING",
 }
-"""Read by Ray when it is imported: no report of its use leaves the machine, and its
-servers, through which code can be run, answer this machine and this run alone."""
+"""Read by Ray on import: no usage reports, and its servers, which can run code, answer
+only this machine and this run."""
 
 
 def run_sharded(
@@ -45,16 +44,17 @@ def run_sharded(
     threads: int | None = None,
     kind: str | None = None,
 ) -> Iterator[dict[str, Any]]:
-    """Predicts the images that are not done yet and yields the records of all.
+    """Predicts the images that are not done yet and yields all records.
 
-    Those of the shards that were done come first. Records and files of an image are
-    those of `run_jobs`.
+    Records of finished shards come first. Records and files are those of `run_jobs`.
 
     Args:
         jobs: from `plan_jobs`.
         out: the output folder; exists.
-        workers: processes that predict.
-        model, threads, kind: see `load_predictor`.
+        workers: number of processes.
+        model: see `load_predictor`.
+        threads: see `load_predictor`.
+        kind: see `load_predictor`.
 
     Raises:
         ValueError: Ray is not installed, or `out` holds another run.
@@ -76,7 +76,7 @@ def run_sharded(
 
 
 class _Worker:
-    """Loads the network once and predicts one shard after another."""
+    """Loads the network once and predicts shards."""
 
     def __init__(self, out: Path, *model: Any) -> None:
         self.out = out
@@ -95,7 +95,7 @@ class _Worker:
 def _run_on_ray(
     rows: list[dict[str, Any]], workers: int, arguments: tuple
 ) -> Iterator[int]:
-    """The numbers of the shards in the order in which they are done."""
+    """Yields the shards' numbers as they finish."""
     os.environ.update(_ENVIRONMENT)
     os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     try:
@@ -128,7 +128,7 @@ def _run_on_ray(
 
 
 def _check_run(out: Path, run: dict[str, Any]) -> None:
-    """Writes what run this is, or makes sure that it is the one that began here."""
+    """Writes run.json, or checks that it describes this run."""
     file = out / FOLDER / "run.json"
     text = json.dumps(run, indent=2) + "\n"
     file.parent.mkdir(exist_ok=True)
@@ -137,12 +137,12 @@ def _check_run(out: Path, run: dict[str, Any]) -> None:
     elif file.read_text(encoding="utf-8") != text:
         raise ValueError(
             f"{out}: holds a run of other images or another model; give the same ones "
-            "to go on with it, or choose another output folder."
+            "to resume it, or choose another output folder."
         )
 
 
 def _digest(jobs: Sequence[Job]) -> str:
-    """Of the images' names in their order, and of their outputs'."""
+    """Hash of the names of images and outputs, in order."""
     names = sha256()
     for job in jobs:
         names.update(

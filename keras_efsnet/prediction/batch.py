@@ -23,10 +23,10 @@ def run_jobs(
     out: Path,
     save_probabilities: bool = False,
 ) -> Iterator[Record]:
-    """Predicts frame after frame, writes its mask and overlay and yields its record.
+    """Predicts each frame, writes its mask and overlay, and yields its record.
 
-    Records are the entries of predictions.json: see `writing.write_prediction`; for an
-    image that failed, its `path` and `error`.
+    Records are entries of predictions.json, see `writing.write_prediction`. For a
+    failed image they hold `path` and `error`.
 
     Raises:
         OSError: the disk is full.

@@ -1,4 +1,4 @@
-"""The demonstration: the network on one synthetic image of each class."""
+"""The demo: prediction of one synthetic image of each class."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,13 +18,13 @@ SEED = 7
 
 @dataclass(frozen=True, eq=False)
 class DemoResult:
-    """One phantom's outcome.
+    """The result for one phantom.
 
     Attributes:
         file: the image written.
         label: its true class.
-        prediction: what the network says.
-        dice: overlap of the predicted mask with the exact one, in [0, 1].
+        prediction: the network's.
+        dice: Dice coefficient of the predicted mask, in [0, 1].
     """
 
     file: Path
@@ -34,7 +34,7 @@ class DemoResult:
 
 
 def run_demo(out: Path, predictor: Predictor) -> list[DemoResult]:
-    """Writes image, mask and overlay of a phantom of each class and predictions.json.
+    """Predicts a phantom of each class and writes images, masks, overlays and records.
 
     Raises:
         OSError: the folder cannot be written to.
@@ -54,6 +54,6 @@ def run_demo(out: Path, predictor: Predictor) -> list[DemoResult]:
 
 
 def _dice(truth: np.ndarray, mask: np.ndarray) -> float:
-    # `metrics.overlap_scores` for arrays; the demonstration runs without Keras.
+    # As `metrics.overlap_scores`, but without Keras.
     total = int(truth.sum()) + int(mask.sum())
     return 2 * int((truth & mask).sum()) / total if total else 1.0

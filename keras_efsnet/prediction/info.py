@@ -1,4 +1,4 @@
-"""What is known of a model file: its card, tensors, size and hash."""
+"""Facts of a model file: its card, tensors, size and hash."""
 
 from collections.abc import Iterator
 from math import prod
@@ -22,9 +22,8 @@ Facts = dict[str, str]
 def describe_model(model: str | Path) -> Facts:
     """Collects the facts of a preset, `.keras` or `.tflite` file, in reading order.
 
-    A preset is its `model.keras`, followed by its `.tflite` files; where no Keras
-    backend is installed, its float32 file tells the tensors. Nested facts of the card
-    get dotted names.
+    For a preset: its `model.keras`, then its `.tflite` files. Without a Keras backend,
+    the tensors come from its float32 file. Nested names of the card are dotted.
 
     Raises:
         OSError, ValueError: there is no such model, or it cannot be loaded.

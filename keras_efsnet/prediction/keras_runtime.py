@@ -13,12 +13,12 @@ from keras_efsnet.prediction.predictor import check_outputs, check_threads
 class KerasPredictor:
     """A `.keras` file run by Keras on its current backend.
 
-    One image is run on loading, so that compiling is in no image's time.
+    Loading runs one image, so that the time of a prediction excludes compilation.
 
     Args:
         file: the `.keras` file; input `(batch, height, width, 1)`, outputs `mask` and
             `class`. The rules of a `card.json` beside it apply.
-        threads: CPU threads, None for the backend's choice.
+        threads: CPU threads; None leaves the choice to the backend.
 
     Raises:
         MissingPackage: no Keras backend is installed.

@@ -1,4 +1,4 @@
-"""Prediction with LiteRT alone: NumPy, Pillow and ai-edge-litert."""
+"""Prediction with LiteRT; needs only NumPy, Pillow and ai-edge-litert."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,32 +22,32 @@ from keras_efsnet.prediction.sandbox import check_file
 
 SIGNATURE = "serving_default"
 SCALE_TOLERANCE = 1e-3
-"""How far a uint8 input's scale may be from 1: a quarter of a grey level at 255."""
+"""Largest error of a uint8 input's scale of 1: a quarter of a grey level at 255."""
 
 
 class LiteModel:
     """A `.tflite` file of EFSNet, run by LiteRT on the CPU.
 
     The file has one signature, `serving_default`, from `image` to `mask` and `class`,
-    for one image of a fixed size. `image` is float32 or, with scale 1 and zero point 0,
-    uint8. The rules of a `card.json` beside the file apply. The file must have the hash
-    in its description, `<file>.json`; without one it is tried in a process of its own,
-    see `trial`. One image is run on loading, so that setting up is in no image's time.
+    for one image of a fixed size. `image` is float32, or uint8 with scale 1 and zero
+    point 0. The rules of a `card.json` beside the file apply. The file must match the
+    hash in its description, `<file>.json`; without one it first runs in a separate
+    process, see `sandbox`. Loading runs one image, to exclude set-up from timings.
 
     Args:
         path: the `.tflite` file.
-        threads: CPU threads; None is LiteRT's own choice, which is one.
+        threads: CPU threads; None leaves the choice to LiteRT, which takes one.
 
     Attributes:
         size: the network's `(height, width)`.
         rules: the model's postprocess.
-        input_type: the file's own, float32 or uint8.
+        input_type: dtype of the input, float32 or uint8.
 
     Raises:
-        OSError: the file may not be read.
+        OSError: the file cannot be read.
         MissingPackage: ai-edge-litert is not installed.
-        ValueError: the file is damaged, not the one that its card was written for, or
-            has other inputs or outputs; `threads` is below 1; the card has other rules.
+        ValueError: the file is damaged, does not match its card, or has other inputs or
+            outputs; `threads` is below 1; the card has other rules.
 
     Example:
 
@@ -72,11 +72,11 @@ class LiteModel:
             raise _unusable(path, error) from error
 
     def __call__(self, images: np.ndarray) -> dict[str, np.ndarray]:
-        """Runs the network on images of its size, one after another.
+        """Runs the network on images of its size.
 
         Args:
-            images: float32 or uint8 `(n, height, width, 1)`, grey in [0, 255]; where
-                the file takes uint8, rounded to it.
+            images: float32 or uint8 `(n, height, width, 1)`, grey in [0, 255]; rounded
+                if the file takes uint8.
 
         Returns:
             `mask`, float32 `(n, height, width, 1)`, and `class`, float32 `(n, 3)`, both
@@ -99,7 +99,7 @@ class LiteModel:
         return {"mask": masks, "class": classes}
 
     def predict(self, images: Images) -> list[Prediction]:
-        """Finds lesion and class in images of any size, as `keras_efsnet.predict`.
+        """Predicts images of any size, as `keras_efsnet.predict`.
 
         Raises:
             OSError, ValueError: an image cannot be read.
@@ -129,7 +129,7 @@ def _open(path: Path, threads: int | None) -> Any:
             f"{path}: it needs the signature {SIGNATURE} with the one input image, got "
             f"{signatures or 'none'}; give a file made by `efsnet export`."
         )
-    # As quick as raw access to the tensors, and it finds them by their names.
+    # As fast as raw access to the tensors, but by name.
     return interpreter.get_signature_runner(SIGNATURE)
 
 

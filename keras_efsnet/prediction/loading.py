@@ -1,8 +1,4 @@
-"""Loading a model with the runtime that it needs, and `predict`.
-
-Presets and `.tflite` files run with LiteRT, `.keras` files with Keras; each runtime is
-imported when a model needs it.
-"""
+"""`predict`, and loading of models with LiteRT or Keras, each imported on use."""
 
 from pathlib import Path
 
@@ -24,20 +20,19 @@ from keras_efsnet.prediction.predictor import (
 
 
 def predict(images: Images, model: str | Path = DEFAULT_MODEL) -> list[Prediction]:
-    """Finds the lesion and the class in breast ultrasound images.
+    """Predicts lesion mask and class of breast ultrasound images.
 
     For research, not for diagnosis.
 
     Args:
-        images: files of one image (PNG, JPEG, BMP, TIFF, DICOM); arrays, uint8 or
-            uint16 `(height, width)`, or with a last axis of 1, 3 or 4 channels; or
-            frames, as `images.reading.read_frames` yields them. One alone counts as a
-            list of one.
-        model: a preset's name, a folder laid out like one, or a `.tflite` or `.keras`
-            file; see `load_predictor`.
+        images: one or several of: files of one image (PNG, JPEG, BMP, TIFF, DICOM);
+            uint8 or uint16 arrays, `(height, width)` or with a last axis of 1, 3 or 4
+            channels; frames from `images.reading.read_frames`.
+        model: a preset's name, a folder in its layout, or a `.tflite` or `.keras` file;
+            see `load_predictor`.
 
     Returns:
-        One prediction an image, in its own size and order.
+        One prediction per image, in the order and size of the images.
 
     Raises:
         OSError, ValueError: an image cannot be read, or the model cannot be loaded.
@@ -61,20 +56,18 @@ def load_predictor(
 ) -> Predictor:
     """Loads a model for prediction.
 
-    A preset, or a folder laid out like one, runs from its `model_<kind>.tflite` with
-    LiteRT, and Keras is not imported. Only where ai-edge-litert is not installed, and
-    Keras is with a backend, does kind float32 run from `model.keras` instead, for the
-    same answers within 1e-4; nothing else stands in for a missing file. A `.tflite`
-    file runs with LiteRT, a `.keras` file with Keras. The rules of a `card.json` beside
-    the file apply.
+    A preset, or a folder in its layout, runs its `model_<kind>.tflite` with LiteRT. If
+    ai-edge-litert is not installed, kind float32 runs `model.keras` with Keras; the
+    outputs agree within 1e-4. A `.tflite` file runs with LiteRT, a `.keras` file with
+    Keras. The rules of a `card.json` beside the file apply.
 
     Args:
         model: a preset's name, a folder, or a `.tflite` or `.keras` file.
-        threads: CPU threads of the network; None leaves the choice to the runtime.
+        threads: CPU threads for the network; None leaves the choice to the runtime.
         kind: one of `KINDS`, for a preset or folder; None is float32.
 
     Raises:
-        OSError: the file may not be read.
+        OSError: the file cannot be read.
         ValueError: there is no such model, it has other inputs or outputs, or its
             runtime is not installed (`MissingPackage`).
     """
@@ -98,7 +91,7 @@ def _load_file(path: Path, threads: int | None, kind: str | None = None) -> Pred
         raise no_such_model(path, "a .tflite or .keras file")
     if kind is not None:
         raise ValueError(
-            f"{path}: kind {kind} is for presets; leave it out, a file is of one kind."
+            f"{path}: kind {kind} is for presets; leave it out, a file has one kind."
         )
     if path.suffix == ".tflite":
         from keras_efsnet.prediction.litert import LiteModel

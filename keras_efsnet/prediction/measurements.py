@@ -1,4 +1,4 @@
-"""The size of a lesion, from its mask and what the frame says of its pixels."""
+"""The size of a lesion in millimetres."""
 
 import math
 from collections.abc import Sequence
@@ -12,18 +12,18 @@ from keras_efsnet.prediction.postprocess import Prediction
 
 
 def measure_lesion(frame: Frame, prediction: Prediction) -> dict[str, Any]:
-    """The lesion's size in millimetres, for predictions.json.
+    """Measures the lesion in millimetres, for predictions.json.
 
     Returns:
-        `lesion_area_mm2`, and `box_sizes_mm`, width and height of each of the
-        prediction's boxes; None for what lies outside the calibrated regions or across
-        two of them. Empty where no region is calibrated.
+        `lesion_area_mm2`, and `box_sizes_mm`, width and height of each box. A value is
+        None if it lies outside the calibrated regions or across two of them. Empty if
+        no region is calibrated.
     """
     regions = frame.regions
     if not any(region.millimetres for region in regions):
         return {}
     pixel_area = np.full(prediction.mask.shape, np.nan)
-    for region in reversed(regions):  # where two overlap, the first one counts
+    for region in reversed(regions):  # the first of overlapping regions counts
         if region.millimetres:
             pixel_area[region.pixels] = math.prod(region.millimetres)
     area = float(pixel_area[prediction.mask].sum())

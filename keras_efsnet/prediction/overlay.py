@@ -1,4 +1,4 @@
-"""The picture of a prediction: the lesion's contour on the image, and a caption."""
+"""The overlay picture: the lesion's contour on the image, and a caption."""
 
 import textwrap
 
@@ -12,22 +12,17 @@ from keras_efsnet.prediction.postprocess import Prediction
 CONTOUR_COLOUR = (255, 214, 0)
 
 OUTLINE_COLOUR = (110, 110, 110)
-"""Of the part that the network sees, where it is not the whole frame."""
+"""Colour of the outline of the part that the network sees."""
 
 
 def draw_overlay(frame: Frame, prediction: Prediction) -> Image.Image:
-    """Draws the mask's contour on the image, and below it the class and the reasons.
+    """Draws the mask's contour on the image, and class and reasons in a bar below.
 
-    What lies outside a DICOM frame's ultrasound regions is black, since scanners write
-    names there. Where the network saw a part of the frame, that part is outlined.
-
-    Args:
-        frame: the image of the prediction.
-        prediction: of the whole frame.
+    A DICOM frame is black outside its ultrasound regions, as scanners write names
+    there. If the network saw only a part of the frame, that part is outlined.
 
     Returns:
-        RGB image of the same width; the bar is added to the height, so that it hides
-        no pixel. Its height depends on the image's size alone.
+        RGB image of the same width. The bar's height depends only on the image's size.
     """
     height, width = frame.pixels.shape
     colours = np.repeat(_shown_pixels(frame)[:, :, None], 3, axis=2)
@@ -57,7 +52,7 @@ def _shown_pixels(frame: Frame) -> np.ndarray:
 
 def _contour(mask: np.ndarray, thick: bool) -> np.ndarray:
     """The border of the mask, bool `(height, width)`, 2 or 3 pixels wide."""
-    # In an empty frame, a lesion cut by the image's edge is closed there.
+    # The padding closes the contour at the image's edge.
     framed = np.pad(mask, 2)
     outer = _grow(framed, 1)
     inner = ~_grow(~framed, 2 if thick else 1)
@@ -71,7 +66,7 @@ def _grow(mask: np.ndarray, radius: int) -> np.ndarray:
 
 
 def _add_caption(picture: Image.Image, text: str) -> Image.Image:
-    """Adds a bar with a text, as large as fits on one to four lines."""
+    """Adds a bar with the text in the largest font that fits in one to four lines."""
     width, height = picture.size
     bar = 2 * max(height // 18, 11)
     captioned = Image.new("RGB", (width, height + bar))
@@ -92,7 +87,7 @@ def _add_caption(picture: Image.Image, text: str) -> Image.Image:
 
 
 def _lay_out(text: str, count: int, width: int, bar: int) -> tuple[int, list[str]]:
-    """The font size that fits a text on so many lines into the bar, and the lines."""
+    """Font size and lines of a text split into `count` lines."""
     lines = textwrap.wrap(text, -(-len(text) // count) + (count > 1) * 6)
     # A letter is about 0.6 em wide, a line 1.2 em high.
     wide = 3 * width // (2 * max(map(len, lines)))

@@ -1,4 +1,4 @@
-"""Which files to predict, and what their outputs are called. Opens no file."""
+"""Choosing the files to predict and the names of their outputs."""
 
 import os
 from collections.abc import Iterator, Sequence, Set
@@ -10,7 +10,7 @@ from keras_efsnet.images import dicom
 from keras_efsnet.images.reading import SUFFIXES
 
 LONGEST_STEM = 200
-"""Bytes of an output's name before its ending; file systems hold names of 255."""
+"""Largest length of an output's stem in bytes; file systems allow names of 255."""
 
 
 @dataclass(frozen=True)
@@ -18,12 +18,10 @@ class Job:
     """One input file and its outputs.
 
     Attributes:
-        source: the image file, or an input that is none.
-        target: the outputs' path in the output folder, without `_mask.png` and
-            `_overlay.png`.
-        problem: why `source` cannot be read at all, or "".
-        taken: names of other outputs, in small letters, that a frame of this file could
-            get too.
+        source: the input path.
+        target: the outputs' path, without `_mask.png` or `_overlay.png`.
+        problem: why `source` cannot be read, or "".
+        taken: lower-case names of other outputs that a frame of this file must avoid.
     """
 
     source: Path
@@ -32,7 +30,7 @@ class Job:
     taken: frozenset[str] = frozenset()
 
     def frame_target(self, number: int | None, count: int) -> Path:
-        """The outputs' path of one frame: `_frame<number>` where there are several."""
+        """Returns a frame's output path, with `_frame<number>` if there are several."""
         if number is None or count == 1:
             return self.target
         name = f"{self.target.name}_frame{number:0{len(str(count))}}"
@@ -40,12 +38,11 @@ class Job:
 
 
 def plan_jobs(inputs: Sequence[Path], out: Path) -> list[Job]:
-    """Lists the images of files and folders and gives each its own output name.
+    """Lists the images in files and folders and gives each a unique output name.
 
-    Folders are walked with their sub-folders, which the output folder mirrors; hidden
-    files, files that are no images by their ending, and `<stem>_mask*` beside an image
-    `<stem>` are left out. Where two outputs would share a name, the later one's stem
-    gets `_2`, `_3`, and so on; a name too long for the endings is cut.
+    Folders are searched recursively, and the output folder mirrors them. Hidden files,
+    files without an image suffix, and `<stem>_mask*` beside an image `<stem>` are
+    skipped. Duplicate output names get `_2`, `_3`, and so on; long names are cut.
 
     Args:
         inputs: image files and folders.
@@ -86,7 +83,7 @@ def _find(path: Path, out: Path) -> Iterator[Job]:
 
 
 def _problem(path: Path) -> str:
-    """Why a path leads to no file, or ""."""
+    """Why a path cannot be opened, or ""."""
     try:
         path.stat()
     except FileNotFoundError:
@@ -98,7 +95,7 @@ def _problem(path: Path) -> str:
 
 
 def _real(path: Path) -> Path:
-    """The path without links; unlike `Path.resolve`, also where they form a loop."""
+    """The path without links; unlike `Path.resolve`, it accepts a loop of links."""
     return Path(os.path.realpath(path))
 
 
@@ -125,7 +122,7 @@ def _refuse_output_in_input(
 
 
 def _with_unique_targets(jobs: Sequence[Job]) -> list[Job]:
-    # Some file systems hold `A.png` and `a.png` for the same file.
+    # On some file systems `A.png` and `a.png` are the same file.
     taken: dict[str, set[str]] = {}
     result = []
     for job in jobs:
@@ -137,7 +134,7 @@ def _with_unique_targets(jobs: Sequence[Job]) -> list[Job]:
 
 
 def _with_taken(jobs: Sequence[Job]) -> list[Job]:
-    """Tells each job the outputs that are called like a frame of its own."""
+    """Gives each job the other outputs' names that look like its own frames."""
     like_frames: dict[str, set[str]] = {}
     for job in jobs:
         stem, is_frame, _ = str(job.target).casefold().rpartition("_frame")
@@ -150,7 +147,7 @@ def _with_taken(jobs: Sequence[Job]) -> list[Job]:
 
 
 def _first_free(name: str, taken: Set[str]) -> str:
-    """The name, or it with `_2`, `_3`, and so on."""
+    """The name, with `_2`, `_3`, and so on if it is taken."""
     count, free = 1, name
     while free.casefold() in taken:
         count += 1

@@ -1,4 +1,4 @@
-"""Polygons of a mask and back, in NumPy.
+"""Conversion of masks to polygons and back, in NumPy.
 
 Coordinates are continuous: pixel `(0, 0)` covers the square from `(0, 0)` to `(1, 1)`,
 as in COCO and LabelMe.
@@ -7,7 +7,7 @@ as in COCO and LabelMe.
 import numpy as np
 
 TOLERANCE = 0.6
-"""How far, in pixels, an outline may leave the pixels' borders to need fewer points."""
+"""Largest distance in pixels of a simplified outline from the pixels' borders."""
 
 # Steps along the pixels' borders, clockwise: right, down, left, up.
 _STEPS = ((1, 0), (0, 1), (-1, 0), (0, -1))
@@ -20,28 +20,25 @@ def trace_polygons(mask: np.ndarray) -> list[np.ndarray]:
         mask: bool `(height, width)`.
 
     Returns:
-        For each component float64 `(points, 2)` of x and y, clockwise, at least three
-        points; from the top left to the bottom right by their first pixel.
+        For each component float64 `(points, 2)` of x and y, at least three points,
+        clockwise. Components are in row order of their first pixel.
     """
     outlines = _follow(_borders(mask))
     return [_simplify(outline) for outline in outlines if polygon_area(outline) > 0]
 
 
 def polygon_area(points: np.ndarray) -> float:
-    """Area in square pixels, negative for counter-clockwise points (as a hole has)."""
+    """Area in square pixels; negative for counter-clockwise points, as of a hole."""
     x, y = points.T
     return float(x @ np.roll(y, -1) - y @ np.roll(x, -1)) / 2
 
 
 def fill_polygon(points: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Draws a polygon: a pixel is inside if its centre is.
+    """Fills a polygon: a pixel is inside if its centre is.
 
     Args:
         points: float `(points, 2)` of x and y.
-        shape: `(height, width)` of the mask.
-
-    Returns:
-        bool of that shape.
+        shape: `(height, width)` of the bool mask returned.
     """
     height, width = shape
     x, y = points.T
@@ -51,7 +48,7 @@ def fill_polygon(points: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     edge, row = np.nonzero(crossed)
     along = (centres[row] - y[edge]) / (next_y[edge] - y[edge])
     cut = x[edge] + along * (next_x[edge] - x[edge])
-    # Each crossing switches between outside and inside for the pixels right of it.
+    # Each crossing toggles inside and outside for the pixels on its right.
     switches = np.zeros((height, width + 1), np.int64)
     column = np.ceil(cut - 0.5).clip(0, width).astype(int)
     np.add.at(switches, (row, column), 1)
@@ -59,7 +56,7 @@ def fill_polygon(points: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
 
 
 def _borders(mask: np.ndarray) -> dict[tuple[int, int], list[int]]:
-    """Steps that leave each corner with a mask pixel on their right, by direction."""
+    """Directions of the border steps from each corner, with the mask on their right."""
     padded = np.pad(mask, 1)
     inside = padded[1:-1, 1:-1]
     neighbours = (
@@ -76,14 +73,14 @@ def _borders(mask: np.ndarray) -> dict[tuple[int, int], list[int]]:
 
 
 def _follow(leaving: dict[tuple[int, int], list[int]]) -> list[np.ndarray]:
-    """Joins steps to closed outlines, as the middles of the steps."""
+    """Joins steps to closed outlines through the steps' midpoints."""
     outlines = []
     for corner in sorted(leaving, key=lambda place: place[::-1]):
         direction = 0
         middles = []
         while corner in leaving:
             directions = leaving[corner]
-            # Where two pixels touch at a corner, the left turn joins them.
+            # The left turn joins pixels that touch at a corner.
             left = (direction - 1) % 4
             direction = left if left in directions else directions[0]
             directions.remove(direction)
@@ -98,10 +95,7 @@ def _follow(leaving: dict[tuple[int, int], list[int]]) -> list[np.ndarray]:
 
 
 def _simplify(outline: np.ndarray) -> np.ndarray:
-    """Leaves out points that lie within `TOLERANCE` of the line between those kept.
-
-    Reference: Douglas and Peucker, Cartographica 10, 1973.
-    """
+    """Simplifies an outline within `TOLERANCE` (Douglas and Peucker 1973)."""
     closed = np.vstack([outline, outline[:1]])
     farthest = int(np.hypot(*(outline - outline[0]).T).argmax())
     kept = {0, farthest}

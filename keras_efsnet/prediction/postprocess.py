@@ -1,7 +1,4 @@
-"""What the network says about an image: the one postprocess.
-
-NumPy and Pillow alone, so that every runtime (Keras, LiteRT) shares it.
-"""
+"""Postprocessing of the network's output, shared by Keras and LiteRT."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,14 +16,14 @@ from keras_efsnet.prediction.referral import ReferralRule, find_reasons, mask_ma
 
 @dataclass(frozen=True)
 class Postprocess:
-    """A model's rules between its raw output and a prediction (from its card.json).
+    """A model's postprocessing rules, from its card.json.
 
     Args:
         minimum_lesion_fraction: connected components that cover less than this
             fraction of the image are dropped; in [0, 1).
-        normal_gate: the mask is emptied where P(normal) is at least this; in (0, 1],
-            or None for never.
-        refer: when not to trust a prediction, or None for no such rule.
+        normal_gate: the mask is emptied if P(normal) is at least this; in (0, 1], or
+            None for never.
+        refer: when to refer an image to a person; None for never.
 
     Raises:
         ValueError: a number is outside its range.
@@ -50,10 +47,10 @@ class Postprocess:
 
     @classmethod
     def from_json(cls, facts: Mapping[str, Any]) -> "Postprocess":
-        """Reads the rules from a card's `postprocess`; those it lacks are off.
+        """Reads the rules from a card's `postprocess`; missing rules are off.
 
         Raises:
-            KeyError, TypeError, ValueError: it holds something else.
+            KeyError, TypeError, ValueError: `facts` hold something else.
         """
         refer = facts.get("refer")
         rule = None if refer is None else ReferralRule.from_json(refer)
@@ -62,7 +59,7 @@ class Postprocess:
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """The network's answer for one image, in that image's own pixels.
+    """The result for one image, in that image's pixels.
 
     Attributes:
         mask: bool `(height, width)`, the lesion after postprocessing.
@@ -70,13 +67,13 @@ class Prediction:
             before postprocessing.
         label: the most probable class.
         probabilities: by label, in the order of `LABELS`.
-        lesion_area_px: pixels of the mask.
-        lesion_fraction: the same as a fraction of the image.
+        lesion_area_px: area of the mask in pixels.
+        lesion_fraction: area of the mask as a fraction of the image.
         boxes: `(left, top, right, bottom)` of the mask's connected components, largest
-            first; right and bottom are the first column and row past the component.
-        refer: why a person should look, from `refer.REASONS`; empty = no objection.
-        milliseconds: time from the grey image to this, without reading and writing
-            files.
+            first; right and bottom are exclusive.
+        refer: why a person should look, from `referral.REASONS`; empty if no rule
+            fired.
+        milliseconds: time of the prediction, without reading and writing files.
     """
 
     mask: np.ndarray
@@ -90,7 +87,7 @@ class Prediction:
     milliseconds: float = 0.0
 
     def to_json(self) -> dict[str, Any]:
-        """The facts without the maps, under the keys of predictions.json."""
+        """Returns all but the maps, under the keys of predictions.json."""
         return {
             "class": self.label,
             "probabilities": {k: round(p, 6) for k, p in self.probabilities.items()},
@@ -111,16 +108,16 @@ def postprocess(
 ) -> Prediction:
     """Turns the network's output for one image into a prediction.
 
-    The probability is stretched to the image's size, then cut above 0.5 (a calibrated
-    threshold is part of the network), then `rules` apply.
+    The probability is resized to the image, thresholded at 0.5 (the network includes
+    its calibration), and `rules` are applied.
 
     Args:
         mask_probability: float `(h, w)` in [0, 1], at the network's size.
         class_probabilities: float `(3,)` in the order of `LABELS`.
-        size: the image's own `(height, width)`.
-        rules: the model's numbers.
-        image: uint8 `(h, w)`, the network's input, for the referral rule; None leaves
-            its appearance out.
+        size: the image's `(height, width)`.
+        rules: the model's rules.
+        image: uint8 `(h, w)`, the network's input, for the referral rule; None skips
+            the test of its appearance.
 
     Raises:
         ValueError: there are not three class probabilities.
@@ -160,7 +157,7 @@ def postprocess(
 
 
 def read_rules(file: Path) -> Postprocess:
-    """Reads a model's postprocess from the card beside its file.
+    """Reads a model's rules from the card beside its file.
 
     Raises:
         ValueError: the card is damaged or has other rules.

@@ -1,4 +1,4 @@
-"""One frame through a network: what every runtime is, and how it is used."""
+"""The interface of every runtime, and prediction of one frame."""
 
 import time
 from collections.abc import Iterable, Mapping
@@ -16,12 +16,15 @@ from keras_efsnet.labels import LABELS
 from keras_efsnet.prediction.postprocess import Postprocess, Prediction, postprocess
 
 Images = Iterable[str | Path | np.ndarray | Frame] | str | Path | np.ndarray | Frame
-"""Files, arrays and frames, or one of them, as `predict` takes them."""
+"""Files, arrays and frames, or one of them."""
 
 
 class Predictor(Protocol):
-    """A network ready to run: `(n, height, width, 1)` float32 grey in [0, 255] to the
-    dict of `mask`, `(n, height, width, 1)`, and `class`, `(n, 3)`, both in [0, 1]."""
+    """A loaded network.
+
+    Calling it maps float32 grey `(n, height, width, 1)` in [0, 255] to a dict of
+    `mask`, `(n, height, width, 1)`, and `class`, `(n, 3)`, both in [0, 1].
+    """
 
     size: Size
     rules: Postprocess
@@ -30,7 +33,7 @@ class Predictor(Protocol):
 
 
 def to_frames(images: Images) -> list[Frame]:
-    """Reads files of one image and converts arrays; frames stay as they are.
+    """Reads files of one image and converts arrays; frames are returned unchanged.
 
     Raises:
         OSError, ValueError: an image cannot be read.
@@ -51,8 +54,8 @@ def _to_frame(image: str | Path | np.ndarray | Frame) -> Frame:
 def predict_frame(predictor: Predictor, frame: Frame) -> Prediction:
     """Predicts and times one frame.
 
-    Where `frame.scan` names a part of the frame, the network sees that part alone; the
-    prediction is in the whole frame's pixels, with no lesion outside.
+    If `frame.scan` is set, the network sees only that part. The prediction is in the
+    whole frame's pixels, without lesion outside the part.
     """
     whole = ScreenRegion.whole(frame.pixels.shape)
     if frame.scan is None or frame.scan == whole:
@@ -87,7 +90,7 @@ def _predict(predictor: Predictor, grey: np.ndarray) -> Prediction:
 
 
 def check_threads(threads: int | None) -> None:
-    """Raises ValueError for a number of threads below 1."""
+    """Raises ValueError if `threads` is below 1."""
     if threads is not None and threads < 1:
         raise ValueError(
             f"threads must be at least 1, got {threads}; leave it out for the "
@@ -98,11 +101,11 @@ def check_threads(threads: int | None) -> None:
 def check_outputs(
     file: Path, shapes: Mapping[str, tuple[int, ...]], size: Size
 ) -> None:
-    """Raises ValueError unless a model answers one image with `mask` and `class`.
+    """Raises ValueError unless a model's outputs are `mask` and `class` of one image.
 
     Args:
         file: the model's file.
-        shapes: the outputs' shapes by name; empty where they have no names.
+        shapes: the outputs' shapes by name; empty if they have no names.
         size: the network's `(height, width)`.
     """
     expected = {"mask": (1, *size, 1), "class": (1, len(LABELS))}

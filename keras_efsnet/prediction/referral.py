@@ -1,6 +1,6 @@
-"""When a person should look instead of trusting the prediction, and why.
+"""The referral rule: when and why a person should review a prediction.
 
-The limits are numbers of a model's card, fitted by `keras_efsnet.training.calibrate`.
+Its limits come from a model's card, fitted by `keras_efsnet.training.calibrate`.
 """
 
 from collections.abc import Mapping
@@ -16,19 +16,17 @@ MASK_MARGIN_LOW = "mask margin low"
 DISAGREE = "mask and class disagree"
 NOT_B_MODE = "does not look like B-mode"
 REASONS = (CLASS_UNSURE, MASK_MARGIN_LOW, DISAGREE, NOT_B_MODE)
-"""Every reason, in the order in which they are given."""
+"""All reasons, in the order of `find_reasons`."""
 
 
 @dataclass(frozen=True)
 class ReferralRule:
-    """A model's limits of trust.
+    """The limits below which a prediction is referred.
 
     Args:
-        minimum_class_probability: the class is unsure where its probability is below
-            this; in [0, 1].
-        minimum_mask_margin: the mask's margin (`mask_margin`) is low below this; in
-            [0, 1].
-        look: what the training images look like, or None for any image.
+        minimum_class_probability: smallest probability of a sure class; in [0, 1].
+        minimum_mask_margin: smallest sufficient `mask_margin`; in [0, 1].
+        look: appearance of the training images; None accepts any image.
 
     Raises:
         ValueError: a number is outside its range.
@@ -56,17 +54,14 @@ class ReferralRule:
 
 
 def mask_margin(mask_probability: np.ndarray) -> float:
-    """How far the network is from the other answer to "is there a lesion?".
+    """Returns how sure the network is whether there is a lesion, in [0, 1]; 1 is sure.
 
-    Chosen: the highest probability of lesion in the image, p, gives |2 p - 1|, whether
-    the mask is empty (p is at most 0.5) or not. On validation images it found wrong
-    masks better than the mean probability inside the mask or along its border.
+    Chosen: |2 p - 1| for the image's highest lesion probability p. On validation images
+    it found wrong masks better than the mean probability inside the mask or along its
+    border.
 
     Args:
         mask_probability: `(h, w)` in [0, 1], the network's output.
-
-    Returns:
-        A number in [0, 1]; 1 is sure.
     """
     return abs(2 * float(mask_probability.max()) - 1)
 
@@ -80,19 +75,15 @@ def find_reasons(
     lesion_found: bool,
     image: np.ndarray | None,
 ) -> tuple[str, ...]:
-    """Says why a prediction should not be trusted.
+    """Returns the reasons to refer an image, in the order of `REASONS`.
 
     Args:
         rule: the model's limits.
-        class_probability: of the predicted class.
-        margin: the mask's, from `mask_margin`.
+        class_probability: probability of the predicted class.
+        margin: from `mask_margin`.
         class_normal: the predicted class is normal.
-        lesion_found: the mask has a lesion of the smallest size; also where the normal
-            gate then empties it, as that is where they disagree most.
-        image: uint8 `(h, w)`, the network's input; None leaves its look out.
-
-    Returns:
-        Some of `REASONS` in their order; empty where nothing speaks against it.
+        lesion_found: the mask has a lesion, before the normal gate empties it.
+        image: uint8 `(h, w)`, the network's input; None skips its appearance.
     """
     different = rule.look and image is not None and not rule.look.accepts(image)
     objections = {

@@ -1,8 +1,8 @@
-"""Loading `.tflite` files that nothing vouches for.
+"""Safe loading of untrusted `.tflite` files.
 
-LiteRT checks a file's structure, but not all of its numbers: some wrong ones end the
-process, or take all of its memory or time. So a file must be the one that its
-description names by hash, or, where it has none, run once in a process of its own.
+LiteRT does not check all numbers in a file. Wrong ones can crash the process or use up
+memory or time. So a file must match the hash in its description; a file without a
+description first runs in a separate process.
 """
 
 import json
@@ -18,28 +18,28 @@ import numpy as np
 from keras_efsnet.models.presets import file_digest
 
 CPU_SECONDS, DATA_BYTES = 2, 2**30
-"""Limits of loading and running it; EFSNet takes tenths of a second and 50 MiB. The
-time is the processor's, so that a busy machine refuses no file."""
+"""Limits of the trial. EFSNet takes tenths of a second and 50 MiB. CPU time does not
+depend on the load of the machine."""
 
 PATIENCE = 60
-"""Seconds on the clock after which the trial is ended even if it does nothing."""
+"""Limit of the trial in seconds of wall-clock time."""
 
 
 def description_path(file: Path) -> Path:
-    """Where the description of a `.tflite` file lies."""
+    """Returns the path of a `.tflite` file's description."""
     return file.with_name(f"{file.name}.json")
 
 
 def check_file(file: Path, content: bytes) -> None:
-    """Makes sure that LiteRT can load a file without harm to this process.
+    """Checks that LiteRT can load a file without harm to this process.
 
     Args:
-        file: its name, to find its description.
+        file: its path, to find its description.
         content: its bytes.
 
     Raises:
-        ValueError: it is not the file of its description, the description is damaged,
-            or its trial failed.
+        ValueError: it does not match its description, the description is damaged, or
+            its trial failed.
     """
     digest = _described_digest(description_path(file))
     if digest is None:
@@ -59,7 +59,7 @@ def check_file(file: Path, content: bytes) -> None:
 
 
 def _described_digest(description: Path) -> str | None:
-    """The hash in a description, or None where there is none."""
+    """The hash in a description, or None if there is no description."""
     try:
         return str(json.loads(description.read_text(encoding="utf-8"))["sha256"])
     except FileNotFoundError:
@@ -73,7 +73,7 @@ def _described_digest(description: Path) -> str | None:
 @lru_cache(maxsize=8)
 def _run_sandboxed(content: bytes) -> None:
     subprocess.run(
-        # Without -P, the modules beside this one would hide others of their names.
+        # Without -P, modules beside this one could shadow others.
         [sys.executable, "-P", __file__],
         input=content,
         timeout=PATIENCE,
@@ -99,7 +99,7 @@ def main() -> None:
         ).get_signature_runner()
         tensors = runner.get_input_details()
         runner(**{k: np.zeros(t["shape"], t["dtype"]) for k, t in tensors.items()})
-    # What is raised here is raised again, and named, where the file is loaded.
+    # Loading the file raises this error again and reports it.
     except (RuntimeError, ValueError):
         return
 

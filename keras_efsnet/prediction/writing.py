@@ -1,4 +1,4 @@
-"""The folder of results: masks, overlays, probability maps and predictions.json."""
+"""Writing masks, overlays, probability maps and predictions.json."""
 
 import json
 from collections.abc import Sequence
@@ -32,7 +32,7 @@ def write_prediction(
         out: the folder of predictions.json.
 
     Returns:
-        The frame's record; the files written are named relative to `out`.
+        The frame's record, with file names relative to `out`.
 
     Raises:
         OSError: a file cannot be written.
@@ -52,10 +52,8 @@ def write_prediction(
 def write_probability(prediction: Prediction, target: Path, out: Path) -> Record:
     """Writes `<target>_probability.png`, 16-bit: 0 to 65535 for 0 to 1.
 
-    These are the network's probabilities of lesion, before any rule of the card.
-
-    Returns:
-        What the frame's record says of it.
+    It holds the lesion probabilities before postprocessing. Returns the entry for the
+    frame's record.
     """
     pixels = np.rint(prediction.probability.clip(0, 1) * 65535).astype(np.uint16)
     file = _write(target, "probability", Image.fromarray(pixels), out)
@@ -63,21 +61,21 @@ def write_probability(prediction: Prediction, target: Path, out: Path) -> Record
 
 
 def frame_names(frame: Frame | DamagedFrame) -> Record:
-    """What a frame's record begins with: its file, and its number in it."""
+    """Returns the start of a frame's record: its file and frame number."""
     number = {} if frame.number is None else {"frame": frame.number}
     return {"path": str(frame.source), **number}
 
 
 def write_image(path: Path, image: Image.Image) -> None:
     """Writes a PNG file whole or not at all."""
-    # Level 3 takes a third of the default's time for files of the same size.
+    # Level 3 takes a third of the default's time for the same size.
     write_whole(path, lambda part: image.save(part, format="PNG", compress_level=3))
 
 
 def write_records(
     out: Path, records: Sequence[Record], name: str = RECORDS_NAME
 ) -> None:
-    """Writes predictions.json, a line a record, whole or not at all."""
+    """Writes predictions.json with one record per line, whole or not at all."""
     lines = [json.dumps(record, ensure_ascii=False) for record in records]
     write_text(out / name, "[\n" + ",\n".join(lines) + "\n]\n")
 

@@ -1,1 +1,1 @@
-"""The page that predicts in a browser."""
+"""The browser demo."""

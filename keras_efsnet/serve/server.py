@@ -1,7 +1,7 @@
-"""The browser demo: the built page, a model and phantoms, served to this machine alone.
+"""Local web server for the browser demo: the built page, a model and phantoms.
 
-The page runs the model itself, so that nothing is sent here; the server only hands out
-files, each under a path of its own in a table.
+The page runs the model in the browser and sends no images. The server only answers this
+machine, with the files of a fixed table.
 """
 
 import io
@@ -32,7 +32,7 @@ from keras_efsnet.prediction.postprocess import read_rules
 PAGE = Path(__file__).parent / "page"
 ADDRESS = "127.0.0.1"
 
-# Not left to the machine's own table, which may lack one or say something else.
+# The machine's own table may differ.
 TYPES = {
     ".css": "text/css",
     ".html": "text/html",
@@ -55,7 +55,7 @@ POLICY = {
     "frame-ancestors": "'none'",
 }
 HEADERS = {
-    # Both are what WebAssembly threads need.
+    # WebAssembly threads need the first two.
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Embedder-Policy": "require-corp",
     "Cross-Origin-Resource-Policy": "same-origin",
@@ -63,7 +63,7 @@ HEADERS = {
     "Permissions-Policy": "camera=(self), microphone=(), geolocation=()",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
-    # Another version of the package may run on the same port tomorrow.
+    # Another version of the package may later run on the same port.
     "Cache-Control": "no-store",
 }
 
@@ -71,13 +71,14 @@ Contents = Mapping[str, Callable[[], bytes]]
 
 
 class Server(ThreadingTCPServer):
-    """An HTTP server for this machine's browsers.
+    """An HTTP server on 127.0.0.1.
 
-    `http.server.HTTPServer` would look up the machine's name, which may ask a network.
+    Unlike `http.server.HTTPServer`, it does not look up the machine's name, which could
+    use the network.
 
     Args:
-        port: on 127.0.0.1; 0 takes a free one.
-        contents: by path, from "/".
+        port: 0 takes a free one.
+        contents: functions that return a file's bytes, by path from "/".
 
     Raises:
         ValueError: the port cannot be used.
@@ -97,7 +98,7 @@ class Server(ThreadingTCPServer):
             ) from error
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A browser that goes away in the middle of an answer is no error."""
+        """Ignores a browser that closes the connection during a response."""
         if not isinstance(sys.exception(), ConnectionError):
             super().handle_error(request, client_address)
 
@@ -107,10 +108,10 @@ class Server(ThreadingTCPServer):
 
 
 def list_contents(model: str | Path) -> Contents:
-    """Everything that is served, by path.
+    """Returns everything that the server offers, by path.
 
     Args:
-        model: a preset's name, or a folder laid out like one; its float32 file runs.
+        model: a preset's name or a folder in its layout; its float32 file is served.
 
     Raises:
         OSError, ValueError: there is no such model, or it is damaged.
@@ -135,7 +136,7 @@ def list_contents(model: str | Path) -> Contents:
 
 @cache
 def _phantom(label: str) -> bytes:
-    """The PNG file that `efsnet demo` writes for this class."""
+    """The PNG of `efsnet demo` for this class."""
     file = io.BytesIO()
     Image.fromarray(make_phantom(label, SEED).image).save(file, format="PNG")
     return file.getvalue()
@@ -175,4 +176,4 @@ class _Handler(BaseHTTPRequestHandler):
         return "efsnet"
 
     def log_message(self, format: str, *args: object) -> None:
-        """Prints nothing: the address is all that a user needs."""
+        """Prints no request log."""

@@ -1,7 +1,4 @@
-"""Predictions in the formats of annotation tools: COCO, LabelMe and CSV.
-
-All three follow from the records of predictions.json and the mask files beside it.
-"""
+"""Export of predictions.json and its masks to COCO, LabelMe and CSV."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,21 +13,21 @@ WRITERS = {"coco": write_coco, "labelme": write_labelme, "csv": write_csv}
 
 
 def check_sources(sources: Sequence[Path], formats: Sequence[str]) -> None:
-    """Raises ValueError for a file that a format cannot take, before a prediction."""
+    """Raises ValueError for a file that a format does not support."""
     if "labelme" in formats:
         labelme.check_sources(sources)
 
 
 def write_formats(out: Path, records: Sequence[Record], formats: Sequence[str]) -> None:
-    """Writes coco.json, labelme/ and predictions.csv, as `formats` says.
+    """Writes coco.json, labelme/ or predictions.csv.
 
     Args:
         out: the folder of predictions.json.
-        records: its entries; those of failed images are in the CSV file alone.
+        records: its entries; only the CSV file includes failed images.
         formats: some of `WRITERS`.
 
     Raises:
-        OSError, ValueError: a mask cannot be read, or a file not be written.
+        OSError, ValueError: a mask cannot be read or a file cannot be written.
     """
     for name in dict.fromkeys(formats):
         WRITERS[name](out, records)

@@ -1,4 +1,4 @@
-"""coco.json: the lesions as polygons, for COCO's tools."""
+"""coco.json: the lesions as polygons in COCO's format."""
 
 import json
 from collections.abc import Sequence
@@ -21,17 +21,9 @@ def write_coco(out: Path, records: Sequence[Record]) -> None:
     for record, mask in read_masks(out, records):
         frame = {"frame": record["frame"]} if "frame" in record else {}
         height, width = mask.shape
-        images.append(
-            {
-                "id": len(images) + 1,
-                "file_name": (
-                    target(record).parent / Path(record["path"]).name
-                ).as_posix(),
-                "width": width,
-                "height": height,
-                **frame,
-            }
-        )
+        name = (target(record).parent / Path(record["path"]).name).as_posix()
+        facts = {"file_name": name, "width": width, "height": height}
+        images.append({"id": len(images) + 1, **facts, **frame})
         for points in trace_polygons(mask):
             lesion = _coco_lesion(points, LESIONS.index(lesion_label(record)) + 1)
             lesions.append({"id": len(lesions) + 1, "image_id": len(images), **lesion})

@@ -1,4 +1,4 @@
-"""predictions.csv: a row for each record of predictions.json."""
+"""predictions.csv: one row per record of predictions.json."""
 
 import csv
 import io

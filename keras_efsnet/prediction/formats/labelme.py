@@ -1,4 +1,4 @@
-"""labelme/: a file of polygons for each image, for LabelMe."""
+"""labelme/: one LabelMe file of polygons per image."""
 
 import json
 import os
@@ -15,7 +15,7 @@ LABELME_FOLDER, LABELME_VERSION = "labelme", "5.5.0"
 
 
 def check_sources(sources: Sequence[Path]) -> None:
-    """Raises ValueError for a file that LabelMe cannot open, before it is predicted."""
+    """Raises ValueError for a file that LabelMe cannot open."""
     for source in sources:
         if is_dicom(source):
             raise ValueError(

@@ -1,4 +1,4 @@
-"""What the formats take from a record of predictions.json."""
+"""Masks, names and labels from the records of predictions.json."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
@@ -19,7 +19,7 @@ def read_masks(
 
 
 def target(record: Record) -> PurePosixPath:
-    """The output's name without ending, in folders that mirror the input's."""
+    """Returns the output's relative path without its ending."""
     return PurePosixPath(record["mask_file"].removesuffix("_mask.png"))
 
 
