@@ -25,7 +25,7 @@ DataOption = Annotated[
 ]
 SplitOption = Annotated[
     list[Path],
-    typer.Option(metavar="FILE", help="FOLDS.csv, or TRAIN.txt, then VAL.txt."),
+    typer.Option(metavar="FILE", help="FOLDS.csv, or used twice: TRAIN.txt, VAL.txt."),
 ]
 FoldOption = Annotated[int, typer.Option(help="Test fold of FOLDS.csv.")]
 OutOption = Annotated[Path, typer.Option(metavar="DIR", help="Output folder.")]

@@ -35,7 +35,9 @@ def train(
     ] = None,
     split: Annotated[
         list[Path] | None,
-        typer.Option(metavar="FILE", help="FOLDS.csv, or TRAIN.txt, then VAL.txt."),
+        typer.Option(
+            metavar="FILE", help="FOLDS.csv, or used twice: TRAIN.txt, VAL.txt."
+        ),
     ] = None,
     fold: Annotated[int | None, typer.Option(help="Test fold of FOLDS.csv.")] = None,
     model: Annotated[
