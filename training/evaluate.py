@@ -60,7 +60,10 @@ def evaluate(
     Args:
         predictor: the model, from `keras_efsnet.prediction.loading.load_predictor`.
         samples: the subset's images, in file order.
-        split_digest, split_name, subset, model_name: recorded in metrics.json.
+        split_digest: SHA-256 of the split.
+        split_name: the split's name, such as that of its file.
+        subset: "train", "validation" or "test".
+        model_name: the model's name or file.
         protocol: "A" or "B", see above.
         out: folder for metrics.json, per_image.csv and the plots, made if missing.
             Files move there when all are written.
