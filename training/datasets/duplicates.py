@@ -1,0 +1,150 @@
+"""Images of the same scan: copies that were cropped, resized or marked again.
+
+Each image's most similar images (`candidates`) are compared with it (`scans`). About a
+minute for 4,000 images on two cores, and remembered for the next time.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+from threadpoolctl import threadpool_limits
+
+from keras_efsnet.files import write_whole
+from keras_efsnet.images import read_image
+from keras_efsnet.training.datasets.candidates import (
+    learn_vocabulary,
+    make_vector,
+    nearest,
+)
+from keras_efsnet.training.datasets.scans import Scan, correlate, describe
+
+SAME_SCAN = 0.25
+"""The least correlation of two images of one scan; see docs/reliability.md."""
+
+Progress = Callable[[int, int], None]
+"""Told how much is done, and of how much."""
+
+_METHOD = "2"
+"""Changes with what would be found, so that what is remembered is not used."""
+
+_T = TypeVar("_T")
+
+
+def find_duplicates(
+    images: Sequence[Path], progress: Progress = lambda done, total: None
+) -> list[list[int]]:
+    """Finds the images that show the same scan, exact copies included.
+
+    Every link in a group was verified; groups are disjoint.
+
+    Args:
+        images: image files.
+        progress: told of each step.
+
+    Returns:
+        Groups of two or more positions in `images`, each in order.
+
+    Raises:
+        OSError, ValueError: an image cannot be read, or OpenCV is not installed.
+    """
+    count = len(images)
+    with threadpool_limits(1), ThreadPoolExecutor() as pool:
+
+        def run(part: int, work: Callable[..., _T], items: Sequence) -> Iterator[_T]:
+            for number, result in enumerate(pool.map(work, items), start=1):
+                progress(part * count + number * count // len(items), 3 * count)
+                yield result
+
+        scans = list(run(0, _read_scan, images))
+        pairs = _candidate_pairs(scans, run)
+        verified = list(run(2, lambda pair: _same_scan(scans, *pair), pairs))
+    links = [pair for pair, same in zip(pairs, verified, strict=True) if same]
+    if count:
+        progress(3 * count, 3 * count)
+    return _components(links + _exact_copies(scans), count)
+
+
+def remembered_duplicates(
+    images: Sequence[Path], progress: Progress = lambda done, total: None
+) -> list[list[int]]:
+    """Does as `find_duplicates`, once for the same files.
+
+    What was found is kept in `~/.cache/keras-efsnet`, or under `$XDG_CACHE_HOME`, until
+    one of the files changes.
+    """
+    cache = _cache_file(images)
+    try:
+        groups: list[list[int]] = json.loads(cache.read_text(encoding="utf-8"))
+        return groups
+    except (OSError, ValueError):
+        groups = find_duplicates(images, progress)
+    try:
+        cache.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(cache, lambda part: part.write_text(json.dumps(groups), "utf-8"))
+    except OSError:
+        pass  # The next run looks again.
+    return groups
+
+
+def _read_scan(path: Path) -> Scan:
+    return describe(read_image(path))
+
+
+def _candidate_pairs(
+    scans: Sequence[Scan],
+    run: Callable[..., Iterator[np.ndarray]],
+) -> list[tuple[int, int]]:
+    if not any(len(scan.features) for scan in scans):
+        return []
+    vocabulary = learn_vocabulary(scans)
+    vectors = run(1, lambda scan: make_vector(scan, vocabulary), scans)
+    others = np.concatenate(list(nearest(np.stack(list(vectors)))))
+    pairs = {
+        (min(one, other), max(one, other))
+        for one, row in enumerate(others.tolist())
+        for other in row
+    }
+    return sorted(pairs)
+
+
+def _same_scan(scans: Sequence[Scan], one: int, other: int) -> bool:
+    return correlate(scans[one], scans[other]) >= SAME_SCAN
+
+
+def _exact_copies(scans: Iterable[Scan]) -> list[tuple[int, int]]:
+    first: dict[bytes, int] = {}
+    return [
+        (first.setdefault(scan.digest, position), position)
+        for position, scan in enumerate(scans)
+    ]
+
+
+def _components(links: Sequence[tuple[int, int]], count: int) -> list[list[int]]:
+    if not count:
+        return []
+    rows, columns = np.array(links).T
+    graph = coo_array((np.ones(len(rows)), (rows, columns)), shape=(count, count))
+    _, labels = connected_components(graph, directed=False)
+    groups: dict[int, list[int]] = {}
+    for position, label in enumerate(labels.tolist()):
+        groups.setdefault(label, []).append(position)
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def _cache_file(images: Sequence[Path]) -> Path:
+    """A name that changes with the images' files."""
+    digest = hashlib.sha256(_METHOD.encode())
+    for image in images:
+        facts = image.stat()
+        line = f"{image.resolve()}\n{facts.st_size}\n{facts.st_mtime_ns}\n"
+        digest.update(line.encode(errors="surrogateescape"))
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+    return folder / "keras-efsnet" / f"scans-{digest.hexdigest()[:16]}.json"
