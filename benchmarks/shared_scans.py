@@ -84,12 +84,8 @@ def report_others(found: Pairs, samples: Sequence[Sample]) -> None:
     for one, other in pairs:
         if (one.source, one.person) != (other.source, other.person):
             print(f"to be looked at: {one.name}, {other.name}")
-    same = [
-        one.person is not None and one.person == other.person for one, other in pairs
-    ]
-    print(
-        f"pairs of one patient: {sum(same)}; of others or unknown: {same.count(False)}"
-    )
+    same = sum(one.person is not None and one.person == o.person for one, o in pairs)
+    print(f"pairs of one patient: {same}; of others or unknown: {len(pairs) - same}")
 
 
 def main() -> None:

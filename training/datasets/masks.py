@@ -97,6 +97,18 @@ def read_mask_file(path: str | Path) -> np.ndarray:
     return mask
 
 
+def read_values(path: Path) -> np.ndarray:
+    """Reads each pixel's value, such as the number of its class.
+
+    Returns:
+        int64 `(height, width)`: the largest channel times the opacity.
+
+    Raises:
+        OSError, ValueError: the file is missing, or no image of 8 or 16 bits.
+    """
+    return _blend(*_decode(path))
+
+
 def mask_problems(
     path: str | Path, shape: tuple[int, int] | None = None
 ) -> list[MaskProblem]:
@@ -125,7 +137,7 @@ def mask_problems(
 def _judge(path: Path) -> tuple[np.ndarray, list[MaskProblem]]:
     """The mask, and all that is odd about it."""
     pixels, opacity = _decode(path)
-    values = pixels if opacity is None else _blend(pixels, opacity)
+    values = _blend(pixels, opacity)
     low, high = int(values.min()), int(values.max())
     if low == high:
         return values > 0, _one_value(low, pixels, opacity)
@@ -187,8 +199,8 @@ def _inverted(mask: np.ndarray) -> list[MaskProblem]:
     return []
 
 
-def _blend(pixels: np.ndarray, opacity: np.ndarray) -> np.ndarray:
-    return (pixels * opacity + 127) // 255
+def _blend(pixels: np.ndarray, opacity: np.ndarray | None) -> np.ndarray:
+    return pixels if opacity is None else (pixels * opacity + 127) // 255
 
 
 def _decode(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
