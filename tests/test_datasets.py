@@ -17,11 +17,12 @@ from keras_efsnet.training.datasets import (
 )
 
 SIZE = (8, 10)
+GREY = np.full(SIZE, 90)
 BOX = np.zeros(SIZE, bool)
 BOX[2:5, 3:7] = True
 
 
-def save(path: Path, pixels: np.ndarray = np.full(SIZE, 90)) -> Path:
+def save(path: Path, pixels: np.ndarray = GREY) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(pixels.astype(np.uint8)).save(path)
     return path
