@@ -9,6 +9,7 @@ import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -20,9 +21,11 @@ from threadpoolctl import threadpool_limits
 from keras_efsnet.files import write_whole
 from keras_efsnet.images import read_image
 from keras_efsnet.training.datasets.candidates import (
+    VOCABULARIES,
+    add_products,
     learn_vocabulary,
     make_vector,
-    nearest,
+    nearest_pairs,
 )
 from keras_efsnet.training.datasets.scans import Scan, correlate, describe
 
@@ -55,6 +58,8 @@ def find_duplicates(
     Raises:
         OSError, ValueError: an image cannot be read, or OpenCV is not installed.
     """
+    if not images:
+        return []
     count = len(images)
     with threadpool_limits(1), ThreadPoolExecutor() as pool:
 
@@ -64,11 +69,11 @@ def find_duplicates(
                 yield result
 
         scans = list(run(0, _read_scan, images))
-        pairs = _candidate_pairs(scans, run)
+        pairs = _candidate_pairs(scans, pool)
+        progress(2 * count, 3 * count)
         verified = list(run(2, lambda pair: _same_scan(scans, *pair), pairs))
+    progress(3 * count, 3 * count)
     links = [pair for pair, same in zip(pairs, verified, strict=True) if same]
-    if count:
-        progress(3 * count, 3 * count)
     return _components(links + _exact_copies(scans), count)
 
 
@@ -99,20 +104,16 @@ def _read_scan(path: Path) -> Scan:
 
 
 def _candidate_pairs(
-    scans: Sequence[Scan],
-    run: Callable[..., Iterator[np.ndarray]],
+    scans: Sequence[Scan], pool: ThreadPoolExecutor
 ) -> list[tuple[int, int]]:
     if not any(len(scan.features) for scan in scans):
         return []
-    vocabulary = learn_vocabulary(scans)
-    vectors = run(1, lambda scan: make_vector(scan, vocabulary), scans)
-    others = np.concatenate(list(nearest(np.stack(list(vectors)))))
-    pairs = {
-        (min(one, other), max(one, other))
-        for one, row in enumerate(others.tolist())
-        for other in row
-    }
-    return sorted(pairs)
+    alike = np.zeros((len(scans), len(scans)), np.float32)
+    for number in range(VOCABULARIES):
+        vocabulary = learn_vocabulary(scans, seed=number)
+        work = partial(make_vector, vocabulary=vocabulary)
+        add_products(alike, np.stack(list(pool.map(work, scans))))
+    return nearest_pairs(alike)
 
 
 def _same_scan(scans: Sequence[Scan], one: int, other: int) -> bool:
@@ -128,8 +129,6 @@ def _exact_copies(scans: Iterable[Scan]) -> list[tuple[int, int]]:
 
 
 def _components(links: Sequence[tuple[int, int]], count: int) -> list[list[int]]:
-    if not count:
-        return []
     rows, columns = np.array(links).T
     graph = coo_array((np.ones(len(rows)), (rows, columns)), shape=(count, count))
     _, labels = connected_components(graph, directed=False)

@@ -54,12 +54,12 @@ def read_nnunet(folder: Path, names: ClassNames) -> list[Drawing]:
 
 def _label_values(table: Path, content: Any) -> dict[int, str]:
     """The names of the labels' values: of version 2, `{name: value}`, or of 1."""
-    labels = content.get("labels") if isinstance(content, dict) else None
     try:
+        labels = content["labels"]
         if all(str(key).isdecimal() for key in labels):
             return {int(key): str(name) for key, name in labels.items()}
         return {int(value): str(name) for name, value in labels.items()}
-    except (TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ValueError(
             f"{table}: 'labels' must give a name and one value for each class; "
             "correct it."

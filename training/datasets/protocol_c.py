@@ -16,8 +16,8 @@ from pathlib import Path
 from keras_efsnet.files import write_whole
 from keras_efsnet.training.datasets.busbra import read_busbra
 from keras_efsnet.training.datasets.files import read_table
+from keras_efsnet.training.datasets.groups import SUBSETS
 from keras_efsnet.training.datasets.sample import Sample
-from keras_efsnet.training.datasets.splits import SUBSETS
 
 COLUMNS = ("source", "stem", "label", "patient", "group", "subset")
 

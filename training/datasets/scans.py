@@ -36,6 +36,10 @@ TOLERANCE = 4.0
 MATCHES = 6
 """That must lie in their places, at least; two always do."""
 
+ROUNDS = 500
+"""Times that two matches are drawn to lay one image on the other (RANSAC): of copies a
+third of the matches or more lie in their places, so a tenth of the pairs drawn fit."""
+
 LARGEST_SCALE = 3.0
 """Times that one image may be larger than the other: beyond, too little is left."""
 
@@ -135,7 +139,7 @@ def _align(one: Scan, other: Scan) -> np.ndarray | None:
         return None
     start, end = one.points[kept], other.points[nearest[kept]]
     matrix, fitting = cv2.estimateAffinePartial2D(
-        start, end, ransacReprojThreshold=TOLERANCE
+        start, end, ransacReprojThreshold=TOLERANCE, maxIters=ROUNDS
     )
     return None if matrix is None or fitting.sum() < MATCHES else matrix
 

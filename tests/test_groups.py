@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from keras_efsnet.training.datasets import Sample, read_dataset
-from keras_efsnet.training.datasets import splits as splitting
+from keras_efsnet.training.datasets import groups as splitting
 from keras_efsnet.training.datasets.protocol_c import make_rows
 
 SHIPPED = Path(splitting.__file__).parents[1] / "splits"
