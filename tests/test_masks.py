@@ -35,6 +35,7 @@ def save(tmp_path):
         *("a_mask.png", "a_mask_1.png", "a_Mask.png", "a_mask (1).png", "a-mask.tif"),
         *("a_mask - Copy.png", "a_mask2.png", "a_mask - Copy (2).png", "a_MASK.PNG"),
         *("a mask.png", "a.mask.png", "a_masks.png", "a_mask_2 - Copy.png"),
+        *("a_mask_1_2.png", "a_mask_final.png"),
     ],
 )
 def test_names_of_masks(name):

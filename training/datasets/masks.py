@@ -1,9 +1,9 @@
 """Mask files: which ones they are by name, and what their pixels mean.
 
 **Names.** A mask lies beside its image and is named like it, then `mask` after `_`,
-`-`, `.` or a blank, then perhaps a number or what a file manager adds to a copy:
-`a_mask.png`, `a_Mask.png`, `a_mask_1.png`, `a_mask2.png`, `a_mask (1).png`,
-`a_mask - Copy.png`. A file so named is never taken for an image.
+`-`, `.` or a blank, then perhaps more that does not begin with a letter: `a_mask.png`,
+`a_Mask.png`, `a_mask_1.png`, `a_mask2.png`, `a_mask (1).png`, `a_mask - Copy.png`. A
+file so named is never taken for an image, even if no image has the rest of its name.
 
 **Pixels.** A pixel's value is the largest of its colour channels times its opacity, so
 that transparent pixels are background and a palette's colours count, not its indices.
@@ -36,10 +36,7 @@ LARGEST_LESION = 0.9
 _MIDDLE = 5
 """Pixels: the width of a place of middle values that smooth edges do not have."""
 
-_COPY = r"(?:[ _-]*\(\d+\)|[ _-]*copy(?:[ _-]*\(?\d+\)?)?)"
-_NAME = re.compile(
-    rf"(?P<image>.+)[_\-. ]masks?(?:[_\-. ]?\d+)?{_COPY}*", re.IGNORECASE
-)
+_NAME = re.compile(r"(?P<image>.+)[_\-. ]masks?(?![a-z]).*", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
