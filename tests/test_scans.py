@@ -108,3 +108,16 @@ def test_a_copy_is_found_among_many(scans, save):
     images = [scans[0], *others, resized(scans[0][20:, 30:], 0.9)]
 
     assert find_duplicates(save(*images)) == [[0, 31]]
+
+
+def test_a_line_of_text_alone_lays_no_image_on_another():
+    rng = np.random.default_rng(0)
+    images = [Image.fromarray(rng.normal(60, 6, SIZE).astype(np.uint8)) for _ in "ab"]
+    for image in images:
+        ImageDraw.Draw(image).text(
+            (20, 200), "RIGHT BREAST 3 H", fill=255, font_size=24
+        )
+
+    one, other = (describe(np.asarray(image)) for image in images)
+
+    assert correlate(one, other) == 0

@@ -40,6 +40,10 @@ ROUNDS = 500
 """Times that two matches are drawn to lay one image on the other (RANSAC): of copies a
 third of the matches or more lie in their places, so a tenth of the pairs drawn fit."""
 
+SPREAD = 0.025
+"""Of the longer side, the least standard deviation of the matches' places across the
+line along which they lie most: those on a line of text alone prove nothing."""
+
 LARGEST_SCALE = 3.0
 """Times that one image may be larger than the other: beyond, too little is left."""
 
@@ -141,7 +145,16 @@ def _align(one: Scan, other: Scan) -> np.ndarray | None:
     matrix, fitting = cv2.estimateAffinePartial2D(
         start, end, ransacReprojThreshold=TOLERANCE, maxIters=ROUNDS
     )
-    return None if matrix is None or fitting.sum() < MATCHES else matrix
+    if matrix is None or fitting.sum() < MATCHES:
+        return None
+    fits = fitting.ravel() > 0
+    spread = max(_spread(start[fits], one.grey), _spread(end[fits], other.grey))
+    return matrix if spread >= SPREAD else None
+
+
+def _spread(points: np.ndarray, grey: np.ndarray) -> float:
+    narrowest = np.linalg.eigvalsh(np.cov(points.T))[0]
+    return float(np.sqrt(max(narrowest, 0)) / max(grey.shape))
 
 
 def _speckle(grey: np.ndarray) -> np.ndarray:
