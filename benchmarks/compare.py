@@ -63,12 +63,12 @@ def compare_networks(
 ) -> None:
     import networks
 
-    from keras_efsnet.training.datasets.busi import index_dataset
+    from keras_efsnet.training.datasets.reading import read_dataset
     from keras_efsnet.training.datasets.splits import read_split
 
     split = None
     if arguments.data:
-        split = read_split(index_dataset(arguments.data), arguments.split)
+        split = read_split(read_dataset(arguments.data), arguments.split)
     efsnet = networks.Network("EFSNet", keras_file, trained=bool(arguments.model))
     rows, unmeasured = {}, []
     for i, network in enumerate(

@@ -34,7 +34,7 @@ from keras_efsnet.prediction.loading import load_predictor
 from keras_efsnet.prediction.postprocess import Postprocess
 from keras_efsnet.prediction.predictor import Predictor
 from keras_efsnet.training import pipeline
-from keras_efsnet.training.datasets.busi import index_dataset
+from keras_efsnet.training.datasets.reading import read_dataset
 from keras_efsnet.training.datasets.splits import Split, read_split
 from keras_efsnet.training.evaluate import RawOutput, run_network, score_output
 from keras_efsnet.training.scores import compute_metrics, overlaps
@@ -196,7 +196,7 @@ def main() -> None:
     parser.add_argument("--split", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True, help="for its weights")
     options = parser.parse_args()
-    split = read_split(index_dataset(options.data), [options.split])
+    split = read_split(read_dataset(options.data), [options.split])
     options.out.mkdir(parents=True, exist_ok=True)
     weights = options.out / "pretrained.pt"
     if weights.exists():

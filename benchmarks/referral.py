@@ -28,7 +28,7 @@ from keras_efsnet.phantoms import make_phantom
 from keras_efsnet.prediction.loading import load_predictor
 from keras_efsnet.prediction.predictor import predict_frame
 from keras_efsnet.prediction.referral import NOT_B_MODE
-from keras_efsnet.training.datasets.busi import index_dataset
+from keras_efsnet.training.datasets.reading import read_dataset
 from keras_efsnet.training.datasets.splits import read_split
 from keras_efsnet.training.evaluate import run_network, score_output
 from keras_efsnet.training.risk_coverage import risk_coverage
@@ -159,7 +159,7 @@ def main() -> None:
     parser.add_argument("--split", type=Path, nargs="+", required=True)
     parser.add_argument("--model", default=DEFAULT_MODEL)
     arguments = parser.parse_args()
-    split = read_split(index_dataset(arguments.data), arguments.split)
+    split = read_split(read_dataset(arguments.data), arguments.split)
     predictor = load_predictor(arguments.model)
     if predictor.rules.refer is None or predictor.rules.refer.look is None:
         parser.error(

@@ -30,7 +30,8 @@ from keras_efsnet.phantoms import write_phantoms
 from keras_efsnet.prediction.loading import load_predictor
 from keras_efsnet.tflite.export import export
 from keras_efsnet.training import pipeline
-from keras_efsnet.training.datasets.busi import index_dataset, load_mask
+from keras_efsnet.training.datasets.reading import read_dataset
+from keras_efsnet.training.datasets.sample import load_mask
 from keras_efsnet.training.datasets.splits import hold_out_fifth
 from keras_efsnet.training.evaluate import evaluate
 
@@ -47,9 +48,9 @@ PER_CLASS, EPOCHS, SIZE = (2, 1, 32) if TINY else (40, 30, 128)
 # The test phantoms have another seed.
 
 # %%
-samples = index_dataset(write_phantoms(OUT / "data", PER_CLASS, seed=0))
+samples = read_dataset(write_phantoms(OUT / "data", PER_CLASS, seed=0))
 split = hold_out_fifth(samples)
-unseen = index_dataset(write_phantoms(OUT / "unseen", max(PER_CLASS // 4, 2), seed=1))
+unseen = read_dataset(write_phantoms(OUT / "unseen", max(PER_CLASS // 4, 2), seed=1))
 print(f"{len(split.train)} to train, {len(split.validation)} to validate")
 
 # %% [markdown]

@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from keras_efsnet.labels import LABELS
-from keras_efsnet.training.datasets.busi import Sample, index_dataset, load_mask
+from keras_efsnet.training.datasets.reading import read_dataset
+from keras_efsnet.training.datasets.sample import Sample, load_mask
 from keras_efsnet.training.datasets.splits import read_split, read_subgroups
 
 SIZE = (6, 8)
@@ -63,7 +64,7 @@ def stems(samples: tuple[Sample, ...] | list[Sample]) -> list[str]:
 
 
 def test_index_is_sorted_by_label_and_number(dataset):
-    samples = index_dataset(dataset)
+    samples = read_dataset(dataset)
 
     expected = ["normal (1)", "normal (2)"]
     expected += [f"benign ({number})" for number in range(1, 11)]
@@ -73,7 +74,7 @@ def test_index_is_sorted_by_label_and_number(dataset):
 
 
 def test_index_gives_an_image_all_its_masks(dataset):
-    by_stem = {sample.stem: sample for sample in index_dataset(str(dataset))}
+    by_stem = {sample.stem: sample for sample in read_dataset(str(dataset))}
 
     sample = by_stem["benign (4)"]
     assert sample.image == dataset / "benign" / "benign (4).png"
@@ -86,15 +87,15 @@ def test_index_gives_an_image_all_its_masks(dataset):
 
 
 def test_index_passes_over_hidden_and_foreign_files(dataset):
-    before = index_dataset(dataset)
+    before = read_dataset(dataset)
     (dataset / "benign" / "._benign (1).png").write_bytes(b"resource fork")
     (dataset / "benign" / "Thumbs.db").write_bytes(b"")
 
-    assert index_dataset(dataset) == before
+    assert read_dataset(dataset) == before
 
 
 def test_mask_is_the_union_of_the_files(dataset):
-    samples = {sample.stem: sample for sample in index_dataset(dataset)}
+    samples = {sample.stem: sample for sample in read_dataset(dataset)}
 
     mask = load_mask(samples["benign (4)"], SIZE)
 
@@ -106,7 +107,7 @@ def test_mask_is_the_union_of_the_files(dataset):
 
 def test_sample_without_mask_file_has_an_empty_mask(dataset):
     (dataset / "normal" / "normal (2)_mask.png").unlink()
-    sample = index_dataset(dataset)[1]
+    sample = read_dataset(dataset)[1]
 
     assert sample.masks == ()
     np.testing.assert_array_equal(load_mask(sample, SIZE), np.zeros(SIZE, bool))
@@ -114,7 +115,7 @@ def test_sample_without_mask_file_has_an_empty_mask(dataset):
 
 def test_mask_of_another_size_is_refused(dataset):
     write_image(dataset / "benign" / "benign (4)_mask_1.png", np.zeros((6, 9)))
-    sample = {s.stem: s for s in index_dataset(dataset)}["benign (4)"]
+    sample = {s.stem: s for s in read_dataset(dataset)}["benign (4)"]
 
     with pytest.raises(ValueError, match=r"mask_1\.png: .* 6 x 8 .* has 6 x 9"):
         load_mask(sample, SIZE)
@@ -122,12 +123,12 @@ def test_mask_of_another_size_is_refused(dataset):
 
 def test_missing_folder_is_an_os_error(tmp_path):
     with pytest.raises(FileNotFoundError, match="nowhere"):
-        index_dataset(tmp_path / "nowhere")
+        read_dataset(tmp_path / "nowhere")
 
 
 def test_folder_without_the_class_folders_is_refused(dataset):
-    with pytest.raises(ValueError, match="normal, benign, malignant is missing; give"):
-        index_dataset(dataset.parent)
+    with pytest.raises(ValueError, match=f"To fix: give {dataset}"):
+        read_dataset(dataset.parent)
 
 
 def test_folder_without_an_image_is_refused(tmp_path):
@@ -135,18 +136,18 @@ def test_folder_without_an_image_is_refused(tmp_path):
         (tmp_path / label).mkdir()
 
     with pytest.raises(ValueError, match="no image in its class folders"):
-        index_dataset(tmp_path)
+        read_dataset(tmp_path)
 
 
 def test_two_images_of_one_stem_are_refused(dataset):
     write_image(dataset / "benign" / "benign (4).bmp", np.zeros(SIZE))
 
-    with pytest.raises(ValueError, match=r"a stem names one image"):
-        index_dataset(dataset)
+    with pytest.raises(ValueError, match="a name stands for one image"):
+        read_dataset(dataset)
 
 
 def test_folds_file_gives_test_validation_and_the_rest(dataset, tmp_path):
-    samples = index_dataset(dataset)
+    samples = read_dataset(dataset)
     # The last row comes first in no subset but its own: file order is kept.
     path = benign_folds(tmp_path / "folds.csv", [4, 0, 1, 2, 3, -1, 4, 0, 1, 2])
 
@@ -164,7 +165,7 @@ def test_stem_lists_keep_their_order_and_validate_on_the_second(dataset, tmp_pat
     train = write_list(tmp_path / "train.txt", "malignant (2)", "benign (10)")
     validation = write_list(tmp_path / "val.txt", "benign (9)", "benign (3)")
 
-    split = read_split(index_dataset(dataset), [train, validation])
+    split = read_split(read_dataset(dataset), [train, validation])
 
     assert stems(split.train) == ["malignant (2)", "benign (10)"]
     assert stems(split.validation) == ["benign (9)", "benign (3)"]
@@ -173,7 +174,7 @@ def test_stem_lists_keep_their_order_and_validate_on_the_second(dataset, tmp_pat
 
 
 def test_digest_follows_content_not_file_name(dataset, tmp_path):
-    samples = index_dataset(dataset)
+    samples = read_dataset(dataset)
     folds: list[object] = [0, 1, 2, 3, 4]
     first = read_split(samples, [benign_folds(tmp_path / "one.csv", folds)])
     same = read_split(samples, [benign_folds(tmp_path / "two.csv", folds)])
@@ -192,7 +193,7 @@ def test_fold_out_of_range_is_refused(dataset, tmp_path, fold):
     path = benign_folds(tmp_path / "folds.csv", [0, 1, 2, 3, 4])
 
     with pytest.raises(ValueError, match=f"fold {fold}: the test fold must be 0 to 4"):
-        read_split(index_dataset(dataset), [path], fold=fold)
+        read_split(read_dataset(dataset), [path], fold=fold)
 
 
 @pytest.mark.parametrize(
@@ -210,7 +211,7 @@ def test_contradictions_in_a_folds_file_are_refused(dataset, tmp_path, rows, mes
     path = write_folds(tmp_path / "folds.csv", rows)
 
     with pytest.raises(ValueError, match=message):
-        read_split(index_dataset(dataset), [path])
+        read_split(read_dataset(dataset), [path])
 
 
 @pytest.mark.parametrize("header", ["stem,label", "name,fold,label", ""])
@@ -221,14 +222,14 @@ def test_folds_file_without_its_columns_is_refused(dataset, tmp_path, header):
     with pytest.raises(
         ValueError, match=r"folds\.csv: .* columns stem, label and fold"
     ):
-        read_split(index_dataset(dataset), [path])
+        read_split(read_dataset(dataset), [path])
 
 
 def test_byte_order_mark_and_extra_columns_do_no_harm(dataset, tmp_path):
     path = benign_folds(tmp_path / "folds.csv", [0, 1, 2, 3, 4])
     path.write_text(path.read_text(encoding="utf-8"), encoding="utf-8-sig")
 
-    assert stems(read_split(index_dataset(dataset), [path]).test) == ["benign (1)"]
+    assert stems(read_split(read_dataset(dataset), [path]).test) == ["benign (1)"]
 
 
 @pytest.mark.parametrize(
@@ -236,7 +237,7 @@ def test_byte_order_mark_and_extra_columns_do_no_harm(dataset, tmp_path):
 )
 def test_wrong_number_or_kind_of_split_files_is_refused(dataset, names):
     with pytest.raises(ValueError, match="one folds file .* or two stem lists"):
-        read_split(index_dataset(dataset), [Path(name) for name in names])
+        read_split(read_dataset(dataset), [Path(name) for name in names])
 
 
 def test_image_in_both_lists_is_refused(dataset, tmp_path):
@@ -244,7 +245,7 @@ def test_image_in_both_lists_is_refused(dataset, tmp_path):
     validation = write_list(tmp_path / "val.txt", "benign (3)", "benign (2)")
 
     with pytest.raises(ValueError, match=r"val\.txt, line 2: 'benign \(2\)' is named"):
-        read_split(index_dataset(dataset), [train, validation])
+        read_split(read_dataset(dataset), [train, validation])
 
 
 def test_unknown_stem_in_a_list_is_refused(dataset, tmp_path):
@@ -252,7 +253,7 @@ def test_unknown_stem_in_a_list_is_refused(dataset, tmp_path):
     validation = write_list(tmp_path / "val.txt", "benign (3)")
 
     with pytest.raises(ValueError, match=r"train\.txt, line 2: 'benign \(11\)' is not"):
-        read_split(index_dataset(dataset), [train, validation])
+        read_split(read_dataset(dataset), [train, validation])
 
 
 def test_fold_of_stem_lists_is_refused(dataset, tmp_path):
@@ -260,7 +261,7 @@ def test_fold_of_stem_lists_is_refused(dataset, tmp_path):
     validation = write_list(tmp_path / "val.txt", "benign (3)")
 
     with pytest.raises(ValueError, match="stem lists have no folds"):
-        read_split(index_dataset(dataset), [train, validation], fold=1)
+        read_split(read_dataset(dataset), [train, validation], fold=1)
 
 
 def folder_from(variable: str, content: str) -> Path:
@@ -271,7 +272,7 @@ def folder_from(variable: str, content: str) -> Path:
 
 @pytest.fixture(scope="module")
 def busi() -> list[Sample]:
-    return index_dataset(folder_from("BUSI_DIR", "dataset"))
+    return read_dataset(folder_from("BUSI_DIR", "dataset"))
 
 
 @pytest.fixture(scope="module")

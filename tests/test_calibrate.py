@@ -14,7 +14,8 @@ from keras_efsnet.prediction.loading import load_predictor
 from keras_efsnet.prediction.postprocess import Postprocess
 from keras_efsnet.training.calibrate import Calibration, calibrate, fold, write_preset
 from keras_efsnet.training.card import write_card
-from keras_efsnet.training.datasets.busi import Sample, index_dataset
+from keras_efsnet.training.datasets.reading import read_dataset
+from keras_efsnet.training.datasets.sample import Sample
 from keras_efsnet.training.evaluate import RawOutput, run_network, score_output
 from keras_efsnet.training.fit_referral import fit_referral
 from keras_efsnet.training.scores import expected_calibration_error
@@ -44,7 +45,7 @@ def test_folding_moves_the_threshold_and_divides_the_logits(model):
 def test_the_preset_does_what_was_fitted(model, tmp_path):
     file = tmp_path / "run.keras"
     model.save(file)
-    samples = index_dataset(write_phantoms(tmp_path / "phantoms", 2, seed=0))
+    samples = read_dataset(write_phantoms(tmp_path / "phantoms", 2, seed=0))
     found = calibrate(file, samples, samples)
     preset = tmp_path / "preset"
     write_preset(file, found, preset)

@@ -1,3 +1,4 @@
+import csv
 import hashlib
 import json
 import subprocess
@@ -12,6 +13,7 @@ import keras_efsnet
 from keras_efsnet.cli import main
 from keras_efsnet.images.reading import read_image, read_mask
 from keras_efsnet.labels import LABELS
+from keras_efsnet.phantoms import write_phantoms
 from keras_efsnet.prediction.postprocess import Postprocess
 from keras_efsnet.prediction.referral import ReferralRule
 
@@ -248,3 +250,30 @@ def test_predict_and_info_with_a_model_file(tiny_model, folder, tmp_path, capsys
     assert facts["parameters"].strip() == "6 (6 trainable)"
     assert facts["input image"].strip() == "float32 (None, 64, 64, 1)"
     assert facts["output mask"].strip() == "float32 (None, 64, 64, 1)"
+
+
+def _manifest(folder, seed):
+    """A manifest of three phantoms of the hospital that the folder is named after."""
+    write_phantoms(folder / "data", 1, seed)
+    path, named = folder / "all.csv", folder / "manifest.csv"
+    assert main(["data", "index", str(folder / "data"), "--out", str(path)]) == 0
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    for row in rows:
+        row |= {"name": f"{folder.name}/{row['name']}", "source": folder.name}
+    with named.open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    return str(named)
+
+
+def test_whole_datasets_of_two_hospitals_are_evaluated(stub_network, tmp_path, capsys):
+    out = tmp_path / "report"
+    one, two = (_manifest(tmp_path / name, 1) for name in ("one", "two"))
+    data = ["--data", one, "--data", two]
+    assert main(["evaluate", *data, "--split", "none", "--out", str(out)]) == 0
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert (metrics["n"], metrics["protocol"], metrics["subset"]) == (6, "C", "test")
+    assert metrics["subgroups"]["source: one"]["n"] == 3
+    assert "source: two" in capsys.readouterr().out

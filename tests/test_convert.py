@@ -20,7 +20,7 @@ from keras_efsnet.prediction.sandbox import description_path
 from keras_efsnet.tflite import convert as convert_module
 from keras_efsnet.tflite.convert import convert, export_files, representative_images
 from keras_efsnet.tflite.flatbuffer import check_operators, count_macs, list_operators
-from keras_efsnet.training.datasets.busi import index_dataset
+from keras_efsnet.training.datasets.reading import read_dataset
 
 if keras.backend.backend() != "tensorflow":
     pytest.skip("TFLite files are made on TensorFlow", allow_module_level=True)
@@ -196,7 +196,7 @@ def test_slow_operators_are_refused():
 
 def test_representative_images_are_stratified_and_seeded(tmp_path):
     counts = {"normal": 1, "benign": 3, "malignant": 2}
-    samples = index_dataset(write_phantoms(tmp_path, counts, seed=0))
+    samples = read_dataset(write_phantoms(tmp_path, counts, seed=0))
     frames = representative_images(samples, (32, 40), per_class=2, seed=1)
     assert frames.shape == (2 + 1 + 2 + 2, 32, 40)
     assert frames.dtype == np.uint8

@@ -17,9 +17,9 @@ from keras_efsnet.cli import main
 from keras_efsnet.labels import LABELS
 from keras_efsnet.phantoms import make_phantom
 from keras_efsnet.training import train as training
-from keras_efsnet.training.datasets.busi import index_dataset
-from keras_efsnet.training.datasets.folds import assign_folds, group_samples
+from keras_efsnet.training.datasets.groups import assign_folds, group_samples
 from keras_efsnet.training.datasets.leaks import count_leaks
+from keras_efsnet.training.datasets.reading import read_dataset
 from keras_efsnet.training.datasets.splits import read_split
 from keras_efsnet.training.settings import TrainSettings
 
@@ -211,15 +211,17 @@ def test_split_keeps_scans_together_and_leaves_contradictions_out(dataset, tmp_p
     for row in rows.values():
         labels[row["fold"]].add(row["label"])
     assert all(labels[str(fold)] == set(LABELS) for fold in range(5))
-    split = read_split(index_dataset(dataset), [out])
+    split = read_split(read_dataset(dataset), [out])
     assert len(split.train) + len(split.validation) + len(split.test) == 16
     assert count_leaks(split, [out]) == (0, 0)
 
 
 def test_folds_depend_on_the_seed_alone(dataset):
-    samples = index_dataset(dataset)
+    samples = read_dataset(dataset)
     groups = group_samples(samples, [])
-    first, again, other = (assign_folds(samples, groups, seed) for seed in (0, 0, 1))
+    first, again, other = (
+        assign_folds(samples, groups, (), seed) for seed in (0, 0, 1)
+    )
 
     np.testing.assert_array_equal(first, again)
     assert (first != other).any()
@@ -261,9 +263,10 @@ def test_what_is_no_dataset_is_one_line(tmp_path, capsys, command):
 
 def test_missing_opencv_says_what_to_install(dataset, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "cv2", None)
-    for module in ("duplicates", "verify_data"):
-        monkeypatch.delitem(sys.modules, f"keras_efsnet.training.{module}", False)
-        monkeypatch.delattr(f"keras_efsnet.training.{module}", raising=False)
+    for module in ("duplicates", "scans", "verification"):
+        name = f"keras_efsnet.training.datasets.{module}"
+        monkeypatch.delitem(sys.modules, name, False)
+        monkeypatch.delattr(name, raising=False)
 
     assert main(["data", "verify", str(dataset)]) == 2
 
@@ -272,7 +275,7 @@ def test_missing_opencv_says_what_to_install(dataset, capsys, monkeypatch):
 
 def write_lists(folder: Path) -> tuple[str, str]:
     """Stem lists: number 1 of each class validates, the rest trains."""
-    stems = [sample.stem for sample in index_dataset(folder)]
+    stems = [sample.stem for sample in read_dataset(folder)]
     held_out = [stem for stem in stems if stem.endswith("(1)")]
     paths = folder / "train.txt", folder / "val.txt"
     paths[0].write_text("\n".join(s for s in stems if s not in held_out))
@@ -284,21 +287,21 @@ def test_leaks_of_stem_lists_are_looked_for_once(dataset, tmp_path, cache, monke
     copy_scan(dataset, "benign (1)", "benign (9)")
     copy_scan(dataset, "benign (2)", "benign (10)")  # Both in training: no leak.
     lists = write_lists(dataset)
-    split = read_split(index_dataset(dataset), lists)
+    split = read_split(read_dataset(dataset), lists)
 
     assert count_leaks(split, lists) == (1, 2)
 
     assert len(list(cache.iterdir())) == 1
     monkeypatch.setattr(
         "keras_efsnet.training.datasets.duplicates.find_duplicates",
-        lambda images: pytest.fail("looked for again"),
+        lambda images, progress: pytest.fail("looked for again"),
     )
     assert count_leaks(split, lists) == (1, 2)
 
 
 def test_changed_images_are_looked_at_again(dataset):
     lists = write_lists(dataset)
-    split = read_split(index_dataset(dataset), lists)
+    split = read_split(read_dataset(dataset), lists)
     assert count_leaks(split, lists) == (0, 0)
 
     shutil.copy(file_of(dataset, "benign (1)"), file_of(dataset, "benign (3)"))
@@ -308,12 +311,12 @@ def test_changed_images_are_looked_at_again(dataset):
 
 def test_groups_of_a_folds_file_are_taken_at_its_word(dataset, tmp_path, cache):
     path = tmp_path / "folds.csv"
-    stems = [sample.stem for sample in index_dataset(dataset)]
+    stems = [sample.stem for sample in read_dataset(dataset)]
     rows = [f"{s},{s.split(' ')[0]},{n % 14},{n % 5}" for n, s in enumerate(stems)]
     path.write_text("\n".join(["stem,label,group,fold", *rows]), encoding="utf-8")
 
     # Rows 0 and 14 are group 0, in the folds 0 and 4.
-    assert count_leaks(read_split(index_dataset(dataset), [path]), [path]) == (1, 2)
+    assert count_leaks(read_split(read_dataset(dataset), [path]), [path]) == (1, 2)
     assert not cache.exists()
 
 

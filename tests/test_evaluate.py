@@ -12,7 +12,8 @@ from PIL import Image
 from keras_efsnet.labels import LABELS
 from keras_efsnet.prediction.postprocess import Postprocess
 from keras_efsnet.prediction.referral import ReferralRule
-from keras_efsnet.training.datasets.busi import Sample, index_dataset
+from keras_efsnet.training.datasets.reading import read_dataset
+from keras_efsnet.training.datasets.sample import Sample
 from keras_efsnet.training.evaluate import (
     COLUMNS,
     compute_metrics,
@@ -108,7 +109,7 @@ def samples(tmp_path: Path) -> list[Sample]:
         path = folder / label / f"{label} ({number}).png"
         Image.fromarray(lesion).save(path)
         Image.fromarray(lesion).save(path.with_name(f"{path.stem}_mask.png"))
-    return index_dataset(folder)
+    return read_dataset(folder)
 
 
 def run(samples, out, protocol="B", network=None, **more):
@@ -299,8 +300,8 @@ def test_tumour_image_without_mask_is_refused(samples, tmp_path):
 def test_wrong_arguments_are_refused(samples, tmp_path):
     with pytest.raises(ValueError, match="the test subset has no image"):
         run([], tmp_path)
-    with pytest.raises(ValueError, match="protocol must be A or B, got C"):
-        run(samples, tmp_path, protocol="C")
+    with pytest.raises(ValueError, match="protocol must be A, B or C, got D"):
+        run(samples, tmp_path, protocol="D")
     with pytest.raises(ValueError, match="the model has 5 classes"):
         labels = [sample.label for sample in samples]
         run(samples, tmp_path, "A", FakeNetwork(labels, classes=5))

@@ -11,7 +11,8 @@ from pycocotools.coco import COCO
 from keras_efsnet.cli import main
 from keras_efsnet.images.reading import read_mask
 from keras_efsnet.prediction.formats import check_sources, write_formats
-from keras_efsnet.training.datasets.busi import index_dataset, load_mask
+from keras_efsnet.training.datasets.reading import read_dataset
+from keras_efsnet.training.datasets.sample import load_mask
 
 
 @pytest.fixture
@@ -122,7 +123,7 @@ def test_corrected_files_become_a_dataset(results, tmp_path, capsys):
     command = ["data", "from-labelme", str(results / "labelme"), "--out", str(data)]
     assert main(command) == 0
     assert "malignant: 1" in capsys.readouterr().out
-    normal, malignant = index_dataset(data)
+    normal, malignant = read_dataset(data)
     assert (normal.stem, malignant.stem) == ("empty", "disc")
     assert (normal.label, malignant.label) == ("normal", "malignant")
     before = read_mask(results / "sub" / "disc_mask.png")

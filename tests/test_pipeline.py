@@ -14,7 +14,7 @@ from PIL import Image
 from keras_efsnet.images.grey import resize_image
 from keras_efsnet.training import pipeline
 from keras_efsnet.training.augmentation import Augmentation
-from keras_efsnet.training.datasets.busi import Sample
+from keras_efsnet.training.datasets.sample import Sample
 from keras_efsnet.training.pipeline import ImageCache
 
 UNCHANGED = Augmentation(

@@ -38,7 +38,7 @@ def split():
     folder = os.environ.get("BUSI_DIR")
     if not folder:
         pytest.skip("BUSI_DIR is not set: the dataset is not part of the package")
-    return read_split(busi.index_dataset(folder), [SPLIT])
+    return read_split(busi.read_dataset(folder), [SPLIT])
 
 
 def test_there_is_a_preset():
@@ -93,7 +93,7 @@ def assert_verified(preset, samples, limits=DEFAULT_LIMITS):
 
 @pytest.mark.slow
 def test_files_pass_verification_on_phantoms(preset, tmp_path):
-    samples = busi.index_dataset(write_phantoms(tmp_path / "phantoms", 32, seed=2026))
+    samples = busi.read_dataset(write_phantoms(tmp_path / "phantoms", 32, seed=2026))
     # Phantoms are not what the preset was made for: of a third it calls its class
     # unsure, and rounding may decide there. Of the rest no class may change.
     results = assert_verified(

@@ -10,7 +10,7 @@ import pytest
 from checks import randomize_weights
 from keras_efsnet import EFSNet
 from keras_efsnet.phantoms import write_phantoms
-from keras_efsnet.training.datasets.busi import index_dataset
+from keras_efsnet.training.datasets.reading import read_dataset
 from keras_efsnet.training.pipeline import load_cache
 
 if keras.backend.backend() != "tensorflow":
@@ -34,7 +34,7 @@ def model():
 
 @pytest.fixture(scope="module")
 def samples(tmp_path_factory):
-    return index_dataset(write_phantoms(tmp_path_factory.mktemp("phantoms"), 6, 1))
+    return read_dataset(write_phantoms(tmp_path_factory.mktemp("phantoms"), 6, 1))
 
 
 @pytest.fixture(scope="module")

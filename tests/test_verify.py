@@ -11,7 +11,8 @@ from keras_efsnet.phantoms import write_phantoms
 from keras_efsnet.prediction.litert import LiteModel
 from keras_efsnet.prediction.postprocess import Postprocess
 from keras_efsnet.tflite.verify import Limits, verify
-from keras_efsnet.training.datasets.busi import Sample, index_dataset
+from keras_efsnet.training.datasets.reading import read_dataset
+from keras_efsnet.training.datasets.sample import Sample
 
 
 class Altered:
@@ -176,7 +177,7 @@ def test_int8_file_passes_on_phantoms(make_lite, tmp_path):
         path = tmp_path / f"{kind}.tflite"
         path.write_bytes(make_lite(kind=kind))
         models[kind] = LiteModel(path)
-    samples = index_dataset(write_phantoms(tmp_path / "phantoms", 2, seed=3))
+    samples = read_dataset(write_phantoms(tmp_path / "phantoms", 2, seed=3))
     result = one(models["float32"], models["int8"], samples)
     assert 0 < result.mask_worst < 4.5 / 256
     assert 0.99 < result.mask_dice < 1

@@ -29,7 +29,7 @@ from keras_efsnet.prediction.sandbox import description_path
 from keras_efsnet.tflite.deploy import Style, deployment_graph
 from keras_efsnet.tflite.equalize import equalize
 from keras_efsnet.tflite.flatbuffer import check_operators, tidy
-from keras_efsnet.training.datasets.busi import Sample
+from keras_efsnet.training.datasets.sample import Sample
 
 STYLES: Mapping[str, Style] = {
     "float32": "lean",

@@ -29,7 +29,7 @@ from keras_efsnet.tflite.deploy import deployment_graph
 from keras_efsnet.tflite.equalize import equalize
 from keras_efsnet.tflite.tf_keras_copy import DepthToSpace, copy_to_tf_keras
 from keras_efsnet.training.augmentation import Augmentation
-from keras_efsnet.training.datasets.busi import Sample
+from keras_efsnet.training.datasets.sample import Sample
 from keras_efsnet.training.pipeline import (
     ImageCache,
     load_cache,

@@ -13,7 +13,7 @@ from keras import ops
 from keras_efsnet.models.metrics import overlap_from_counts
 from keras_efsnet.prediction.postprocess import Postprocess
 from keras_efsnet.prediction.predictor import Predictor
-from keras_efsnet.training.datasets.busi import Sample
+from keras_efsnet.training.datasets.sample import Sample
 from keras_efsnet.training.evaluate import (
     RawOutput,
     check_masks,

@@ -33,7 +33,8 @@ from keras_efsnet.models.metrics import overlap_from_counts
 from keras_efsnet.models.saving import save_model
 from keras_efsnet.prediction.keras_runtime import KerasPredictor
 from keras_efsnet.prediction.postprocess import Postprocess, postprocess
-from keras_efsnet.training.datasets.busi import Sample, index_dataset, load_mask
+from keras_efsnet.training.datasets.reading import read_dataset
+from keras_efsnet.training.datasets.sample import Sample, load_mask
 from keras_efsnet.training.datasets.splits import read_split
 from keras_efsnet.training.evaluate import (
     RawOutput,
@@ -235,7 +236,7 @@ def main() -> None:
     parser.add_argument("--fold", type=int, default=0)
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
-    split = read_split(index_dataset(options.data), options.split, options.fold)
+    split = read_split(read_dataset(options.data), options.split, options.fold)
     calibration = calibrate(options.model, split.validation, split.train)
     write_preset(options.model, calibration, options.out)
     print(json.dumps(asdict(calibration), indent=2))

@@ -85,7 +85,9 @@ def _describe(run: Path) -> dict[str, Any]:
     """Reads a run's settings.json and drops the folders of its files."""
     facts = _read(run / "settings.json")
     settings = facts["settings"]
-    settings["data"] = Path(settings["data"]).name
+    data = settings["data"]
+    folders = [data] if isinstance(data, str) else data
+    settings["data"] = [Path(folder).name for folder in folders]
     settings["split"] = [Path(file).name for file in settings["split"]]
     settings["init"] = settings["init"] and "best.keras of the run before"
     return facts

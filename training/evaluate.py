@@ -1,6 +1,6 @@
 """Evaluates a model on a subset: the per-image table, metrics.json and the plots.
 
-Protocol B compares masks at each image's own size, after postprocessing. Protocol A,
+Protocols B and C compare masks at each image's own size, postprocessed. Protocol A,
 for comparison with published tables, resizes image and truth to 256 x 256 and cuts the
 raw probability at 0.5. `scores.compute_metrics` defines the metrics.
 """
@@ -23,11 +23,11 @@ from keras_efsnet.prediction.postprocess import Postprocess, postprocess
 from keras_efsnet.prediction.predictor import Predictor
 from keras_efsnet.prediction.referral import mask_margin
 from keras_efsnet.training.case_pictures import Case
-from keras_efsnet.training.datasets.busi import Sample, load_mask
+from keras_efsnet.training.datasets.sample import Sample, load_mask
 from keras_efsnet.training.plots import write_plots
 from keras_efsnet.training.scores import BATCH, ImageScore, compute_metrics, overlaps
 
-PROTOCOLS = ("A", "B")
+PROTOCOLS = ("A", "B", "C")
 PUBLISHED_GRID = (256, 256)
 SHOWN_CASES = 8
 
@@ -64,7 +64,7 @@ def evaluate(
         split_name: the split's name, such as that of its file.
         subset: "train", "validation" or "test".
         model_name: the model's name or file.
-        protocol: "A" or "B", see above.
+        protocol: "A", "B" or "C", see above.
         out: folder for metrics.json, per_image.csv and the plots, made if missing.
             Files move there when all are written.
         subgroups: stems by the name of a subgroup, from `splits.read_subgroups`.
@@ -212,6 +212,10 @@ def score_output(output: RawOutput, rules: Postprocess, protocol: str) -> Case:
 def check_masks(samples: Sequence[Sample]) -> None:
     """Raises ValueError for a tumour image without a mask."""
     for sample in samples:
+        if sample.label is None:
+            raise ValueError(
+                f"{sample.image}: evaluation needs the class of every image; add it."
+            )
         if sample.label != "normal" and not sample.masks:
             raise ValueError(
                 f"{sample.image}: evaluation needs a mask for every tumour image; add "
@@ -231,7 +235,7 @@ def _compute_apart(
 
 def _check(samples: Sequence[Sample], subset: str, protocol: str) -> None:
     if protocol not in PROTOCOLS:
-        raise ValueError(f"protocol must be A or B, got {protocol}.")
+        raise ValueError(f"protocol must be A, B or C, got {protocol}.")
     if not samples:
         raise ValueError(f"the {subset} subset has no image; choose another one.")
     check_masks(samples)
@@ -247,7 +251,7 @@ def _case(
     height, width = grey.shape
     score = ImageScore(
         stem=output.sample.stem,
-        label=output.sample.label,
+        label=output.sample.label or "",
         probabilities=tuple(float(p) for p in output.probabilities),
         height=height,
         width=width,

@@ -20,7 +20,7 @@ from keras_efsnet.images.reading import read_image
 from keras_efsnet.labels import LABELS
 from keras_efsnet.training.augment import augment_batch
 from keras_efsnet.training.augmentation import Augmentation
-from keras_efsnet.training.datasets.busi import Sample, load_mask
+from keras_efsnet.training.datasets.sample import Sample, load_mask
 from keras_efsnet.training.distribute import device_count
 
 Batch = tuple[np.ndarray, dict[str, np.ndarray], dict[str, np.ndarray]]

@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,8 @@ class TrainSettings:
     """Settings of a training run.
 
     Attributes:
-        data: dataset folder in BUSI's layout, or "phantom" for generated phantoms.
+        data: datasets (see `datasets.reading`), or "phantom" for generated phantoms;
+            one alone may be given without a tuple.
         split: one folds file, or a list of training stems and one of validation stems;
             empty for phantoms, which are split 4 to 1.
         fold: test fold of a folds file; the next one is for validation.
@@ -52,7 +53,7 @@ class TrainSettings:
         augmentation: settings of the augmentation.
     """
 
-    data: str
+    data: tuple[str, ...] | str
     split: tuple[str, ...] = ()
     fold: int = 0
     model: str = "efsnet"
@@ -82,15 +83,22 @@ class TrainSettings:
                 value = self.__dict__[name]
                 raise ValueError(f"{name} must be at least 1, got {value}.")
         self._check_network()
-        if self.data == PHANTOM and self.phantoms < 2:
+        if isinstance(self.data, str):
+            object.__setattr__(self, "data", _to_tuple(self.data))
+        if self.on_phantoms and self.phantoms < 2:
             raise ValueError(
                 f"phantoms must be at least 2 of each class with data={PHANTOM}, got "
                 f"{self.phantoms}; use 100 for a small dataset."
             )
-        if self.data != PHANTOM and not self.split:
+        if not self.on_phantoms and not self.split:
             raise ValueError(
                 "split is missing; give a folds file, or TRAIN.txt and VAL.txt."
             )
+
+    @property
+    def on_phantoms(self) -> bool:
+        """Whether the run sees generated phantoms alone."""
+        return self.data == (PHANTOM,)
 
     def _check_network(self) -> None:
         if self.model not in NETWORKS:
@@ -133,6 +141,7 @@ class TrainSettings:
         _check_names(augmentation, Augmentation)
         settings = {
             **values,
+            "data": _to_tuple(values["data"]),
             "split": tuple(values.get("split", ())),
             "augmentation": Augmentation(**augmentation),
         }
@@ -155,6 +164,10 @@ def read_settings(path: Path) -> dict[str, Any]:
             f"({type(error).__name__}); give a run's settings.json or a card.json."
         ) from error
     return settings
+
+
+def _to_tuple(data: str | Sequence[str]) -> tuple[str, ...]:
+    return (data,) if isinstance(data, str) else tuple(data)
 
 
 def _check_names(values: Mapping[str, Any], kind: type) -> None:

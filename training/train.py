@@ -17,11 +17,12 @@ from keras_efsnet.files import write_text, write_whole
 from keras_efsnet.phantoms import write_phantoms
 from keras_efsnet.training import pipeline
 from keras_efsnet.training.callbacks import Checkpoints
-from keras_efsnet.training.datasets.busi import Sample, index_dataset
 from keras_efsnet.training.datasets.leaks import count_leaks
+from keras_efsnet.training.datasets.reading import read_dataset, read_datasets
+from keras_efsnet.training.datasets.sample import Sample
 from keras_efsnet.training.datasets.splits import Split, hold_out_fifth, read_split
 from keras_efsnet.training.networks import DeeplySupervised, build_model, compile_model
-from keras_efsnet.training.settings import PHANTOM, TrainSettings
+from keras_efsnet.training.settings import TrainSettings
 from keras_efsnet.training.state import TrainingState
 
 
@@ -104,9 +105,9 @@ def train(
 
 def load_split(settings: TrainSettings, out: Path) -> Split:
     """Gives the run's samples, from its dataset or from phantoms generated in `out`."""
-    if settings.data == PHANTOM:
-        return hold_out_fifth(index_dataset(_make_phantoms(settings, out)))
-    samples = index_dataset(settings.data)
+    if settings.on_phantoms:
+        return hold_out_fifth(read_dataset(_make_phantoms(settings, out)))
+    samples = read_datasets(settings.data)
     return read_split(samples, [Path(f) for f in settings.split], settings.fold)
 
 
@@ -151,7 +152,7 @@ def _check_run_folder(settings: TrainSettings, out: Path, resume: bool) -> None:
 
 
 def _warn_of_leaks(settings: TrainSettings, split: Split) -> None:
-    if settings.data == PHANTOM:
+    if settings.on_phantoms:
         return
     scans, images = count_leaks(split, settings.split)
     if scans:
@@ -167,9 +168,9 @@ def _warn_of_leaks(settings: TrainSettings, split: Split) -> None:
 def _with_phantoms(
     samples: Sequence[Sample], settings: TrainSettings, out: Path
 ) -> list[Sample]:
-    if settings.data == PHANTOM or not settings.phantoms:
+    if settings.on_phantoms or not settings.phantoms:
         return list(samples)
-    return [*samples, *index_dataset(_make_phantoms(settings, out))]
+    return [*samples, *read_dataset(_make_phantoms(settings, out))]
 
 
 def _make_phantoms(settings: TrainSettings, out: Path) -> Path:

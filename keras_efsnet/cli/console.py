@@ -18,7 +18,7 @@ from keras_efsnet.labels import LABELS
 if TYPE_CHECKING:
     from keras_efsnet.prediction.demo import DemoResult
     from keras_efsnet.tflite.verify import Verification
-    from keras_efsnet.training.datasets.busi import Sample
+    from keras_efsnet.training.datasets.sample import Sample
     from keras_efsnet.training.datasets.verification import DataReport
 
 DONE, SOME_FAILED, NOTHING_DONE, INTERRUPTED = 0, 1, 2, 130

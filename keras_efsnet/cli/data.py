@@ -49,19 +49,63 @@ def split_data(
     from keras_efsnet.files import prepare_output
 
     with console.quiet_start():
-        from keras_efsnet.training.datasets import folds as splitting
-        from keras_efsnet.training.datasets.busi import index_dataset
-        from keras_efsnet.training.datasets.duplicates import find_duplicates
-    splitting.check_target(out)
-    samples = index_dataset(folder)
+        from keras_efsnet.training.datasets import groups as splitting
+        from keras_efsnet.training.datasets.duplicates import remembered_duplicates
+        from keras_efsnet.training.datasets.reading import read_dataset
+    splitting.check_folds_name(out)
+    samples = read_dataset(folder)
     prepare_output(out.parent)
     with console.progress_bar("Looking for duplicates") as show:
-        found = find_duplicates([sample.image for sample in samples], show)
+        found = remembered_duplicates([sample.image for sample in samples], show)
     groups = splitting.group_samples(samples, found)
-    folds = splitting.assign_folds(samples, groups, seed)
+    unused = splitting.find_contradictions(samples, found)
+    folds = splitting.assign_folds(samples, groups, unused, seed)
     splitting.write_folds(out, samples, groups, folds)
     console.print_folds(samples, folds.tolist())
     typer.echo(f"{len(found)} scans with several images kept together: {out}")
+
+
+@app.command("index")
+def index_data(
+    paths: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="PATH", help="Datasets, COCO, LabelMe or nnU-Net, image folders."
+        ),
+    ],
+    out: Annotated[
+        Path, typer.Option(metavar="MANIFEST.csv", help="The manifest to write.")
+    ],
+    classes: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="CSV with the columns image and label."),
+    ] = None,
+    class_names: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--class",
+            metavar="NAME=LABEL",
+            help="What a name stands for, such as cancer=malignant; can be repeated.",
+        ),
+    ] = None,
+) -> None:
+    """Write a manifest of images, masks and classes in any known format."""
+    from collections import Counter
+
+    with console.quiet_start():
+        from keras_efsnet.training.datasets.classes import parse_names
+        from keras_efsnet.training.datasets.importing import index_datasets
+    with console.progress_bar("Drawing masks") as show:
+        samples = index_datasets(
+            paths,
+            out,
+            classes=classes,
+            names=parse_names(class_names or []),
+            progress=show,
+        )
+    for label, number in Counter(s.label or "unknown" for s in samples).items():
+        typer.echo(f"{label}: {number}")
+    typer.echo(f"{len(samples)} images: {out}")
 
 
 @app.command("from-labelme")

@@ -37,11 +37,11 @@ def export(
         from keras_efsnet.models.presets import KINDS, find_model
         from keras_efsnet.tflite import verify
         from keras_efsnet.tflite.export import export as run
-        from keras_efsnet.training.datasets.busi import index_dataset
+        from keras_efsnet.training.datasets.reading import read_datasets
         from keras_efsnet.training.datasets.splits import read_split
 
         limits = verify.Limits(max_dice_loss, min_class_agreement)
-        parts = read_split(index_dataset(data), split, fold)
+        parts = read_split(read_datasets(data), split, fold)
     typer.echo(f"Converting, then comparing {len(parts.validation)} images.", err=True)
     # The converter writes a lot.
     with console.log_lines("keras_efsnet.tflite"), console.quiet_start():

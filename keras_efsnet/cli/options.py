@@ -21,7 +21,11 @@ ThreadsOption = Annotated[
     int | None, typer.Option(min=1, help="CPU threads for the network.")
 ]
 DataOption = Annotated[
-    Path, typer.Option(metavar="DIR", help="Dataset folder in BUSI's layout.")
+    list[Path],
+    typer.Option(
+        metavar="DIR",
+        help="BUSI, BUS-BRA, BUS-UCLM or a manifest.csv; can be repeated.",
+    ),
 ]
 SplitOption = Annotated[
     list[Path],

@@ -30,8 +30,11 @@ class Subset(StrEnum):
 def train(
     out: Annotated[Path, typer.Option(metavar="RUN", help="Output folder of the run.")],
     data: Annotated[
-        str | None,
-        typer.Option(metavar="DIR", help="Dataset folder (BUSI layout) or 'phantom'."),
+        list[str] | None,
+        typer.Option(
+            metavar="DIR",
+            help="BUSI, BUS-BRA or a manifest.csv (can be repeated), or 'phantom'.",
+        ),
     ] = None,
     split: Annotated[
         list[Path] | None,
@@ -71,7 +74,7 @@ def train(
 ) -> None:
     """Train a network; the best model is RUN/best.keras."""
     given = {
-        "data": data,
+        "data": data or None,
         "split": [str(file) for file in split] if split else None,
         "fold": fold,
         "model": model,
@@ -118,11 +121,18 @@ def evaluate(
     with console.quiet_start():
         from keras_efsnet.prediction.loading import load_predictor
         from keras_efsnet.training import evaluate as evaluation
-        from keras_efsnet.training.datasets.busi import index_dataset
-        from keras_efsnet.training.datasets.splits import read_split, read_subgroups
+        from keras_efsnet.training.datasets import splits
+        from keras_efsnet.training.datasets.reading import read_datasets
 
-        parts = read_split(index_dataset(data), split, fold)
-        subgroups = read_subgroups(split)
+        whole = split == [Path("none")]
+        samples = read_datasets(data)
+        parts = (
+            splits.take_all(samples)
+            if whole
+            else splits.read_split(samples, split, fold)
+        )
+        subgroups = {} if whole else splits.read_subgroups(split)
+        subgroups |= splits.group_by_facts(samples)
         predictor = load_predictor(model)
     with console.progress_bar("Evaluating") as show:
         metrics = evaluation.evaluate(

@@ -6,11 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from keras_efsnet.training.datasets.busi import Sample, by_stem
-
-FOLDS = 5
-UNUSED = -1
-"""The fold of images in no subset, such as scans labelled with two classes."""
+from keras_efsnet.training.datasets.groups import FOLDS, UNUSED, read_subsets
+from keras_efsnet.training.datasets.sample import Sample, by_name
 
 _REMARKS = ("objection", "annotation")
 _SPLIT_RULE = "a split is one folds file (.csv) or two stem lists (TRAIN.txt VAL.txt)"
@@ -23,7 +20,8 @@ class Split:
     Attributes:
         digest: SHA-256 (hex) of the subsets' names and stems, in order.
         protocol: "B" for folds without shared scans, "A" for the published lists, which
-            have no test subset: `test` is `validation`.
+            have no test subset: `test` is `validation`; "C" for a file of subsets of
+            several hospitals, or none.
     """
 
     train: tuple[Sample, ...]
@@ -39,10 +37,11 @@ def read_split(
     """Splits samples into training, validation and test.
 
     Args:
-        samples: the dataset, from `index_dataset`; samples not in the files are unused.
+        samples: the dataset, from `read_dataset`; samples not in the files are unused.
         split_files: one folds file with the columns `stem`, `label` and `fold` (0 to
-            4; -1 = unused), or a list of training stems and one of validation stems,
-            one stem per line.
+            4; -1 = unused), or `source`, `stem`, `label` and `subset` (see
+            `groups.read_subsets`); or a list of training stems and one of validation
+            stems, one stem per line.
         fold: the test fold of a folds file; the next one (mod 5) is for validation, the
             other three for training.
 
@@ -53,6 +52,9 @@ def read_split(
     paths = [Path(path) for path in split_files]
     suffixes = [path.suffix.lower() for path in paths]
     if suffixes == [".csv"]:
+        if "subset" in _read_folds(paths[0])[0]:
+            subsets = read_subsets(samples, paths[0])
+            return _make_split(**subsets, protocol="C", files=paths)
         return _split_by_fold(samples, paths[0], fold)
     if suffixes == [".txt", ".txt"]:
         if fold != 0:
@@ -71,7 +73,7 @@ def read_groups(path: Path) -> dict[str, str]:
     Raises:
         OSError, ValueError: the file cannot be read, or is not a folds file.
     """
-    rows = [row for _, row in _read_folds(path)]
+    rows = [row for _, row in _read_folds(path)[1]]
     return {row["stem"]: row["group"] for row in rows if row.get("group")}
 
 
@@ -91,7 +93,7 @@ def read_subgroups(split_files: Sequence[str | Path]) -> dict[str, set[str]]:
         OSError, ValueError: the file cannot be read, or is not a folds file.
     """
     path, *others = map(Path, split_files)
-    rows = [] if others else [row for _, row in _read_folds(path)]
+    rows = [] if others else [row for _, row in _read_folds(path)[1]]
     subgroups: dict[str, set[str]] = {}
     for row in rows:
         remarks = {name: row[name].split() for name in _REMARKS if name in row}
@@ -100,6 +102,28 @@ def read_subgroups(split_files: Sequence[str | Path]) -> dict[str, set[str]]:
         for name in names or (["none"] if remarks else []):
             subgroups.setdefault(name, set()).add(row["stem"])
     return dict(sorted(subgroups.items()))
+
+
+def take_all(samples: Sequence[Sample]) -> Split:
+    """Takes all samples as the test subset, such as those of another hospital."""
+    stems = "\n".join(["test", *(sample.stem for sample in samples), ""])
+    digest = hashlib.sha256(stems.encode()).hexdigest()
+    return Split((), (), tuple(samples), digest, "C")
+
+
+def group_by_facts(samples: Sequence[Sample]) -> dict[str, set[str]]:
+    """Groups images by source, device, BI-RADS and histology, where these differ.
+
+    Returns:
+        Stems by the subgroup's name, such as `device: GE Logiq 7 @10-14MHz`.
+    """
+    subgroups: dict[str, set[str]] = {}
+    for fact in ("source", "device", "birads", "histology"):
+        values = {getattr(sample, fact) for sample in samples} - {None}
+        for value in sorted(values) if len(values) > 1 else ():
+            stems = {s.stem for s in samples if getattr(s, fact) == value}
+            subgroups[f"{fact}: {value}"] = stems
+    return subgroups
 
 
 def hold_out_fifth(samples: Sequence[Sample]) -> Split:
@@ -112,10 +136,10 @@ def hold_out_fifth(samples: Sequence[Sample]) -> Split:
 def _split_by_fold(samples: Sequence[Sample], path: Path, fold: int) -> Split:
     if fold not in range(FOLDS):
         raise ValueError(f"fold {fold}: the test fold must be 0 to {FOLDS - 1}.")
-    named = by_stem(samples)
+    named = by_name(samples)
     folds: dict[int, list[Sample]] = {number: [] for number in range(-1, FOLDS)}
     seen: set[str] = set()
-    for line, row in _read_folds(path):
+    for line, row in _read_folds(path)[1]:
         where = f"{path}, line {line}"
         sample = _find(row["stem"], named, seen, where)
         if row["label"] != sample.label:
@@ -130,18 +154,19 @@ def _split_by_fold(samples: Sequence[Sample], path: Path, fold: int) -> Split:
     return _make_split(train, folds[validation], folds[fold], "B", [path])
 
 
-def _read_folds(path: Path) -> list[tuple[int, dict[str, str]]]:
-    """Gives each row of a folds file with its line number."""
+def _read_folds(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
+    """Reads a folds file's columns, and its rows with their line numbers."""
     with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
         reader = csv.DictReader(file, restval="")
-        columns = reader.fieldnames or []
-        missing = [name for name in ("stem", "label", "fold") if name not in columns]
+        columns = list(reader.fieldnames or [])
+        needed = ("stem", "label", "subset" if "subset" in columns else "fold")
+        missing = [name for name in needed if name not in columns]
         if missing:
             raise ValueError(
                 f"{path}: a folds file has the columns stem, label and fold, but "
                 f"{', '.join(missing)} is missing; add it to the first line."
             )
-        return [(reader.line_num, row) for row in reader]
+        return columns, [(reader.line_num, row) for row in reader]
 
 
 def _fold_number(text: str, where: str) -> int:
@@ -154,7 +179,7 @@ def _fold_number(text: str, where: str) -> int:
 
 
 def _split_by_lists(samples: Sequence[Sample], train: Path, validation: Path) -> Split:
-    named = by_stem(samples)
+    named = by_name(samples)
     # One set for both lists, to reject an image that is in both.
     seen: set[str] = set()
     training = _read_stems(train, named, seen)

@@ -9,11 +9,14 @@ from pathlib import Path
 import numpy as np
 
 from keras_efsnet.files import describe_error, write_text
-from keras_efsnet.images.grey import Size
 from keras_efsnet.images.reading import read_image
 from keras_efsnet.labels import LABELS
-from keras_efsnet.training.datasets.busi import Sample, list_images, list_orphan_masks
+from keras_efsnet.training.datasets.busi import is_busi, list_orphan_masks
 from keras_efsnet.training.datasets.duplicates import Progress, find_duplicates
+from keras_efsnet.training.datasets.manifest import relative_path
+from keras_efsnet.training.datasets.masks import mask_problems, read_mask_file
+from keras_efsnet.training.datasets.reading import list_samples
+from keras_efsnet.training.datasets.sample import Sample
 
 REPORT_NAME = "report.json"
 UNREADABLE = "unreadable"
@@ -52,7 +55,7 @@ def verify_dataset(
     Raises:
         OSError, ValueError: the folder is not a dataset, or OpenCV is not installed.
     """
-    samples = list_images(folder)
+    samples = list_samples(folder)
     # Finding the duplicates takes three more steps per image.
     steps = 4 * len(samples)
     problems = _check_names(samples) + _check_orphans(folder, samples)
@@ -74,8 +77,10 @@ def verify_dataset(
 def write_report(report: DataReport, out: Path) -> None:
     """Writes report.json; file names are relative to the dataset's folder."""
 
+    folder = report.folder if report.folder.is_dir() else report.folder.parent
+
     def name(file: Path) -> str:
-        return file.relative_to(report.folder).as_posix()
+        return relative_path(file, folder)
 
     values = {
         "images": report.images,
@@ -103,27 +108,12 @@ def _check_files(sample: Sample) -> list[Problem]:
         return [Problem(UNREADABLE, sample.image, describe_error(error))]
     problems, lesion = [], 0
     for file in sample.masks:
-        try:
-            mask = read_image(file)
-        except (OSError, ValueError) as error:
-            problems.append(Problem(UNREADABLE, file, describe_error(error)))
-            continue
-        problems += _check_mask(file, mask, shape)
-        lesion += int(np.count_nonzero(mask))
+        found = mask_problems(file, shape)
+        problems += [Problem(odd.kind, file, odd.detail) for odd in found]
+        if not any(odd.fix for odd in found):
+            lesion += int(np.count_nonzero(read_mask_file(file)))
     if not problems:
         problems += _check_lesion(sample, lesion)
-    return problems
-
-
-def _check_mask(file: Path, mask: np.ndarray, shape: Size) -> list[Problem]:
-    problems = []
-    if mask.shape != shape:
-        sizes = f"{_size(mask.shape)}, its image {_size(shape)} (height x width)"
-        problems.append(Problem("size of mask", file, f"the mask has {sizes}"))
-    greys = np.setdiff1d(mask, (0, mask.max()))
-    if greys.size:
-        detail = f"{greys.size} grey values between black and white, such as {greys[0]}"
-        problems.append(Problem("grey mask", file, detail))
     return problems
 
 
@@ -157,6 +147,8 @@ def _check_names(samples: Sequence[Sample]) -> list[Problem]:
 
 
 def _check_orphans(folder: Path, samples: Sequence[Sample]) -> list[Problem]:
+    if not is_busi(folder):
+        return []
     return [
         Problem("orphan mask", mask, "no image beside it has its stem")
         for mask in list_orphan_masks(folder, samples)
@@ -164,13 +156,9 @@ def _check_orphans(folder: Path, samples: Sequence[Sample]) -> list[Problem]:
 
 
 def _check_labels(group: Sequence[Sample]) -> list[Problem]:
-    labels = sorted({sample.label for sample in group}, key=LABELS.index)
-    if len(labels) == 1:
+    labels = sorted({s.label for s in group if s.label}, key=LABELS.index)
+    if len(labels) < 2:
         return []
     stems = ", ".join(sample.stem for sample in group)
     detail = f"{stems} are one scan, but {' and '.join(labels)}"
     return [Problem("duplicates of different classes", group[0].image, detail)]
-
-
-def _size(shape: Size) -> str:
-    return f"{shape[0]} x {shape[1]}"

@@ -5,11 +5,12 @@ import pytest
 from PIL import Image, ImageDraw
 
 from keras_efsnet.phantoms import make_phantom
+from keras_efsnet.training.datasets import duplicates
 from keras_efsnet.training.datasets.duplicates import (
-    correlate,
-    describe,
     find_duplicates,
+    remembered_duplicates,
 )
+from keras_efsnet.training.datasets.scans import correlate, describe
 
 SIZE = (240, 320)
 
@@ -87,3 +88,36 @@ def test_progress_ends_with_all(scans, save):
     done = [step[0] for step in calls]
     assert done == sorted(done)
     assert calls[-1] == (9, 9)
+
+
+def test_what_was_found_is_remembered(scans, save, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    paths = save(scans[0], scans[1], resized(scans[0], 0.8))
+    assert remembered_duplicates(paths) == [[0, 2]]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(duplicates, "find_duplicates", lambda *_: pytest.fail("again"))
+        assert remembered_duplicates(paths) == [[0, 2]]
+
+    save(scans[0], scans[1], scans[2])
+    assert remembered_duplicates(paths) == []
+
+
+def test_a_copy_is_found_among_many(scans, save):
+    others = [make_phantom("normal", seed, (96, 128)).image for seed in range(30)]
+    images = [scans[0], *others, resized(scans[0][20:, 30:], 0.9)]
+
+    assert find_duplicates(save(*images)) == [[0, 31]]
+
+
+def test_a_line_of_text_alone_lays_no_image_on_another():
+    rng = np.random.default_rng(0)
+    images = [Image.fromarray(rng.normal(60, 6, SIZE).astype(np.uint8)) for _ in "ab"]
+    for image in images:
+        ImageDraw.Draw(image).text(
+            (20, 200), "RIGHT BREAST 3 H", fill=255, font_size=24
+        )
+
+    one, other = (describe(np.asarray(image)) for image in images)
+
+    assert correlate(one, other) == 0

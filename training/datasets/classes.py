@@ -1,0 +1,115 @@
+"""From other people's names of classes to `LABELS`."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from keras_efsnet.labels import LABELS
+from keras_efsnet.training.datasets.files import read_table
+from keras_efsnet.training.datasets.sample import Sample
+
+UNKNOWN = "unknown"
+"""Says that a name stands for no class."""
+
+ClassNames = Mapping[str, str]
+"""Names in small letters, and the label or `UNKNOWN` that each stands for."""
+
+
+def to_label(name: str, names: ClassNames, where: str) -> str | None:
+    """Gives the label that a class's name stands for.
+
+    Args:
+        name: the name; a label in any case stands for itself.
+        names: what other names stand for.
+        where: the file, for the error.
+
+    Raises:
+        ValueError: nobody says what it stands for.
+    """
+    small = name.strip().lower()
+    label = names.get(small, small)
+    if label not in (*LABELS, UNKNOWN):
+        raise ValueError(
+            f"{where}: the class '{name}' is none of {', '.join(LABELS)}; say what it "
+            f"stands for, such as --class '{name}=benign' or '{name}={UNKNOWN}'."
+        )
+    return None if label == UNKNOWN else label
+
+
+def only_label(labels: set[str | None], where: str) -> str | None:
+    """Gives the one class of an image's lesions, normal where there is none.
+
+    Raises:
+        ValueError: there are several.
+    """
+    if len(labels) > 1:
+        named = ", ".join(sorted(label or UNKNOWN for label in labels))
+        raise ValueError(
+            f"{where}: an image has one class, but its lesions are {named}; "
+            "correct one of them or leave the image out."
+        )
+    return next(iter(labels)) if labels else "normal"
+
+
+def parse_names(pairs: Sequence[str]) -> dict[str, str]:
+    """Reads `NAME=LABEL` pairs, as the command line takes them.
+
+    Raises:
+        ValueError: one is no such pair.
+    """
+    names = {}
+    for pair in pairs:
+        name, equals, label = pair.rpartition("=")
+        if not equals or label not in (*LABELS, UNKNOWN):
+            raise ValueError(
+                f"--class {pair}: give NAME=LABEL with a label of {', '.join(LABELS)} "
+                f"or {UNKNOWN}."
+            )
+        names[name.strip().lower()] = label
+    return names
+
+
+def find_class_table(folder: Path) -> Path | None:
+    """Finds the CSV file with the columns `image` and `label` in a folder."""
+    for path in sorted(folder.glob("*.csv")):
+        try:
+            read_table(path, ("image", "label"))
+        except (OSError, ValueError):
+            continue
+        return path
+    return None
+
+
+def label_samples(
+    samples: Sequence[Sample], table: Path, names: ClassNames
+) -> list[Sample]:
+    """Gives samples the classes of a CSV file with the columns `image` and `label`.
+
+    `image` is a file's name with or without its ending, or its path; an empty label is
+    an unknown class.
+
+    Raises:
+        OSError, ValueError: the file cannot be read, names an image twice or one that
+            is not there, or lacks one.
+    """
+    labels: dict[str, str | None] = {}
+    for where, row in read_table(table, ("image", "label")):
+        stem = _stem(row["image"])
+        if stem in labels:
+            raise ValueError(f"{where}: {stem} is named twice; keep one of the two.")
+        labels[stem] = to_label(row["label"] or UNKNOWN, names, where)
+    stems = {sample.image.stem for sample in samples}
+    for stem in labels:
+        if stem not in stems:
+            raise ValueError(f"{table}: '{stem}' is no image there; delete its row.")
+    for sample in samples:
+        if sample.image.stem not in labels:
+            raise ValueError(
+                f"{sample.image}: has no row in {table.name}; add one, with an empty "
+                "label if its class is unknown."
+            )
+    return [replace(sample, label=labels[sample.image.stem]) for sample in samples]
+
+
+def _stem(cell: str) -> str:
+    return Path(cell.replace("\\", "/")).stem
