@@ -9,6 +9,7 @@ from PIL import Image
 from keras_efsnet.training.augment import augment_batch
 from keras_efsnet.training.augmentation import Augmentation
 from keras_efsnet.training.geometry import mesh_nodes, resample
+from keras_efsnet.training.screens import Screen, add_screen
 
 SHAPE = (64, 80)
 CHANGES = [f.name for f in fields(Augmentation) if f.name.endswith("_probability")]
@@ -74,7 +75,9 @@ def test_mask_stays_aligned_with_the_image():
         assert 2 * both / (lesion.sum() + moved_mask.sum()) > 0.97
 
 
-@pytest.mark.parametrize("change", [c for c in CHANGES if c not in GEOMETRY])
+@pytest.mark.parametrize(
+    "change", [c for c in CHANGES if c not in (*GEOMETRY, "screen_probability")]
+)
 def test_grey_values_change_without_the_mask(change):
     images, masks = repeated(disc((30, 40), 12), 4)
     new_images, new_masks = augment_batch(images, masks, (5,), only(change))
@@ -153,3 +156,45 @@ def test_mesh_mirrors_at_the_sides_and_is_black_above_and_below():
         moved = resample(pixels, source, Image.Resampling.NEAREST)
         black = np.pad(pixels, [(20, 20), (0, 0)])
         assert np.array_equal(moved, black[20 + shift :][: SHAPE[0]])
+
+
+def test_screens_move_the_mask_with_the_scan():
+    image = np.full((96, 128), 100, np.uint8)
+    mask = np.zeros((96, 128), np.uint8)
+    image[30:60, 40:80], mask[30:60, 40:80] = 200, 1
+    nothing_else = Screen(
+        border=1.0, ruler=0, bar=0, pictogram=0, text=0, calipers=0, fan=0
+    )
+    shrunk = 0
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        framed, moved = add_screen(image, mask, rng, nothing_else)
+        assert framed.shape == moved.shape == image.shape
+        assert set(np.unique(moved)) == {0, 1}
+        inside = framed[moved == 1].astype(int)
+        assert np.median(inside) == 200 and (inside > 150).mean() > 0.9
+        assert (framed[moved == 0] > 150).mean() < 0.05
+        shrunk += moved.sum() < mask.sum()
+    assert shrunk >= 15
+
+
+def test_screens_draw_no_text_or_pictogram_on_a_lesion():
+    image, mask = np.zeros((96, 128), np.uint8), np.zeros((96, 128), np.uint8)
+    mask[20:80, 30:110] = 1
+    only = Screen(border=0, ruler=0, bar=0, pictogram=1, text=1, calipers=0, fan=0)
+    drawn = 0
+    for seed in range(20):
+        framed, same = add_screen(image, mask, np.random.default_rng(seed), only)
+        assert np.array_equal(same, mask)
+        assert not framed[mask == 1].any()
+        drawn += framed.any()
+    assert drawn >= 10
+
+
+def test_screens_are_off_unless_set():
+    image = np.random.default_rng(0).integers(0, 256, (2, 64, 64), np.uint8)
+    mask = np.zeros_like(image)
+    plain = augment_batch(image, mask, (1, 2))[0]
+    screened = augment_batch(image, mask, (1, 2), Augmentation(screen_probability=1.0))
+    assert not np.array_equal(plain, screened[0])
+    assert np.array_equal(plain, augment_batch(image, mask, (1, 2), Augmentation())[0])

@@ -11,6 +11,7 @@ import numpy as np
 from keras_efsnet.training.augmentation import Augmentation
 from keras_efsnet.training.geometry import move
 from keras_efsnet.training.intensity import repaint
+from keras_efsnet.training.screens import add_screen
 
 
 def augment_batch(
@@ -37,6 +38,10 @@ def augment_batch(
     new_images, new_masks = np.empty_like(images), np.empty_like(masks)
     for index, (image, mask) in enumerate(zip(images, masks, strict=True)):
         rng = np.random.default_rng([*seed, index])
-        image, new_masks[index] = move(image, mask, rng, policy)
-        new_images[index] = repaint(image, rng, policy)
+        image, mask = move(image, mask, rng, policy)
+        image = repaint(image, rng, policy)
+        # Nothing is drawn where it is off, so that older runs repeat exactly.
+        if policy.screen_probability and rng.random() < policy.screen_probability:
+            image, mask = add_screen(image, mask, rng)
+        new_images[index], new_masks[index] = image, mask
     return new_images, new_masks

@@ -28,6 +28,8 @@ class Augmentation:
         erase_probability, erase: a rectangle filled with its mean grey; its longest
             side as a fraction of the size.
         caliper_probability: of caliper marks, two crosses joined by dots.
+        screen_probability: of borders, rulers, text and marks of a scanner's screen,
+            see `screens`; off unless set.
 
     Raises:
         ValueError: a value is outside its range.
@@ -55,6 +57,7 @@ class Augmentation:
     erase_probability: float = 0.1
     erase: float = 0.25
     caliper_probability: float = 0.15
+    screen_probability: float = 0.0
 
     def __post_init__(self) -> None:
         for field in fields(self):
