@@ -46,7 +46,7 @@ BUILD = """
 import json
 from contextlib import nullcontext
 import keras, numpy as np
-from keras_efsnet.losses import DiceBCE
+from keras_efsnet.models.losses import DiceBCE
 from keras_efsnet.training import distribute, pipeline, train
 from keras_efsnet.training.settings import TrainSettings
 

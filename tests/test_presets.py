@@ -9,18 +9,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from keras_efsnet import training
 from keras_efsnet.labels import LABELS
 from keras_efsnet.models.presets import KINDS, PRESETS, preset_names
 from keras_efsnet.phantoms import write_phantoms
 from keras_efsnet.prediction.demo import run_demo
 from keras_efsnet.prediction.loading import load_predictor
 from keras_efsnet.tflite.verify import DEFAULT_LIMITS, verify
-from keras_efsnet.training.datasets import busi
+from keras_efsnet.training.datasets.reading import read_dataset
 from keras_efsnet.training.datasets.splits import read_split
 from keras_efsnet.training.evaluate import evaluate, run_network
 from keras_efsnet.training.settings import TrainSettings, read_settings
 
-SPLIT = Path(busi.__file__).parent / "splits" / "busi_grouped_folds.csv"
+SPLIT = Path(training.__file__).parent / "splits" / "busi_grouped_folds.csv"
 
 
 @pytest.fixture(params=preset_names())
@@ -38,7 +39,7 @@ def split():
     folder = os.environ.get("BUSI_DIR")
     if not folder:
         pytest.skip("BUSI_DIR is not set: the dataset is not part of the package")
-    return read_split(busi.read_dataset(folder), [SPLIT])
+    return read_split(read_dataset(folder), [SPLIT])
 
 
 def test_there_is_a_preset():
@@ -93,7 +94,7 @@ def assert_verified(preset, samples, limits=DEFAULT_LIMITS):
 
 @pytest.mark.slow
 def test_files_pass_verification_on_phantoms(preset, tmp_path):
-    samples = busi.read_dataset(write_phantoms(tmp_path / "phantoms", 32, seed=2026))
+    samples = read_dataset(write_phantoms(tmp_path / "phantoms", 32, seed=2026))
     # Phantoms are not what the preset was made for: of a third it calls its class
     # unsure, and rounding may decide there. Of the rest no class may change.
     results = assert_verified(

@@ -51,7 +51,7 @@ class LiteModel:
 
     Example:
 
-        from keras_efsnet.tflite.runtime import LiteModel
+        from keras_efsnet.prediction.litert import LiteModel
 
         model = LiteModel("model_int8.tflite", threads=2)
         print(model.predict("scan.png")[0].label)
