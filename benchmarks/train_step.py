@@ -99,7 +99,7 @@ def use_plain_operations() -> None:
     import keras
     from keras import ops
 
-    from keras_efsnet.models import convolutions
+    from keras_efsnet.models import activations, convolutions
 
     def grouped(self, inputs):  # type: ignore[no-untyped-def]
         return ops.conv(inputs, self.kernel)
@@ -115,7 +115,7 @@ def use_plain_operations() -> None:
     if keras.backend.backend() != "tensorflow":
         convolutions.GroupedPointwiseConv2D.call = grouped
     convolutions.SeparableConv2D.call = separable
-    convolutions.SharedPReLU.call = prelu
+    activations.SharedPReLU.call = prelu
     convolutions.BatchNorm.call = keras.layers.BatchNormalization.call
 
 

@@ -6,14 +6,13 @@ from keras import ops
 from checks import check_layer, noise
 from keras_efsnet import layers
 from keras_efsnet.models import backend_ops
+from keras_efsnet.models.activations import SharedPReLU, SlopeRange
 from keras_efsnet.models.convolutions import (
     BatchNorm,
     ChannelShuffle,
     ConvNorm,
     GroupedPointwiseConv2D,
     SeparableConv2D,
-    SharedPReLU,
-    SlopeRange,
 )
 
 # The trainable parameters are those of the published network, block by block.

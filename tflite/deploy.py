@@ -14,13 +14,12 @@ import numpy as np
 import tensorflow as tf
 
 from keras_efsnet.models import layers
+from keras_efsnet.models.activations import SharedPReLU, register
 from keras_efsnet.models.convolutions import (
     ChannelShuffle,
     ConvNorm,
     GroupedPointwiseConv2D,
     SeparableConv2D,
-    SharedPReLU,
-    register,
 )
 from keras_efsnet.tflite.folding import (
     Weights,

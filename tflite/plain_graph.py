@@ -14,7 +14,7 @@ import numpy as np
 
 from keras_efsnet.images.grey import Size
 from keras_efsnet.labels import LABELS
-from keras_efsnet.models import convolutions, layers
+from keras_efsnet.models import activations, convolutions, layers
 from keras_efsnet.models.presets import find_model
 from keras_efsnet.models.saving import load_keras_model
 from keras_efsnet.phantoms import make_phantom
@@ -171,7 +171,7 @@ def _norm(x: Any, norm: convolutions.BatchNorm) -> Any:
 def _activate(
     x: Any, activation: keras.layers.Layer, leaky: bool, name: str | None = None
 ) -> Any:
-    if not isinstance(activation, convolutions.SharedPReLU):
+    if not isinstance(activation, activations.SharedPReLU):
         return keras.layers.Activation(activation.activation, name=name)(x)
     slope = float(activation.slope)
     if leaky:

@@ -65,8 +65,7 @@ def evaluate(
         subset: "train", "validation" or "test".
         model_name: the model's name or file.
         protocol: "A", "B" or "C", see above.
-        out: folder for metrics.json, per_image.csv and the plots, made if missing.
-            Files move there when all are written.
+        out: folder for metrics.json, per_image.csv and plots; written at the end.
         subgroups: stems by the name of a subgroup, from `splits.read_subgroups`.
         progress: called with the number of finished images and of all images.
 

@@ -1,4 +1,4 @@
-"""Convolutions, norm, activation and shuffle: the parts of EFSNet's blocks.
+"""Convolutions, norm and shuffle: the parts of EFSNet's blocks.
 
 Feature maps are channels-last. Only the two heads have a bias.
 """
@@ -10,8 +10,7 @@ import numpy as np
 from keras import ops
 
 from keras_efsnet.models import backend_ops
-
-register = keras.saving.register_keras_serializable(package="keras_efsnet")
+from keras_efsnet.models.activations import make_activation, register
 
 
 def with_arguments(
@@ -19,50 +18,6 @@ def with_arguments(
 ) -> dict[str, Any]:
     """Adds a layer's attributes `names` to its config."""
     return {**config, **{name: getattr(layer, name) for name in names}}
-
-
-@register
-class SlopeRange(keras.constraints.Constraint):
-    """Keeps a PReLU slope in [minimum, maximum] after every update.
-
-    An int8 leaky ReLU needs a slope clearly above 0. Up to slope 1, the PReLU equals
-    `maximum(x, slope * x)`.
-    """
-
-    def __init__(self, minimum: float = 0.02, maximum: float = 1.0) -> None:
-        self.minimum = minimum
-        self.maximum = maximum
-
-    def __call__(self, w):
-        return ops.clip(w, self.minimum, self.maximum)
-
-    def get_config(self) -> dict[str, Any]:
-        return {"minimum": self.minimum, "maximum": self.maximum}
-
-
-@register
-class SharedPReLU(keras.layers.Layer):
-    """PReLU with one trainable slope for the whole feature map.
-
-    Input shape: any. Output shape: the input's.
-
-    Reference: He et al. 2015, "Delving Deep into Rectifiers" (channel-shared variant).
-    """
-
-    def build(self, input_shape):
-        self.slope = self.add_weight(
-            name="slope", shape=(), initializer=_slope_start, constraint=SlopeRange()
-        )
-
-    def call(self, inputs):
-        return backend_ops.prelu(inputs, self.slope)
-
-    def compute_output_shape(self, input_shape):
-        return input_shape
-
-
-def _slope_start(shape, dtype=None):
-    return ops.full(shape, 0.25, dtype=dtype)
 
 
 @register
@@ -266,12 +221,11 @@ class ConvNorm(keras.layers.Layer):
         self.act = make_activation(activation, self.dtype_policy)
 
     def _make_conv(self) -> keras.layers.Layer:
+        dtype = self.dtype_policy
         if self.groups > 1:
-            return GroupedPointwiseConv2D(
-                self.filters, self.groups, dtype=self.dtype_policy
-            )
+            return GroupedPointwiseConv2D(self.filters, self.groups, dtype=dtype)
         if self.separable:
-            return SeparableConv2D(self.filters, dtype=self.dtype_policy)
+            return SeparableConv2D(self.filters, dtype=dtype)
         return keras.layers.Conv2D(
             self.filters,
             self.kernel_size,
@@ -279,7 +233,7 @@ class ConvNorm(keras.layers.Layer):
             padding="same",
             dilation_rate=self.dilation_rate,
             use_bias=False,
-            dtype=self.dtype_policy,
+            dtype=dtype,
         )
 
     def build(self, input_shape):
@@ -297,12 +251,6 @@ class ConvNorm(keras.layers.Layer):
             *("groups", "separable", "activation"),
         ]
         return with_arguments(self, super().get_config(), *names)
-
-
-def make_activation(name: str | None, dtype: Any) -> keras.layers.Layer:
-    if name == "prelu":
-        return SharedPReLU(dtype=dtype)
-    return keras.layers.Activation(name, dtype=dtype)
 
 
 def build_chain(layers: list[keras.layers.Layer], input_shape: tuple) -> None:

@@ -14,13 +14,12 @@ import keras
 from keras import ops
 
 from keras_efsnet.models import backend_ops
+from keras_efsnet.models.activations import SharedPReLU, register
 from keras_efsnet.models.convolutions import (
     BatchNorm,
     ChannelShuffle,
     ConvNorm,
-    SharedPReLU,
     build_chain,
-    register,
     with_arguments,
 )
 
