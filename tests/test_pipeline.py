@@ -86,7 +86,9 @@ def test_what_is_unknown_has_no_weight(
     label, has_mask, index, mask_weight, class_weight, tmp_path
 ):
     path = save(tmp_path / "a.png", np.zeros((8, 8)))
-    masks = (save(tmp_path / "a_mask.png", np.eye(8)),) if has_mask else ()
+    masks = (
+        (save(tmp_path / "a_mask.png", np.pad(np.ones((4, 4)), 2)),) if has_mask else ()
+    )
     cache = pipeline.load_cache([Sample("a", label, path, masks)], 8)
     assert cache.labels.tolist() == [index]
     assert cache.mask_weight.tolist() == [mask_weight]
