@@ -11,7 +11,7 @@ from PIL import Image
 
 import keras_efsnet
 from keras_efsnet.cli import main
-from keras_efsnet.images.reading import read_image, read_mask
+from keras_efsnet.images.reading import read_image
 from keras_efsnet.labels import LABELS
 from keras_efsnet.phantoms import write_phantoms
 from keras_efsnet.prediction.postprocess import Postprocess
@@ -232,7 +232,7 @@ def test_demo_writes_each_class_and_a_table(stub_network, tmp_path, capsys):
     for label, record in zip(LABELS, _records(out), strict=True):
         assert f"{label}.png" in printed
         shape = read_image(out / f"{label}.png").shape
-        assert read_mask(out / record["mask_file"]).shape == shape
+        assert read_image(out / record["mask_file"]).shape == shape
         assert (out / record["overlay_file"]).is_file()
 
 

@@ -9,7 +9,7 @@ from PIL import Image
 from pycocotools.coco import COCO
 
 from keras_efsnet.cli import main
-from keras_efsnet.images.reading import read_mask
+from keras_efsnet.images.reading import read_image
 from keras_efsnet.prediction.formats import check_sources, write_formats
 from keras_efsnet.training.datasets.reading import read_dataset
 from keras_efsnet.training.datasets.sample import load_mask
@@ -44,7 +44,7 @@ def test_coco_is_what_pycocotools_reads(results, capsys):
     ]
     assert coco.getAnnIds(names["empty.png"]["id"]) == []
     (lesion,) = coco.loadAnns(coco.getAnnIds(names["sub/disc.png"]["id"]))
-    mask = read_mask(results / "sub" / "disc_mask.png")
+    mask = read_image(results / "sub" / "disc_mask.png") > 0
     assert lesion["category_id"] == 1
     assert lesion["iscrowd"] == 0
     assert lesion["area"] == pytest.approx(mask.sum(), rel=0.03)
@@ -85,7 +85,7 @@ def test_probabilities_have_16_bits_at_the_image_size(results, scan):
         assert image.mode == "I;16"
         probability = np.asarray(image) / 65535
     assert probability.shape == scan.shape
-    mask = read_mask(results / file.replace("_probability", "_mask"))
+    mask = read_image(results / file.replace("_probability", "_mask")) > 0
     np.testing.assert_array_equal(probability > 0.5, mask)
     assert len(np.unique(probability)) > 5
 
@@ -126,7 +126,7 @@ def test_corrected_files_become_a_dataset(results, tmp_path, capsys):
     normal, malignant = read_dataset(data)
     assert (normal.stem, malignant.stem) == ("empty", "disc")
     assert (normal.label, malignant.label) == ("normal", "malignant")
-    before = read_mask(results / "sub" / "disc_mask.png")
+    before = read_image(results / "sub" / "disc_mask.png") > 0
     after = load_mask(malignant, before.shape)
     moved = np.roll(before, 20, axis=1)
     assert 2 * (after & moved).sum() / (after.sum() + moved.sum()) > 0.97

@@ -10,6 +10,7 @@ import pytest
 from keras_efsnet.training.datasets import Sample, read_dataset
 from keras_efsnet.training.datasets import groups as splitting
 from keras_efsnet.training.datasets.protocol_c import make_rows
+from keras_efsnet.training.datasets.splits import read_split, read_subgroups
 
 SHIPPED = Path(splitting.__file__).parents[1] / "splits"
 LABELS = ("benign", "malignant")
@@ -190,3 +191,29 @@ def test_halves_of_the_real_bus_uclm_are_balanced():
     for label in ("normal", *LABELS):
         one, other = (sum(s.label == label for s in half) for half in halves.values())
         assert abs(one - other) < 0.15 * (one + other)
+
+
+def test_a_split_of_halves_has_no_training_images(tmp_path):
+    path = tmp_path / "halves.csv"
+    path.write_text("patient,half\n5,test\n6,development\n")
+    samples = [sample(0, 5), sample(1, 6), sample(2, 5)]
+
+    split = read_split(samples, [path])
+
+    assert (split.train, split.validation) == ((), (samples[1],))
+    assert split.test == (samples[0], samples[2])
+    assert split.protocol == "C"
+    assert read_subgroups([path]) == {}
+
+
+def test_a_split_of_subsets_keeps_their_names(tmp_path):
+    path = tmp_path / "subsets.csv"
+    rows = ("0,train", "1,validation", "2,test", "3,unused")
+    lines = [f"s,s/{row[0]},benign,{row[2:]}" for row in rows]
+    path.write_text("\n".join(["source,stem,label,subset", *lines]) + "\n")
+    samples = [sample(number) for number in range(4)]
+
+    split = read_split(samples, [path])
+
+    assert (split.train, split.validation) == ((samples[0],), (samples[1],))
+    assert (split.test, split.protocol) == ((samples[2],), "C")

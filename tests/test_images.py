@@ -13,7 +13,7 @@ from keras_efsnet.images.grey import (
     resize_probability,
     to_grey,
 )
-from keras_efsnet.images.reading import read_frames, read_image, read_mask
+from keras_efsnet.images.reading import read_frames, read_image
 
 COLOURS = np.uint8([[[255, 0, 0], [0, 255, 0], [0, 0, 255], [90, 90, 90]]])
 GREYS = np.uint8([[76, 150, 29, 90]])  # 0.299 R + 0.587 G + 0.114 B
@@ -231,24 +231,6 @@ def test_whatever_a_damaged_file_raises_is_one_error(tmp_path, monkeypatch, scan
 def test_missing_file_keeps_its_own_error(tmp_path):
     with pytest.raises(FileNotFoundError):
         read_image(tmp_path / "none.png")
-
-
-@pytest.mark.parametrize(
-    "pixels",
-    [
-        np.uint8([[0, 1, 255]]),
-        np.uint16([[0, 1, 300]]),
-        np.uint8([[[0, 0, 0], [0, 0, 1], [9, 0, 0]]]),
-    ],
-)
-def test_mask_is_all_that_is_not_black(tmp_path, pixels):
-    path = _save(Image.fromarray(pixels), tmp_path / "mask.png")
-    np.testing.assert_array_equal(read_mask(path), [[False, True, True]])
-
-
-def test_opaque_black_is_no_mask(tmp_path):
-    path = _save(Image.new("RGBA", (3, 2), (0, 0, 0, 255)), tmp_path / "mask.png")
-    assert not read_mask(path).any()
 
 
 def test_image_is_antialiased_when_it_shrinks():

@@ -189,7 +189,7 @@ def test_what_is_no_image_is_refused(tmp_path):
     path = tmp_path / "a_mask.png"
     path.write_bytes(b"no image")
 
-    with pytest.raises(ValueError, match=r"a_mask\.png: not a readable mask"):
+    with pytest.raises(ValueError, match=r"a_mask\.png: not an image"):
         read_mask_file(path)
     assert [problem.kind for problem in mask_problems(path)] == ["unreadable"]
 

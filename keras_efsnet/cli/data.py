@@ -9,7 +9,8 @@ from keras_efsnet.cli import console
 
 app = typer.Typer(help="Check a dataset, make folds, or convert LabelMe files.")
 DataFolder = Annotated[
-    Path, typer.Argument(metavar="DIR", help="Dataset folder in BUSI's layout.")
+    Path,
+    typer.Argument(metavar="DIR", help="BUSI, BUS-BRA, BUS-UCLM or a manifest.csv."),
 ]
 
 

@@ -14,7 +14,6 @@ from keras_efsnet.cli.options import (
     FoldOption,
     ModelOption,
     OutOption,
-    SplitOption,
 )
 from keras_efsnet.models.presets import DEFAULT_MODEL
 
@@ -109,7 +108,13 @@ def train(
 
 def evaluate(
     data: DataOption,
-    split: SplitOption,
+    split: Annotated[
+        list[Path],
+        typer.Option(
+            metavar="FILE",
+            help="FOLDS.csv, used twice: TRAIN.txt, VAL.txt, or none: all images.",
+        ),
+    ],
     out: OutOption,
     model: ModelOption = DEFAULT_MODEL,
     fold: FoldOption = 0,

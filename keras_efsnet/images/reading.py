@@ -77,19 +77,21 @@ def read_image(path: str | Path, sixteen_bit: SixteenBit = "full") -> np.ndarray
     return read_frame(path, sixteen_bit).pixels
 
 
-def read_mask(path: str | Path) -> np.ndarray:
-    """Reads a mask file as bool `(height, width)`; every non-black pixel is lesion.
+@contextmanager
+def open_picture(path: Path) -> Iterator[Image.Image]:
+    """Opens a picture of one image, of a size and a depth that we decode.
+
+    Yields:
+        The image, turned as its EXIF orientation says.
 
     Raises:
-        OSError, ValueError: as in `read_frame`.
+        OSError, ValueError: as in `read_frame`; any error while it is open names the
+            file.
     """
-    path = Path(path)
     with _open(path) as file, _naming(path), Image.open(file, formats=FORMATS) as image:
         if _count_pages(image) > 1:
-            raise ValueError("a mask file must hold one image; save each mask alone.")
-        pixels = _pixels(image)
-    colour = pixels.reshape(*pixels.shape[:2], -1)[..., :3]
-    return colour.max(axis=-1) > 0
+            raise ValueError("one image a file is read here; save each alone.")
+        yield _upright(image)
 
 
 def is_dicom(path: Path) -> bool:
@@ -149,17 +151,22 @@ def _count_pages(image: Image.Image) -> int:
 
 def _pixels(image: Image.Image) -> np.ndarray:
     """Decodes to 8-bit grey, 16-bit grey or 8-bit RGBA."""
-    if image.width * image.height > MAX_PIXELS or max(image.size) > MAX_SIDE:
-        raise Image.DecompressionBombError
     mode = image.mode
-    if mode in ("I", "F"):
-        raise ValueError("32-bit pixels are not supported; save it with 8 or 16 bits.")
-    image = ImageOps.exif_transpose(image)
+    image = _upright(image)
     if mode.startswith("I;16"):
         return np.asarray(image).astype(np.uint16)
     if mode in ("1", "L", "LA"):
         return np.asarray(image.convert("L"))
     return np.asarray(image.convert("RGBA"))
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Checks size and depth before decoding, then applies the EXIF orientation."""
+    if image.width * image.height > MAX_PIXELS or max(image.size) > MAX_SIDE:
+        raise Image.DecompressionBombError
+    if image.mode in ("I", "F"):
+        raise ValueError("32-bit pixels are not supported; save it with 8 or 16 bits.")
+    return ImageOps.exif_transpose(image)
 
 
 @contextmanager

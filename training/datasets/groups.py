@@ -75,7 +75,7 @@ def group_samples(
 def find_contradictions(
     samples: Sequence[Sample], duplicates: Sequence[Sequence[int]]
 ) -> list[int]:
-    """Gives the positions of images whose scan is filed under several classes."""
+    """Gives the positions of images whose scan is labelled with several classes."""
     return [
         position
         for group in duplicates

@@ -23,9 +23,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageFilter, ImageOps
+from PIL import Image, ImageFilter
 
-from keras_efsnet.images.reading import FORMATS, MAX_PIXELS, MAX_SIDE
+from keras_efsnet.images.reading import open_picture
 
 CLASS_NUMBERS = 31
 """The highest value that is read as the number of a class, not as a grey level."""
@@ -201,35 +201,13 @@ def _blend(pixels: np.ndarray, opacity: np.ndarray | None) -> np.ndarray:
 
 
 def _decode(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
-    """The largest channel of each pixel, and its opacity where the file gives one."""
-    path.stat()  # Raises an OSError that names what is missing.
-    if not path.is_file():
-        raise ValueError(f"{path}: not a file; give an image file.")
-    with path.open("rb") as file:
-        try:
-            with Image.open(file, formats=FORMATS) as image:
-                return _values(image)
-        # Pillow lets through whatever a damaged file makes its readers raise.
-        except Exception as error:
-            reason = str(error) or type(error).__name__
-            raise ValueError(
-                f"{path}: not a readable mask ({reason}); save it again as PNG."
-            ) from error
-
-
-def _values(image: Image.Image) -> tuple[np.ndarray, np.ndarray | None]:
-    if image.width * image.height > MAX_PIXELS or max(image.size) > MAX_SIDE:
-        raise ValueError(f"more than {MAX_PIXELS:,} pixels")
-    if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
-        raise ValueError("more than one image in the file")
-    if image.mode in ("I", "F"):
-        raise ValueError("32 bits a pixel, where 8 or 16 are read")
-    image = ImageOps.exif_transpose(image)
-    if image.mode.startswith("I;16"):
-        return np.asarray(image).astype(np.int64), None
-    if image.has_transparency_data:
-        colours = np.asarray(image.convert("RGBA")).astype(np.int64)
-        return colours[..., :3].max(axis=-1), colours[..., 3]
-    if image.mode in ("1", "L"):
-        return np.asarray(image.convert("L")).astype(np.int64), None
-    return np.asarray(image.convert("RGB")).max(axis=-1).astype(np.int64), None
+    """The largest channel of each pixel, and its opacity if the file has one."""
+    with open_picture(path) as image:
+        if image.mode.startswith("I;16"):
+            return np.asarray(image).astype(np.int64), None
+        if image.has_transparency_data:
+            colours = np.asarray(image.convert("RGBA")).astype(np.int64)
+            return colours[..., :3].max(axis=-1), colours[..., 3]
+        if image.mode in ("1", "L"):
+            return np.asarray(image.convert("L")).astype(np.int64), None
+        return np.asarray(image.convert("RGB")).max(axis=-1).astype(np.int64), None

@@ -6,7 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from keras_efsnet.training.datasets.groups import FOLDS, UNUSED, read_subsets
+from keras_efsnet.training.datasets.groups import (
+    FOLDS,
+    UNUSED,
+    read_halves,
+    read_subsets,
+)
 from keras_efsnet.training.datasets.sample import Sample, by_name
 
 _REMARKS = ("objection", "annotation")
@@ -40,8 +45,9 @@ def read_split(
         samples: the dataset, from `read_dataset`; samples not in the files are unused.
         split_files: one folds file with the columns `stem`, `label` and `fold` (0 to
             4; -1 = unused), or `source`, `stem`, `label` and `subset` (see
-            `groups.read_subsets`); or a list of training stems and one of validation
-            stems, one stem per line.
+            `groups.read_subsets`), or `patient` and `half` (see `groups.read_halves`;
+            `development` is for validation); or a list of training stems and one of
+            validation stems, one stem per line.
         fold: the test fold of a folds file; the next one (mod 5) is for validation, the
             other three for training.
 
@@ -52,7 +58,11 @@ def read_split(
     paths = [Path(path) for path in split_files]
     suffixes = [path.suffix.lower() for path in paths]
     if suffixes == [".csv"]:
-        if "subset" in _read_folds(paths[0])[0]:
+        columns, _ = _read_folds(paths[0])
+        if "half" in columns:
+            halves = read_halves(samples, paths[0])
+            return _freeze((), halves["development"], halves["test"], "C")
+        if "subset" in columns:
             subsets = read_subsets(samples, paths[0])
             return _make_split(**subsets, protocol="C", files=paths)
         return _split_by_fold(samples, paths[0], fold)
@@ -106,9 +116,7 @@ def read_subgroups(split_files: Sequence[str | Path]) -> dict[str, set[str]]:
 
 def take_all(samples: Sequence[Sample]) -> Split:
     """Takes all samples as the test subset, such as those of another hospital."""
-    stems = "\n".join(["test", *(sample.stem for sample in samples), ""])
-    digest = hashlib.sha256(stems.encode()).hexdigest()
-    return Split((), (), tuple(samples), digest, "C")
+    return _freeze((), (), samples, "C")
 
 
 def group_by_facts(samples: Sequence[Sample]) -> dict[str, set[str]]:
@@ -159,7 +167,9 @@ def _read_folds(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]
     with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
         reader = csv.DictReader(file, restval="")
         columns = list(reader.fieldnames or [])
-        needed = ("stem", "label", "subset" if "subset" in columns else "fold")
+        needed: tuple[str, ...] = ("patient", "half")
+        if "half" not in columns:
+            needed = ("stem", "label", "subset" if "subset" in columns else "fold")
         missing = [name for name in needed if name not in columns]
         if missing:
             raise ValueError(
@@ -226,7 +236,17 @@ def _make_split(
             f"{', '.join(map(str, files))}: every subset needs an image, but "
             f"{', '.join(empty)} has none; add images to it."
         )
+    return _freeze(train, validation, test, protocol)
+
+
+def _freeze(
+    train: Sequence[Sample],
+    validation: Sequence[Sample],
+    test: Sequence[Sample],
+    protocol: str,
+) -> Split:
     digest = hashlib.sha256()
+    subsets = {"train": train, "validation": validation, "test": test}
     for name, subset in subsets.items():
         digest.update("\n".join([name, *(s.stem for s in subset), ""]).encode())
     frozen = {name: tuple(subset) for name, subset in subsets.items()}

@@ -5,7 +5,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from keras_efsnet.images.reading import read_mask
+from keras_efsnet.images.reading import read_image
 from keras_efsnet.labels import LESIONS
 from keras_efsnet.prediction.writing import Record
 
@@ -15,7 +15,7 @@ def read_masks(
 ) -> Iterator[tuple[Record, np.ndarray]]:
     for record in records:
         if "mask_file" in record:
-            yield record, read_mask(out / record["mask_file"])
+            yield record, read_image(out / record["mask_file"]) > 0
 
 
 def target(record: Record) -> PurePosixPath:
