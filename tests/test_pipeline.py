@@ -42,6 +42,7 @@ def cache() -> ImageCache:
         labels=np.arange(7) % 3,
         mask_weight=np.float32([1, 0, 1, 1, 1, 1, 1]),
         class_weight=np.float32([1, 1, 1, 1, 1, 1, 0]),
+        groups=np.array(["a/normal", "a/tumour", "a/tumour"] * 2 + ["a/normal"]),
     )
 
 
@@ -288,3 +289,45 @@ def test_fit_consumes_the_same_without_tensorflow(backend):
     )
     assert result.returncode == 0, result.stdout
     assert "1 passed" in result.stdout
+
+
+def test_shares_decide_how_often_a_group_is_drawn(cache):
+    plan = {**PLAN, "steps_per_epoch": 3, "policy": UNCHANGED}
+    shares = {"a/normal": 1.0, "a/tumour": 0.0}
+    data = pipeline.training_batches(
+        cache, first_epoch=0, epochs=20, shares=shares, **plan
+    )
+    labels = np.concatenate([y["class"] for _, y, _ in to_list(first_steps(data, 60))])
+    assert set(labels) == {0}
+    shares = {"a/normal": 3.0, "a/tumour": 1.0}
+    data = pipeline.training_batches(
+        cache, first_epoch=0, epochs=100, shares=shares, **plan
+    )
+    labels = np.concatenate([y["class"] for _, y, _ in to_list(first_steps(data, 300))])
+    assert 0.7 < np.mean(labels == 0) < 0.8
+
+
+def first_steps(data: Iterable, count: int) -> Iterable:
+    return (batch for batch, _ in zip(iter(data), range(count), strict=False))
+
+
+@pytest.mark.parametrize(
+    "shares", [{"a/normal": 1}, {"a/normal": 1, "a/tumour": 1, "b/normal": 1}]
+)
+def test_shares_name_every_group(cache, shares):
+    with pytest.raises(ValueError, match=r"shares must hold .* a/normal, a/tumour"):
+        pipeline.training_batches(cache, first_epoch=0, epochs=1, shares=shares, **PLAN)
+
+
+def test_added_normals_follow_the_real_images(cache):
+    images = np.full((2, 16, 24), 9, np.uint8)
+    more = pipeline.add_normals(cache, images, np.array([1, 5]))
+    assert len(more) == 9
+    assert np.array_equal(more.images[:7], cache.images)
+    assert np.array_equal(more.images[7:], images)
+    assert not more.masks[7:].any()
+    assert more.labels[7:].tolist() == [0, 0]
+    assert more.groups[7:].tolist() == ["a/removed"] * 2
+    assert more.mask_weight[7:].tolist() == more.class_weight[7:].tolist() == [1, 1]
+    none = pipeline.add_normals(cache, images[:0], np.array([], int))
+    assert len(none) == 7

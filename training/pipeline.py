@@ -6,9 +6,9 @@ can resume exactly at any epoch. TensorFlow gets a `tf.data.Dataset`, other back
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
 from typing import Any
 
@@ -48,6 +48,8 @@ class ImageCache:
         labels: int64 `(n,)`, positions in `LABELS`; 0 if the class is unknown.
         mask_weight: float32 `(n,)`, 0 if the mask is unknown, else 1.
         class_weight: float32 `(n,)`, 0 if the class is unknown, else 1.
+        groups: str `(n,)`, the source and what the image shows: `busbra/tumour`,
+            `busi/normal`, `busbra/removed` (see `add_normals`).
     """
 
     images: np.ndarray
@@ -55,6 +57,7 @@ class ImageCache:
     labels: np.ndarray
     mask_weight: np.ndarray
     class_weight: np.ndarray
+    groups: np.ndarray
 
     def __len__(self) -> int:
         return len(self.images)
@@ -84,7 +87,36 @@ def load_cache(samples: Sequence[Sample], image_size: int) -> ImageCache:
         labels=np.array([_label(sample) for sample in samples], np.int64),
         mask_weight=np.array([_has_mask(sample) for sample in samples], np.float32),
         class_weight=np.array([s.label is not None for s in samples], np.float32),
+        groups=np.array([_group(sample) for sample in samples]),
     )
+
+
+def add_normals(
+    cache: ImageCache, images: np.ndarray, originals: np.ndarray
+) -> ImageCache:
+    """Adds normal images made by `lesion_removal.remove_lesions`.
+
+    Args:
+        cache: the real images.
+        images: uint8 `(m, height, width)`.
+        originals: int `(m,)`, positions in `cache`.
+    """
+    count = len(images)
+    known = np.ones(count, np.float32)
+    sources = [group.rpartition("/")[0] for group in cache.groups[originals]]
+    more = ImageCache(
+        images=images,
+        masks=np.zeros_like(images),
+        labels=np.zeros(count, np.int64),
+        mask_weight=known,
+        class_weight=known,
+        groups=np.array([f"{source}/removed" for source in sources], str),
+    )
+    parts = {
+        field.name: np.concatenate([getattr(c, field.name) for c in (cache, more)])
+        for field in fields(ImageCache)
+    }
+    return ImageCache(**parts)
 
 
 def steps_per_epoch(cache: ImageCache, batch_size: int) -> int:
@@ -111,11 +143,13 @@ def training_batches(
     epochs: int,
     policy: Augmentation | None = None,
     class_weight_at: Callable[[int], float] = lambda epoch: 1.0,
+    shares: Mapping[str, float] | None = None,
 ) -> Any:
     """Makes the shuffled, augmented batches of epochs `first_epoch` to `epochs - 1`.
 
     For `model.fit(data, epochs=epochs, initial_epoch=first_epoch,
-    steps_per_epoch=steps_per_epoch, shuffle=False)`. Images do not repeat in an epoch.
+    steps_per_epoch=steps_per_epoch, shuffle=False)`. Images do not repeat in an epoch
+    unless `shares` are given.
 
     Args:
         cache: the training images.
@@ -126,14 +160,18 @@ def training_batches(
         epochs: the epoch to stop before.
         policy: the augmentation; None means the defaults.
         class_weight_at: takes an epoch and gives a factor of the class's weights.
+        shares: how often an image of each of `cache.groups` is drawn, relative to the
+            others; None takes each image once.
 
     Returns:
         `tf.data.Dataset` on the TensorFlow backend, else `keras.utils.PyDataset`, of
         `Batch`.
 
     Raises:
-        ValueError: an epoch needs more images than there are.
+        ValueError: an epoch needs more images than there are, or `shares` and the
+            groups differ.
     """
+    chances = _chances(cache, shares) if shares else None
     if steps_per_epoch * batch_size > len(cache):
         raise ValueError(
             f"steps_per_epoch, {steps_per_epoch}, must be at most "
@@ -143,7 +181,13 @@ def training_batches(
 
     def make(step: int) -> Batch:
         epoch, number = divmod(step, steps_per_epoch)
-        order = np.random.default_rng([_ORDER, seed, epoch]).permutation(len(cache))
+        rng = np.random.default_rng([_ORDER, seed, epoch])
+        count = len(cache)
+        order = (
+            rng.permutation(count)
+            if chances is None
+            else rng.choice(count, steps_per_epoch * batch_size, p=chances)
+        )
         chosen = order[number * batch_size :][:batch_size]
         images, masks = augment_batch(
             cache.images[chosen],
@@ -188,6 +232,24 @@ def _load(sample: Sample, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray
     grey = read_image(sample.image)
     mask = load_mask(sample, grey.shape)
     return resize_image(grey, size), resize_mask(mask, size).astype(np.uint8)
+
+
+def _chances(cache: ImageCache, shares: Mapping[str, float]) -> np.ndarray:
+    """Gives each image's probability of being drawn."""
+    groups, sizes = np.unique(cache.groups, return_counts=True)
+    if set(groups) != set(shares) or min(shares.values()) < 0:
+        raise ValueError(
+            f"shares must hold a number of at least 0 for each of {', '.join(groups)}, "
+            f"got {', '.join(f'{k}: {v}' for k, v in shares.items())}."
+        )
+    each = {group: shares[group] / n for group, n in zip(groups, sizes, strict=True)}
+    chances = np.array([each[group] for group in cache.groups])
+    return chances / chances.sum()
+
+
+def _group(sample: Sample) -> str:
+    what = "normal" if sample.label == "normal" else "tumour"
+    return f"{sample.source or 'unknown'}/{what}"
 
 
 def _label(sample: Sample) -> int:

@@ -38,6 +38,11 @@ class TrainSettings:
         class_dropout: rate of the dropout before the class head, without `init`.
         phantoms: number of generated phantoms of each class, added to the dataset's
             training images or used alone.
+        removed_lesions: sources, such as "busbra", whose training images are also shown
+            without the lesion, as normal images (see `lesion_removal`).
+        shares: how often each group of training images is drawn, such as
+            `{"busi/normal": 0.1, "busi/tumour": 0.3, "busbra/tumour": 0.6}` (see
+            `pipeline.ImageCache.groups`); empty takes each image once an epoch.
         learning_rate: AdamW's highest rate, between warm-up and cosine decay.
         warmup_epochs: epochs of linear warm-up.
         weight_decay: AdamW's weight decay, on kernels only.
@@ -66,6 +71,8 @@ class TrainSettings:
     dropout: float = 0.1
     class_dropout: float = 0.3
     phantoms: int = 0
+    removed_lesions: tuple[str, ...] = ()
+    shares: dict[str, float] = field(default_factory=dict)
     learning_rate: float = 2e-3
     warmup_epochs: float = 3
     weight_decay: float = 1e-2
@@ -143,6 +150,7 @@ class TrainSettings:
             **values,
             "data": _to_tuple(values["data"]),
             "split": tuple(values.get("split", ())),
+            "removed_lesions": tuple(values.get("removed_lesions", ())),
             "augmentation": Augmentation(**augmentation),
         }
         return cls(**settings)

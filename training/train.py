@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
 from keras_efsnet import __version__
 from keras_efsnet.files import write_text, write_whole
@@ -21,6 +22,7 @@ from keras_efsnet.training.datasets.leaks import count_leaks
 from keras_efsnet.training.datasets.reading import read_dataset, read_datasets
 from keras_efsnet.training.datasets.sample import Sample
 from keras_efsnet.training.datasets.splits import Split, hold_out_fifth, read_split
+from keras_efsnet.training.lesion_removal import remove_lesions
 from keras_efsnet.training.networks import DeeplySupervised, build_model, compile_model
 from keras_efsnet.training.settings import TrainSettings
 from keras_efsnet.training.state import TrainingState
@@ -64,11 +66,9 @@ def train(
         _warn_of_leaks(settings, split)
         _write_json(out / "settings.json", describe_run(settings, split))
 
-    caches = [
-        pipeline.load_cache(samples, settings.image_size)
-        for samples in (_with_phantoms(split.train, settings, out), split.validation)
-    ]
-    steps = pipeline.steps_per_epoch(caches[0], settings.batch_size)
+    training = _load_training(split.train, settings, out)
+    validation = pipeline.load_cache(split.validation, settings.image_size)
+    steps = pipeline.steps_per_epoch(training, settings.batch_size)
     keras.utils.set_random_seed(settings.seed)
     keras.config.set_dtype_policy(settings.dtype_policy)
     network = build_model(settings)
@@ -79,7 +79,7 @@ def train(
     epochs_done, best = state.restore() if state.path.exists() else (0, -1.0)
     model.fit(
         pipeline.training_batches(
-            caches[0],
+            training,
             batch_size=settings.batch_size,
             seed=settings.seed,
             steps_per_epoch=steps,
@@ -87,8 +87,9 @@ def train(
             epochs=settings.epochs,
             policy=settings.augmentation,
             class_weight_at=settings.class_loss_weight_at,
+            shares=settings.shares,
         ),
-        validation_data=pipeline.evaluation_batches(caches[1], settings.batch_size),
+        validation_data=pipeline.evaluation_batches(validation, settings.batch_size),
         epochs=settings.epochs,
         initial_epoch=epochs_done,
         steps_per_epoch=steps,
@@ -163,6 +164,29 @@ def _warn_of_leaks(settings: TrainSettings, split: Split) -> None:
             scans,
             images,
         )
+
+
+def _load_training(
+    samples: Sequence[Sample], settings: TrainSettings, out: Path
+) -> pipeline.ImageCache:
+    samples = _with_phantoms(samples, settings, out)
+    cache = pipeline.load_cache(samples, settings.image_size)
+    if not settings.removed_lesions:
+        return cache
+    # Kept, because it takes minutes and a resumed run needs the same images.
+    file = out / "removed_lesions.npz"
+    if not file.exists():
+        images, originals = remove_lesions(
+            cache.images,
+            cache.masks,
+            samples,
+            settings.removed_lesions,
+            settings.seed,
+        )
+        made = {"images": images, "originals": originals}
+        write_whole(file, lambda part: np.savez_compressed(part, **made))
+    with np.load(file) as stored:
+        return pipeline.add_normals(cache, stored["images"], stored["originals"])
 
 
 def _with_phantoms(
