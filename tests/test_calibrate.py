@@ -1,6 +1,7 @@
 """Calibration: what is folded in does what its numbers say."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,11 @@ from keras_efsnet.training.card import write_card
 from keras_efsnet.training.datasets.reading import read_dataset
 from keras_efsnet.training.datasets.sample import Sample
 from keras_efsnet.training.evaluate import RawOutput, run_network, score_output
-from keras_efsnet.training.fit_referral import fit_referral
+from keras_efsnet.training.fit_referral import (
+    Malignancy,
+    fit_malignancy,
+    fit_referral,
+)
 from keras_efsnet.training.scores import expected_calibration_error
 
 
@@ -31,7 +36,9 @@ def test_folding_moves_the_threshold_and_divides_the_logits(model):
     before = model.predict_on_batch(images)
     threshold = float(np.median(before["mask"]))
     nothing = (0.0, 0.0)
-    fold(model, Calibration(2.0, threshold, Postprocess(), nothing, nothing, 0.0, None))
+    unknown = Malignancy(0.0, 0.95, 0, 1.0)
+    found = (Postprocess(), nothing, nothing, unknown, 0.0, None)
+    fold(model, Calibration(2.0, threshold, *found))
     after = model.predict_on_batch(images)
     apart = abs(before["mask"] - threshold) > 1e-4
     assert apart.mean() > 0.5
@@ -54,6 +61,7 @@ def test_the_preset_does_what_was_fitted(model, tmp_path):
         "minimum_class_probability",
         "minimum_mask_margin",
         "look",
+        "malignancy_limit",
     }
     assert card["calibration"]["referred"] == found.referred
     predictor = load_predictor(preset / "model.keras")
@@ -91,11 +99,59 @@ def test_limits_refer_at_most_a_fifth_and_hardly_less():
         for image, p, q in zip(images, sure, sure[::-1], strict=True)
     ]
 
-    rule = fit_referral(outputs, Postprocess(), images[:50])
+    rule = fit_referral(outputs, Postprocess(), images[:50], 0.9)
 
+    assert rule.malignancy_limit == 0.9
     unsure = sure[::-1] < rule.minimum_class_probability
     low = abs(2 * sure - 1) < rule.minimum_mask_margin
     look = np.array([not rule.look.accepts(image) for image in images])
     assert look.sum() == 1
     assert unsure.sum() == low.sum()
     assert 18 <= (unsure | low | look).sum() <= 20
+
+
+def test_the_limit_of_malignancy_is_that_of_the_patients_lowest_images():
+    # 39 patients: two of 40 may lie below the limit of the next patient.
+    lowest = np.linspace(0.02, 0.78, 39)
+    patients = [str(i) for i in range(39)]
+    found = fit_malignancy([*lowest, *lowest + 0.2], patients * 2)
+    assert found.patients == 39
+    assert found.limit == pytest.approx(lowest[1], abs=1e-6)
+    assert found.limit <= lowest[1]
+    assert 0.85 < found.lower_bound < 0.95
+
+
+def test_the_sensitivity_on_new_patients_is_what_is_promised():
+    rng = np.random.default_rng(0)
+    held = []
+    for _ in range(2000):
+        known, new = rng.random(60), rng.random(200)
+        found = fit_malignancy(known, [str(i) for i in range(60)])
+        held.append((new >= found.limit).mean())
+    assert 0.948 < np.mean(held) < 0.96
+    assert 0.93 < np.mean(np.array(held) >= found.lower_bound - 0.02) <= 1
+
+
+def test_few_patients_allow_no_limit():
+    found = fit_malignancy([0.9] * 18, [str(i) for i in range(18)])
+    assert found.limit == 0
+    assert fit_malignancy([], []).limit == 0
+
+
+def test_sources_have_the_same_weight(model, tmp_path):
+    file = tmp_path / "run.keras"
+    model.save(file)
+    few = read_dataset(write_phantoms(tmp_path / "few", 1, seed=0))
+    many = read_dataset(write_phantoms(tmp_path / "many", 4, seed=1))
+    samples = [replace(s, name=f"few/{s.name}", source="few") for s in few]
+    samples += [replace(s, source="many") for s in many]
+    found = calibrate(file, samples, samples)
+    predictor = load_predictor(file)
+    means = []
+    for source in ("few", "many"):
+        part = [s for s in samples if s.source == source]
+        outputs = run_network(predictor, part)
+        means.append(
+            np.mean([score_output(o, Postprocess(), "B").dice for o in outputs])
+        )
+    assert found.dice[0] == pytest.approx(np.mean(means), abs=1e-6)

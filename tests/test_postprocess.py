@@ -99,6 +99,7 @@ def test_json_has_the_facts_and_no_maps():
         "lesion_area_px": 204,
         "lesion_fraction": 0.102,
         "boxes": [[5, 10, 15, 30], [30, 40, 32, 42]],
+        "mask_emptied": False,
         "refer": [],
         "milliseconds": 0.0,
     }
@@ -146,3 +147,32 @@ def test_caption_fits_the_picture(size):
     assert columns.max() < size[1] - 1
     assert not caption[0].any()
     assert not caption[-1].any()
+
+
+def test_the_gate_empties_the_mask_of_a_normal_class_alone():
+    lesion = np.full((8, 8), 0.9, np.float32)
+    rules = Postprocess(normal_gate=0.3)
+    normal = postprocess(lesion, np.float32([0.4, 0.3, 0.3]), (8, 8), rules)
+    assert normal.mask_emptied
+    assert not normal.mask.any()
+    assert normal.boxes == []
+    benign = postprocess(lesion, np.float32([0.4, 0.45, 0.15]), (8, 8), rules)
+    assert not benign.mask_emptied
+    assert benign.mask.all()
+    none = postprocess(1 - lesion, np.float32([0.4, 0.3, 0.3]), (8, 8), rules)
+    assert not none.mask_emptied
+    assert normal.to_json()["mask_emptied"] is True
+
+
+def test_black_margins_hold_no_lesion():
+    lesion = np.full((8, 8), 0.9, np.float32)
+    image = np.zeros((8, 8), np.uint8)
+    image[2:7, 1:6] = 90
+    image[0, 0] = 5  # what JPEG leaves in black
+    found = postprocess(lesion, BENIGN, (16, 24), Postprocess(), image)
+    expected = np.zeros((16, 24), bool)
+    expected[4:14, 3:18] = True
+    np.testing.assert_array_equal(found.mask, expected)
+    assert found.boxes == [(3, 4, 18, 14)]
+    dark = postprocess(lesion, BENIGN, (16, 24), Postprocess(), np.zeros_like(image))
+    assert dark.mask.all()

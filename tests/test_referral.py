@@ -25,12 +25,14 @@ RULE = ReferralRule(minimum_class_probability=0.6, minimum_mask_margin=0.5)
 SIDE = 64
 
 
-def reasons(rule=RULE, probability=0.9, margin=0.9, normal=False, lesion=True):
+def reasons(rule=RULE, probability=0.9, margin=0.9, label="benign", lesion=True):
+    others = [name for name in LABELS if name != label]
+    probabilities = {name: (1 - probability) / 2 for name in others}
     return find_reasons(
         rule,
-        class_probability=probability,
+        label=label,
+        probabilities={**probabilities, label: probability},
         margin=margin,
-        class_normal=normal,
         lesion_found=lesion,
         image=None,
     )
@@ -46,7 +48,7 @@ def nearby_appearance(maximum_distance):
 
 def test_a_sure_answer_has_no_reason():
     assert reasons() == ()
-    assert reasons(normal=True, lesion=False) == ()
+    assert reasons(label="normal", lesion=False) == ()
 
 
 def test_limits_are_the_first_trusted_values():
@@ -55,23 +57,33 @@ def test_limits_are_the_first_trusted_values():
     assert reasons(margin=np.nextafter(0.5, 0)) == ("mask margin low",)
 
 
-@pytest.mark.parametrize(("normal", "lesion"), [(True, True), (False, False)])
-def test_mask_and_class_can_disagree(normal, lesion):
-    assert reasons(normal=normal, lesion=lesion) == ("mask and class disagree",)
+@pytest.mark.parametrize(("label", "lesion"), [("normal", True), ("benign", False)])
+def test_mask_and_class_can_disagree(label, lesion):
+    assert reasons(label=label, lesion=lesion) == ("mask and class disagree",)
+
+
+@pytest.mark.parametrize(("label", "lesion"), [("normal", False), ("benign", True)])
+def test_malignancy_is_excluded_below_its_limit_alone(label, lesion):
+    rule = replace(RULE, malignancy_limit=0.125)
+    found = ("malignancy not excluded",)
+    assert reasons(rule, probability=0.75, label=label, lesion=lesion) == found
+    assert reasons(rule, probability=0.76, label=label, lesion=lesion) == ()
+    assert reasons(rule, probability=0.75, label="malignant") == ()
 
 
 def test_reasons_come_together_and_in_order():
-    rule = replace(RULE, look=nearby_appearance(10.0))
+    rule = replace(RULE, look=nearby_appearance(10.0), malignancy_limit=0.25)
     found = find_reasons(
         rule,
-        class_probability=0.5,
+        label="normal",
+        probabilities={"normal": 0.5, "benign": 0.25, "malignant": 0.25},
         margin=0.1,
-        class_normal=True,
         lesion_found=True,
         image=np.full((SIDE, SIDE), 11, np.uint8),
     )
     assert found == REASONS
     assert found == (
+        "malignancy not excluded",
         "class unsure",
         "mask margin low",
         "mask and class disagree",
@@ -170,6 +182,7 @@ LIMITS = {"minimum_class_probability": 0.5, "minimum_mask_margin": 0.5}
             **LIMITS,
             "look": {**asdict(nearby_appearance(1.0)), "mean": [np.nan] * STATISTICS},
         },
+        {**LIMITS, "malignancy_limit": -0.1},
         {**LIMITS, "other": 1},
     ],
 )

@@ -36,6 +36,8 @@ RULES = [
     Postprocess(minimum_lesion_fraction=0.02),
     Postprocess(normal_gate=0.3),
 ]
+MARGINS = [(4, 0, 9, 3), (0, 5, 0, 0)]
+"""Rows above and below, columns left and right."""
 
 
 def make_vectors():
@@ -84,18 +86,35 @@ def _postprocess(rng):
         classes = rng.dirichlet([1, 1, 1]).astype(np.float32)
         # Contours are wider where both sides have at least 400 pixels.
         size = (48 + 3 * number, 61) if number < len(RULES) else (400, 410)
-        done = postprocess(probability, classes, size, rules)
-        overlay = np.asarray(draw_overlay(Frame(np.zeros(size, np.uint8)), done))
-        contour = overlay[: size[0]].any(axis=-1)
-        yield {
-            "mask_probability": encode(probability),
-            "class_probabilities": encode(classes),
-            "size": size,
-            "rules": vars(rules),
-            "mask": encode(done.mask.astype(np.uint8)),
-            "record": done.to_json(),
-            "contour": encode(contour.astype(np.uint8)),
-        }
+        yield _postprocess_vector(probability, classes, size, rules)
+    for margins in MARGINS:
+        probability = greys.resize_probability(rng.random((9, 9), np.float32), (32, 32))
+        classes = rng.dirichlet([1, 1, 1]).astype(np.float32)
+        image = _with_margins(rng, *margins)
+        yield _postprocess_vector(probability, classes, (50, 71), Postprocess(), image)
+
+
+def _with_margins(rng, top, bottom, left, right):
+    image = np.zeros((32, 32), np.uint8)
+    scan = image[top : 32 - bottom, left : 32 - right]
+    scan[...] = rng.integers(0, 256, scan.shape)
+    return image
+
+
+def _postprocess_vector(probability, classes, size, rules, image=None):
+    done = postprocess(probability, classes, size, rules, image)
+    overlay = np.asarray(draw_overlay(Frame(np.zeros(size, np.uint8)), done))
+    contour = overlay[: size[0]].any(axis=-1)
+    return {
+        "mask_probability": encode(probability),
+        "class_probabilities": encode(classes),
+        "size": size,
+        "rules": vars(rules),
+        "image": image if image is None else encode(image),
+        "mask": encode(done.mask.astype(np.uint8)),
+        "record": done.to_json(),
+        "contour": encode(contour.astype(np.uint8)),
+    }
 
 
 def encode(array):

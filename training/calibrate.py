@@ -1,12 +1,13 @@
 """Calibrates a trained model on validation images.
 
-    python -m keras_efsnet.training.calibrate --model RUN/best.keras --data DIR \
-        --split FOLDS.csv --out PRESET
+    python -m keras_efsnet.training.calibrate --model RUN/best.keras \
+        --data DIR [--data DIR] --split FOLDS.csv --out PRESET
 
 The temperature of the classes and the threshold of the mask are folded into the
 network's last layers. So every exported file gives calibrated probabilities and cuts
 masks at 0.5. Three rules go to the card and are applied by `prediction`: the smallest
 lesion, the probability of normal that empties the mask, and referral (`fit_referral`).
+Each source counts as much as any other, however many images it has.
 
 Reference: Guo et al., "On Calibration of Modern Neural Networks", ICML 2017
 (temperature).
@@ -33,7 +34,7 @@ from keras_efsnet.models.metrics import overlap_from_counts
 from keras_efsnet.models.saving import save_model
 from keras_efsnet.prediction.keras_runtime import KerasPredictor
 from keras_efsnet.prediction.postprocess import Postprocess, postprocess
-from keras_efsnet.training.datasets.reading import read_dataset
+from keras_efsnet.training.datasets.reading import read_datasets
 from keras_efsnet.training.datasets.sample import Sample, load_mask
 from keras_efsnet.training.datasets.splits import read_split
 from keras_efsnet.training.evaluate import (
@@ -42,7 +43,11 @@ from keras_efsnet.training.evaluate import (
     run_network,
     score_output,
 )
-from keras_efsnet.training.fit_referral import fit_referral
+from keras_efsnet.training.fit_referral import (
+    Malignancy,
+    fit_malignancy,
+    fit_referral,
+)
 from keras_efsnet.training.scores import expected_calibration_error
 
 THRESHOLDS = tuple(np.arange(0.25, 0.8, 0.05).round(2).tolist())
@@ -53,7 +58,7 @@ NORMAL_GATES = (None, 0.95, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4)
 NEUTRAL = (0.5, 0.0, None)
 """The threshold, fraction and gate that change nothing; they win ties."""
 
-NORMAL = LABELS.index("normal")
+NORMAL, MALIGNANT = LABELS.index("normal"), LABELS.index("malignant")
 
 LOW_DICE = 0.5
 """A mask with a lower Dice counts as wrong."""
@@ -68,7 +73,9 @@ class Calibration:
         mask_threshold: probability of lesion that becomes 0.5.
         rules: the smallest lesion, the normal gate and the referral rule.
         ece: expected calibration error of the classes, (before, after).
-        dice: mean Dice over all images at their own size, (before, after).
+        dice: mean Dice of the images of each source at their own size, averaged over
+            the sources, (before, after).
+        malignancy: how the limit of malignancy was found.
         referred: fraction of images that are referred.
         errors_referred: the same for images with a wrong class or a Dice below
             `LOW_DICE`; None without such images.
@@ -79,6 +86,7 @@ class Calibration:
     rules: Postprocess
     ece: tuple[float, float]
     dice: tuple[float, float]
+    malignancy: Malignancy
     referred: float
     errors_referred: float | None
 
@@ -90,7 +98,8 @@ def calibrate(
 
     The temperature maximizes the likelihood of the true classes. Threshold, smallest
     lesion and gate maximize the mean Dice over all images, normal ones included, at
-    their own sizes. The referral rule is fitted last, on the calibrated outputs.
+    their own sizes. In both, the sources have the same weight. The referral rule is
+    fitted last, on the calibrated outputs.
 
     Args:
         model_file: a `.keras` file saved from an EFSNet.
@@ -106,9 +115,10 @@ def calibrate(
     outputs = list(run_network(predictor, samples))
     classes = np.stack([output.probabilities for output in outputs])
     labels = np.array([LABELS.index(sample.label) for sample in samples])
-    temperature = _fit_temperature(classes, labels)
+    weights = _balance([sample.source for sample in samples])
+    temperature = _fit_temperature(classes, labels, weights)
     calibrated = _sharpen(classes, temperature)
-    dice = dict(_score(outputs, calibrated))
+    dice = dict(_score(outputs, calibrated, weights))
     best = max(dice, key=lambda choice: (round(dice[choice], 4), choice == NEUTRAL))
     threshold, fraction, gate = best
     folded = [
@@ -117,7 +127,9 @@ def calibrate(
     ]
     rules = Postprocess(fraction, gate)
     images = [resize_image(read_image(s.image), predictor.size) for s in training]
-    rules = replace(rules, refer=fit_referral(folded, rules, images))
+    malignancy = _fit_malignancy(folded)
+    refer = fit_referral(folded, rules, images, malignancy.limit)
+    rules = replace(rules, refer=refer)
     referred, errors_referred = _judge(folded, rules)
     return Calibration(
         temperature=temperature,
@@ -128,6 +140,7 @@ def calibrate(
             expected_calibration_error(calibrated, labels),
         ),
         dice=(dice[NEUTRAL], dice[best]),
+        malignancy=malignancy,
         referred=referred,
         errors_referred=errors_referred,
     )
@@ -153,10 +166,29 @@ def write_preset(model_file: Path, calibration: Calibration, preset: Path) -> No
     write_text(preset / "card.json", json.dumps(card, indent=2) + "\n", durable=True)
 
 
-def _fit_temperature(classes: np.ndarray, labels: np.ndarray) -> float:
+def _balance(sources: Sequence[str | None]) -> np.ndarray:
+    """Gives weights of sum 1 with the same sum for each source."""
+    _, index, counts = np.unique(
+        [source or "" for source in sources], return_inverse=True, return_counts=True
+    )
+    weights: np.ndarray = 1 / (len(counts) * counts[index])
+    return weights
+
+
+def _fit_malignancy(outputs: Sequence[RawOutput]) -> Malignancy:
+    malignant = [o for o in outputs if o.sample.label == LABELS[MALIGNANT]]
+    return fit_malignancy(
+        [float(output.probabilities[MALIGNANT]) for output in malignant],
+        [output.sample.person or output.sample.stem for output in malignant],
+    )
+
+
+def _fit_temperature(
+    classes: np.ndarray, labels: np.ndarray, weights: np.ndarray
+) -> float:
     def negative_log_likelihood(log_temperature: float) -> float:
         sharpened = _sharpen(classes, np.exp(log_temperature))
-        return -float(np.mean(_log(sharpened[np.arange(len(labels)), labels])))
+        return -float(weights @ _log(sharpened[np.arange(len(labels)), labels]))
 
     found = minimize_scalar(negative_log_likelihood, bounds=(-2, 2), method="bounded")
     return float(np.exp(found.x))
@@ -173,10 +205,11 @@ Choice = tuple[float, float, float | None]
 
 
 def _score(
-    outputs: Sequence[RawOutput], classes: np.ndarray
+    outputs: Sequence[RawOutput], classes: np.ndarray, weights: np.ndarray
 ) -> Iterator[tuple[Choice, float]]:
     """Gives the mean Dice of every choice."""
     normal = classes[:, NORMAL]
+    called_normal = classes.argmax(axis=1) == NORMAL
     truths = [load_mask(o.sample, o.grey.shape) for o in outputs]
     truth = np.array([mask.sum() for mask in truths])
     for threshold, fraction in product(THRESHOLDS, LESION_FRACTIONS):
@@ -184,16 +217,18 @@ def _score(
         shared = np.array([(m & t).sum() for m, t in zip(masks, truths, strict=True)])
         predicted = np.array([mask.sum() for mask in masks])
         for gate in NORMAL_GATES:
-            kept = normal < (2 if gate is None else gate)
+            kept = ~called_normal | (normal < (2 if gate is None else gate))
             _, dice = overlap_from_counts(shared * kept, truth, predicted * kept)
-            mean = float(np.mean(keras.ops.convert_to_numpy(dice)))
+            mean = float(weights @ keras.ops.convert_to_numpy(dice))
             yield (threshold, fraction, gate), mean
 
 
 def _cut(output: RawOutput, threshold: float, fraction: float) -> np.ndarray:
     """Gives the mask of the network with the threshold folded in."""
     mask, shape = _shift(output.mask, threshold), output.grey.shape
-    return postprocess(mask, output.probabilities, shape, Postprocess(fraction)).mask
+    image = resize_image(output.grey, mask.shape)
+    rules = Postprocess(fraction)
+    return postprocess(mask, output.probabilities, shape, rules, image).mask
 
 
 def _shift(mask: np.ndarray, threshold: float) -> np.ndarray:
@@ -231,12 +266,12 @@ def _log(probability: np.ndarray) -> np.ndarray:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Calibrate a model for shipping.")
     parser.add_argument("--model", type=Path, required=True)
-    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--data", action="append", required=True)
     parser.add_argument("--split", type=Path, nargs="+", required=True)
     parser.add_argument("--fold", type=int, default=0)
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
-    split = read_split(read_dataset(options.data), options.split, options.fold)
+    split = read_split(read_datasets(options.data), options.split, options.fold)
     calibration = calibrate(options.model, split.validation, split.train)
     write_preset(options.model, calibration, options.out)
     print(json.dumps(asdict(calibration), indent=2))

@@ -1,15 +1,25 @@
-"""Fits a model's referral rule: the usual appearance, and the limits of confidence.
+"""Fits a model's referral rule: usual appearance, limits of confidence, malignancy.
 
 The appearance rule refers 1 % of the validation images as out-of-distribution. Class
 probability and mask margin share one quantile as limit, to avoid overfitting on few
-images: the highest at which at most 20 % of the validation images are referred for any
-reason. If the other reasons already refer more, both limits are 0.
+images: the highest at which at most 20 % of the validation images are referred for
+these reasons, for their appearance, or because mask and class disagree. If the latter
+two already refer more, both limits are 0.
+
+The limit of malignancy is a conformal quantile: of new patients like those of
+validation with a malignant lesion, at least 95 % are expected to have it called
+malignant or referred on every image.
+
+Reference: Angelopoulos and Bates, "Conformal Prediction: A Gentle Introduction",
+Foundations and Trends in Machine Learning 16(4), 2023, sections 1 and 3.2 (quantile and
+its spread).
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.stats import beta
 
 from keras_efsnet.images.grey import resize_image
 from keras_efsnet.prediction.appearance import Appearance, measure
@@ -19,6 +29,7 @@ from keras_efsnet.training.evaluate import RawOutput
 
 LOOK_QUANTILE = 0.99
 REFERRED = 0.2
+SENSITIVITY = 0.95
 QUANTILES = tuple(np.arange(0, REFERRED + 0.001, 0.005).round(3).tolist())
 """Candidates for the shared quantile of class probability and mask margin."""
 
@@ -26,8 +37,28 @@ DIGITS = 6
 """Significant digits of the numbers in the card."""
 
 
+@dataclass(frozen=True)
+class Malignancy:
+    """How the limit of malignancy was found.
+
+    Attributes:
+        limit: see `ReferralRule.malignancy_limit`.
+        sensitivity: the expected sensitivity of the limit, at least.
+        patients: validation patients (or scans) with a malignant lesion.
+        lower_bound: the sensitivity that it exceeds with a probability of 95 %.
+    """
+
+    limit: float
+    sensitivity: float
+    patients: int
+    lower_bound: float
+
+
 def fit_referral(
-    outputs: Sequence[RawOutput], rules: Postprocess, training: Sequence[np.ndarray]
+    outputs: Sequence[RawOutput],
+    rules: Postprocess,
+    training: Sequence[np.ndarray],
+    malignancy_limit: float,
 ) -> ReferralRule:
     """Fits the referral rule, as above.
 
@@ -35,6 +66,7 @@ def fit_referral(
         outputs: of the calibrated network on the validation images.
         rules: the model's other rules.
         training: training images, uint8 of the network's size.
+        malignancy_limit: from `fit_malignancy`.
 
     Raises:
         ValueError: the network's size is too small for the appearance rule.
@@ -57,7 +89,28 @@ def fit_referral(
         referred = objected | (classes < lowest) | (margins < margin)
         if referred.mean() <= REFERRED:
             best = ReferralRule(lowest, margin, look)
-    return best
+    return replace(best, malignancy_limit=malignancy_limit)
+
+
+def fit_malignancy(
+    probabilities: Sequence[float], patients: Sequence[str]
+) -> Malignancy:
+    """Fits the limit of malignancy.
+
+    Args:
+        probabilities: P(malignant) of each malignant image.
+        patients: the patient of each, or its scan; the lowest probability counts.
+    """
+    lowest: dict[str, float] = {}
+    for patient, probability in zip(patients, probabilities, strict=True):
+        lowest[patient] = min(lowest.get(patient, 1.0), probability)
+    count = len(lowest)
+    below = int((1 - SENSITIVITY) * (count + 1))
+    if not below:  # too few patients: every image that is not malignant is referred
+        return Malignancy(0.0, SENSITIVITY, count, 1.0)
+    limit = np.floor(sorted(lowest.values())[below - 1] * 10**DIGITS) / 10**DIGITS
+    bound = beta.ppf(0.05, count + 1 - below, below)
+    return Malignancy(float(limit), SENSITIVITY, count, float(bound))
 
 
 def fit_appearance(

@@ -29,6 +29,8 @@ def draw_overlay(frame: Frame, prediction: Prediction) -> Image.Image:
     colours[_contour(prediction.mask, thick=min(height, width) >= 400)] = CONTOUR_COLOUR
     percent = 100 * prediction.probabilities[prediction.label]
     caption = f"{prediction.label} {percent:.0f} %"
+    if prediction.mask_emptied:
+        caption += ", lesion removed from the mask"
     if prediction.refer:
         caption += f" | refer: {', '.join(prediction.refer)}"
     picture = _add_caption(Image.fromarray(colours), caption)

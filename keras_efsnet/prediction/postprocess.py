@@ -9,6 +9,7 @@ import numpy as np
 
 from keras_efsnet.images.components import Box, split_components
 from keras_efsnet.images.grey import Size, resize_probability
+from keras_efsnet.images.margins import inside_margins
 from keras_efsnet.labels import LABELS
 from keras_efsnet.models.presets import read_card
 from keras_efsnet.prediction.referral import ReferralRule, find_reasons, mask_margin
@@ -21,8 +22,8 @@ class Postprocess:
     Args:
         minimum_lesion_fraction: connected components that cover less than this
             fraction of the image are dropped; in [0, 1).
-        normal_gate: the mask is emptied if P(normal) is at least this; in (0, 1], or
-            None for never.
+        normal_gate: the mask is emptied if the class is normal and P(normal) is at
+            least this; in (0, 1], or None for never.
         refer: when to refer an image to a person; None for never.
 
     Raises:
@@ -71,6 +72,7 @@ class Prediction:
         lesion_fraction: area of the mask as a fraction of the image.
         boxes: `(left, top, right, bottom)` of the mask's connected components, largest
             first; right and bottom are exclusive.
+        mask_emptied: whether `normal_gate` removed a lesion from the mask.
         refer: why a person should look, from `referral.REASONS`; empty if no rule
             fired.
         milliseconds: time of the prediction, without reading and writing files.
@@ -83,6 +85,7 @@ class Prediction:
     lesion_area_px: int
     lesion_fraction: float
     boxes: list[Box]
+    mask_emptied: bool = False
     refer: tuple[str, ...] = ()
     milliseconds: float = 0.0
 
@@ -94,6 +97,7 @@ class Prediction:
             "lesion_area_px": self.lesion_area_px,
             "lesion_fraction": round(self.lesion_fraction, 6),
             "boxes": [list(box) for box in self.boxes],
+            "mask_emptied": self.mask_emptied,
             "refer": list(self.refer),
             "milliseconds": round(self.milliseconds, 2),
         }
@@ -109,15 +113,16 @@ def postprocess(
     """Turns the network's output for one image into a prediction.
 
     The probability is resized to the image, thresholded at 0.5 (the network includes
-    its calibration), and `rules` are applied.
+    its calibration), and `rules` are applied. Black margins around the scan hold no
+    lesion.
 
     Args:
         mask_probability: float `(h, w)` in [0, 1], at the network's size.
         class_probabilities: float `(3,)` in the order of `LABELS`.
         size: the image's `(height, width)`.
         rules: the model's rules.
-        image: uint8 `(h, w)`, the network's input, for the referral rule; None skips
-            the test of its appearance.
+        image: uint8 `(h, w)`, the network's input, for its margins and the referral
+            rule's test of its appearance; None skips both.
 
     Raises:
         ValueError: there are not three class probabilities.
@@ -130,17 +135,24 @@ def postprocess(
     probabilities = dict(zip(LABELS, class_probabilities.tolist(), strict=True))
     probability = resize_probability(mask_probability, size)
     smallest = rules.minimum_lesion_fraction * probability.size
-    mask, boxes = split_components(probability > 0.5, smallest)
+    lesion = probability > 0.5
+    if image is not None:
+        scan = inside_margins(image, size)
+        whole, lesion = lesion, np.zeros_like(lesion)
+        lesion[scan] = whole[scan]
+    mask, boxes = split_components(lesion, smallest)
     lesion_found = bool(boxes)
-    if rules.normal_gate is not None and probabilities["normal"] >= rules.normal_gate:
+    label = LABELS[int(class_probabilities.argmax())]
+    gate = rules.normal_gate
+    gated = gate is not None and label == "normal" and probabilities[label] >= gate
+    if gated:
         mask, boxes = np.zeros_like(mask), []
     area = int(mask.sum())
-    label = LABELS[int(class_probabilities.argmax())]
     refer = rules.refer and find_reasons(
         rules.refer,
-        class_probability=probabilities[label],
+        label=label,
+        probabilities=probabilities,
         margin=mask_margin(mask_probability),
-        class_normal=label == "normal",
         lesion_found=lesion_found,
         image=image,
     )
@@ -152,6 +164,7 @@ def postprocess(
         lesion_area_px=area,
         lesion_fraction=area / mask.size,
         boxes=boxes,
+        mask_emptied=gated and lesion_found,
         refer=refer or (),
     )
 

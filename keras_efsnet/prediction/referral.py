@@ -11,22 +11,35 @@ import numpy as np
 
 from keras_efsnet.prediction.appearance import Appearance
 
+MALIGNANCY_NOT_EXCLUDED = "malignancy not excluded"
 CLASS_UNSURE = "class unsure"
 MASK_MARGIN_LOW = "mask margin low"
 DISAGREE = "mask and class disagree"
 NOT_B_MODE = "does not look like B-mode"
-REASONS = (CLASS_UNSURE, MASK_MARGIN_LOW, DISAGREE, NOT_B_MODE)
+REASONS = (
+    MALIGNANCY_NOT_EXCLUDED,
+    CLASS_UNSURE,
+    MASK_MARGIN_LOW,
+    DISAGREE,
+    NOT_B_MODE,
+)
 """All reasons, in the order of `find_reasons`."""
+
+
+_OFF = {"minimum_class_probability": 0, "minimum_mask_margin": 0, "malignancy_limit": 1}
+"""The limits, and the value of each that refers no image."""
 
 
 @dataclass(frozen=True)
 class ReferralRule:
-    """The limits below which a prediction is referred.
+    """The limits at which a prediction is referred.
 
     Args:
         minimum_class_probability: smallest probability of a sure class; in [0, 1].
         minimum_mask_margin: smallest sufficient `mask_margin`; in [0, 1].
         look: appearance of the training images; None accepts any image.
+        malignancy_limit: an image that is called normal or benign is referred if
+            P(malignant) is at least this; in [0, 1]. 1 switches it off.
 
     Raises:
         ValueError: a number is outside its range.
@@ -35,13 +48,15 @@ class ReferralRule:
     minimum_class_probability: float
     minimum_mask_margin: float
     look: Appearance | None = None
+    malignancy_limit: float = 1.0
 
     def __post_init__(self) -> None:
-        for name in ("minimum_class_probability", "minimum_mask_margin"):
+        for name, off in _OFF.items():
             value = getattr(self, name)
             if not 0 <= value <= 1:
                 raise ValueError(
-                    f"refer: {name} must be in [0, 1], got {value}; 0 refers no image."
+                    f"refer: {name} must be in [0, 1], got {value}; {off} refers no "
+                    "image."
                 )
 
     @classmethod
@@ -69,9 +84,9 @@ def mask_margin(mask_probability: np.ndarray) -> float:
 def find_reasons(
     rule: ReferralRule,
     *,
-    class_probability: float,
+    label: str,
+    probabilities: Mapping[str, float],
     margin: float,
-    class_normal: bool,
     lesion_found: bool,
     image: np.ndarray | None,
 ) -> tuple[str, ...]:
@@ -79,17 +94,19 @@ def find_reasons(
 
     Args:
         rule: the model's limits.
-        class_probability: probability of the predicted class.
+        label: the predicted class.
+        probabilities: by class.
         margin: from `mask_margin`.
-        class_normal: the predicted class is normal.
         lesion_found: the mask has a lesion, before the normal gate empties it.
         image: uint8 `(h, w)`, the network's input; None skips its appearance.
     """
     different = rule.look and image is not None and not rule.look.accepts(image)
+    suspicious = probabilities["malignant"] >= rule.malignancy_limit
     objections = {
-        CLASS_UNSURE: class_probability < rule.minimum_class_probability,
+        MALIGNANCY_NOT_EXCLUDED: suspicious and label != "malignant",
+        CLASS_UNSURE: probabilities[label] < rule.minimum_class_probability,
         MASK_MARGIN_LOW: margin < rule.minimum_mask_margin,
-        DISAGREE: class_normal == lesion_found,
+        DISAGREE: (label == "normal") == lesion_found,
         NOT_B_MODE: different,
     }
     return tuple(reason for reason in REASONS if objections[reason])

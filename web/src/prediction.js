@@ -17,13 +17,16 @@
  *   probabilities: Record<string, number>,
  *   area: number,
  *   boxes: Box[],
+ *   isEmptied: boolean,
  *   refer: string[],
  * }} Prediction
+ *   `isEmptied`: the normal gate removed a lesion from the mask.
  *   `refer`: why a person should look; empty where no rule fired.
  */
 
 import { splitComponents } from './components.js';
 import { resizeProbability } from './images.js';
+import { emptyMargins } from './margins.js';
 import { findReasons, maskMargin } from './referral.js';
 
 export const LABELS = ['normal', 'benign', 'malignant'];
@@ -37,7 +40,7 @@ export const THRESHOLD = 0.5;
  * @param {Outputs} outputs
  * @param {{height: number, width: number}} size the image's own
  * @param {Rules} rules
- * @param {Grey} [image] the network's input, for the refer rule
+ * @param {Grey} [image] the network's input, for its margins and the refer rule
  * @param {number} [threshold] only for looking; predictions are made at 0.5
  * @returns {Prediction}
  */
@@ -47,20 +50,18 @@ export function postprocess(outputs, size, rules, image, threshold = THRESHOLD) 
   const { values } = resizeProbability(mask, size.height, size.width);
   const pixels = new Uint8Array(values.length);
   for (let at = 0; at < pixels.length; at++) pixels[at] = values[at] > threshold ? 1 : 0;
+  const lesion = { height: size.height, width: size.width, pixels };
+  if (image) emptyMargins(lesion, image);
   const minimumArea = (rules.minimum_lesion_fraction ?? 0) * pixels.length;
-  const found = splitComponents({ height: size.height, width: size.width, pixels }, minimumArea);
-  const isGated = probabilities.normal >= (rules.normal_gate ?? Infinity);
+  const found = splitComponents(lesion, minimumArea);
   const label = LABELS[classes.indexOf(Math.max(...classes))];
-  const facts = {
-    classProbability: probabilities[label],
-    margin: maskMargin(mask.values),
-    isNormal: label === 'normal',
-    // Also where the gate then empties the mask: there they disagree most.
-    isLesionFound: found.boxes.length > 0,
-    image,
-  };
+  const isGated = label === 'normal' && probabilities.normal >= (rules.normal_gate ?? Infinity);
+  const isLesionFound = found.boxes.length > 0;
+  const margin = maskMargin(mask.values);
+  const facts = { label, probabilities, margin, isLesionFound, image };
   const refer = rules.refer ? findReasons(rules.refer, facts) : [];
-  return { ...(isGated ? emptied(found.mask) : found), label, probabilities, refer };
+  const isEmptied = isGated && isLesionFound;
+  return { ...(isGated ? emptied(found.mask) : found), label, probabilities, isEmptied, refer };
 }
 
 /**
@@ -78,7 +79,7 @@ function emptied({ height, width }) {
  * @param {number} milliseconds
  */
 export function toRecord(prediction, milliseconds) {
-  const { mask, label, probabilities, area, boxes, refer } = prediction;
+  const { mask, label, probabilities, area, boxes, isEmptied, refer } = prediction;
   const rounded = Object.entries(probabilities).map(([k, p]) => [k, round(p, 6)]);
   return {
     class: label,
@@ -86,6 +87,7 @@ export function toRecord(prediction, milliseconds) {
     lesion_area_px: area,
     lesion_fraction: round(area / mask.pixels.length, 6),
     boxes,
+    mask_emptied: isEmptied,
     refer,
     milliseconds: round(milliseconds, 2),
   };

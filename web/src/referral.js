@@ -1,11 +1,12 @@
 /**
- * When not to trust a prediction: a port of `keras_efsnet/refer.py`.
+ * When not to trust a prediction: a port of `keras_efsnet/prediction/referral.py`.
  *
  * @typedef {import('./images.js').Grey} Grey
  * @typedef {{
  *   minimum_class_probability: number,
  *   minimum_mask_margin: number,
  *   look?: import('./appearance.js').Appearance | null,
+ *   malignancy_limit?: number,
  * }} ReferralRule
  *   The `refer` of a card's `postprocess`.
  */
@@ -15,19 +16,21 @@ import { accepts } from './appearance.js';
 /**
  * @param {ReferralRule} rule
  * @param {object} facts
- * @param {number} facts.classProbability of the predicted class
+ * @param {string} facts.label the predicted class
+ * @param {Record<string, number>} facts.probabilities by class
  * @param {number} facts.margin from `maskMargin`
- * @param {boolean} facts.isNormal the predicted class is normal
  * @param {boolean} facts.isLesionFound before the normal gate
  * @param {Grey} [facts.image] the network's input; without it its look is left out
  * @returns {string[]} why a person should look; empty where nothing speaks against it
  */
-export function findReasons(rule, { classProbability, margin, isNormal, isLesionFound, image }) {
+export function findReasons(rule, { label, probabilities, margin, isLesionFound, image }) {
+  const isSuspicious = probabilities.malignant >= (rule.malignancy_limit ?? 1);
   /** @type {[string, boolean][]} */
   const objections = [
-    ['class unsure', classProbability < rule.minimum_class_probability],
+    ['malignancy not excluded', isSuspicious && label !== 'malignant'],
+    ['class unsure', probabilities[label] < rule.minimum_class_probability],
     ['mask margin low', margin < rule.minimum_mask_margin],
-    ['mask and class disagree', isNormal === isLesionFound],
+    ['mask and class disagree', (label === 'normal') === isLesionFound],
     ['does not look like B-mode', Boolean(rule.look && image && !accepts(rule.look, image))],
   ];
   return objections.filter(([, isRaised]) => isRaised).map(([reason]) => reason);

@@ -11,11 +11,12 @@ import { THRESHOLD } from './prediction.js';
  * @param {Prediction} prediction
  * @param {boolean} isLive a screen reader is not told every frame
  */
-export function showPrediction({ label, probabilities, area, mask }, isLive) {
+export function showPrediction({ label, probabilities, area, mask, isEmptied }, isLive) {
   const summary = find('summary');
   summary.ariaLive = isLive ? 'off' : 'polite';
   const share = percent(area / mask.pixels.length, 1);
-  const lesion = area ? `lesion on ${share} of the image` : 'no lesion marked';
+  const none = isEmptied ? 'lesion removed from the mask' : 'no lesion marked';
+  const lesion = area ? `lesion on ${share} of the image` : none;
   summary.textContent = `${label} ${percent(probabilities[label])}, ${lesion}`;
   for (const row of find('bars').children) {
     const name = /** @type {HTMLElement} */ (row).dataset.label ?? '';

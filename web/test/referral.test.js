@@ -1,4 +1,4 @@
-/** The refer rule on values that were worked out by hand, as in `tests/test_refer.py`. */
+/** The refer rule on values that were worked out by hand, as in `tests/test_referral.py`. */
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -9,7 +9,12 @@ import { findReasons, maskMargin } from '../src/referral.js';
 
 const SIDE = 64;
 const RULE = { minimum_class_probability: 0.6, minimum_mask_margin: 0.5 };
-const SURE = { classProbability: 0.9, margin: 0.9, isNormal: false, isLesionFound: true };
+const SURE = facts('benign', { normal: 0.05, benign: 0.9, malignant: 0.05 });
+
+/** @param {string} label @param {Record<string, number>} probabilities */
+function facts(label, probabilities) {
+  return { label, probabilities, margin: 0.9, isLesionFound: true };
+}
 
 /** @param {(row: number, column: number) => number} value */
 function image(value) {
@@ -34,14 +39,27 @@ function assertClose(found, wanted) {
 
 test('a sure answer has no reason', () => {
   assert.deepEqual(findReasons(RULE, SURE), []);
-  assert.deepEqual(findReasons(RULE, { ...SURE, isNormal: true, isLesionFound: false }), []);
-  assert.deepEqual(findReasons(RULE, { ...SURE, classProbability: 0.6, margin: 0.5 }), []);
+  const normal = facts('normal', { normal: 0.9, benign: 0.05, malignant: 0.05 });
+  assert.deepEqual(findReasons(RULE, { ...normal, isLesionFound: false }), []);
+  const limit = facts('benign', { normal: 0.2, benign: 0.6, malignant: 0.2 });
+  assert.deepEqual(findReasons(RULE, { ...limit, margin: 0.5 }), []);
+});
+
+test('malignancy is excluded below its limit alone', () => {
+  const rule = { ...RULE, malignancy_limit: 0.1 };
+  const found = ['malignancy not excluded'];
+  assert.deepEqual(findReasons(rule, SURE), []);
+  const near = facts('benign', { normal: 0, benign: 0.9, malignant: 0.1 });
+  assert.deepEqual(findReasons(rule, near), found);
+  const malignant = facts('malignant', { normal: 0, benign: 0.1, malignant: 0.9 });
+  assert.deepEqual(findReasons(rule, malignant), []);
 });
 
 test('reasons come together and in order', () => {
-  const facts = { classProbability: 0.5, margin: 0.1, isNormal: true, isLesionFound: true };
-  const rule = { ...RULE, look: nearbyLook(10) };
-  assert.deepEqual(findReasons(rule, { ...facts, image: image(() => 11) }), [
+  const unsure = facts('normal', { normal: 0.5, benign: 0.2, malignant: 0.3 });
+  const rule = { ...RULE, look: nearbyLook(10), malignancy_limit: 0.3 };
+  assert.deepEqual(findReasons(rule, { ...unsure, margin: 0.1, image: image(() => 11) }), [
+    'malignancy not excluded',
     'class unsure',
     'mask margin low',
     'mask and class disagree',

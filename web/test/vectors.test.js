@@ -35,7 +35,8 @@ test('mask, record and contour are equal', () => {
       mask: decodeFloats(vector.mask_probability),
       classes: decodeFloats(vector.class_probabilities).values,
     };
-    const prediction = postprocess(outputs, { height, width }, vector.rules);
+    const image = vector.image && decode(vector.image);
+    const prediction = postprocess(outputs, { height, width }, vector.rules, image);
     assert.deepEqual(prediction.mask, decode(vector.mask));
     assert.deepEqual(toRecord(prediction, 0), vector.record);
     assert.deepEqual(findContour(prediction.mask, prediction.boxes), decode(vector.contour));

@@ -1,0 +1,36 @@
+"""Finding the black margins around a scan, as screen captures and letterboxing have."""
+
+import numpy as np
+
+from keras_efsnet.images.grey import Size
+
+DARK = 5
+"""Highest grey level of a margin's pixels. JPEG leaves such levels in black."""
+
+
+def inside_margins(image: np.ndarray, size: Size) -> tuple[slice, slice]:
+    """Finds the rows and columns between an image's black margins.
+
+    A margin is a border of rows or columns without a pixel above `DARK`. A black image
+    has none.
+
+    Args:
+        image: uint8 `(h, w)`.
+        size: `(height, width)` of the same picture at the size of the result.
+
+    Returns:
+        The rows and the columns, in pixels of `size`.
+    """
+    bright = image > DARK
+    if not bright.any():
+        return slice(None), slice(None)
+    height, width = (
+        _between(bright.any(axis=axis), pixels)
+        for axis, pixels in zip((1, 0), size, strict=True)
+    )
+    return height, width
+
+
+def _between(bright: np.ndarray, pixels: int) -> slice:
+    first, last = np.flatnonzero(bright)[[0, -1]].tolist()
+    return slice(first * pixels // len(bright), -(-(last + 1) * pixels // len(bright)))

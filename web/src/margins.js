@@ -1,0 +1,45 @@
+/**
+ * The black margins around a scan: a port of `keras_efsnet/images/margins.py`.
+ *
+ * @typedef {import('./images.js').Grey} Grey
+ */
+
+/** Highest grey level of a margin's pixels. */
+const DARK = 5;
+
+/**
+ * Empties a mask in the margins of the image that it belongs to.
+ *
+ * @param {Grey} mask of 0 and 1; changed in place
+ * @param {Grey} image the same picture at any size
+ */
+export function emptyMargins(mask, image) {
+  const rows = new Array(image.height).fill(false);
+  const columns = new Array(image.width).fill(false);
+  image.pixels.forEach((level, at) => {
+    if (level <= DARK) return;
+    rows[Math.floor(at / image.width)] = true;
+    columns[at % image.width] = true;
+  });
+  if (!rows.includes(true)) return;
+  const [top, bottom] = between(rows, mask.height);
+  const [left, right] = between(columns, mask.width);
+  for (let at = 0; at < mask.pixels.length; at++) {
+    const row = Math.floor(at / mask.width);
+    const column = at % mask.width;
+    if (row < top || row >= bottom || column < left || column >= right) mask.pixels[at] = 0;
+  }
+}
+
+/**
+ * @param {boolean[]} bright
+ * @param {number} pixels
+ */
+function between(bright, pixels) {
+  const first = bright.indexOf(true);
+  const end = bright.lastIndexOf(true) + 1;
+  return [
+    Math.floor((first * pixels) / bright.length),
+    Math.ceil((end * pixels) / bright.length),
+  ];
+}
