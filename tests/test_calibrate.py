@@ -11,6 +11,7 @@ from checks import randomize_weights
 from keras_efsnet import EFSNet
 from keras_efsnet.labels import LABELS
 from keras_efsnet.phantoms import write_phantoms
+from keras_efsnet.prediction.audit import read_looks
 from keras_efsnet.prediction.loading import load_predictor
 from keras_efsnet.prediction.postprocess import Postprocess
 from keras_efsnet.training.calibrate import Calibration, calibrate, fold, write_preset
@@ -20,6 +21,7 @@ from keras_efsnet.training.datasets.sample import Sample
 from keras_efsnet.training.evaluate import RawOutput, run_network, score_output
 from keras_efsnet.training.fit_referral import (
     Malignancy,
+    fit_appearance,
     fit_malignancy,
     fit_referral,
 )
@@ -37,7 +39,7 @@ def test_folding_moves_the_threshold_and_divides_the_logits(model):
     threshold = float(np.median(before["mask"]))
     nothing = (0.0, 0.0)
     unknown = Malignancy(0.0, 0.95, 0, 1.0)
-    found = (Postprocess(), nothing, nothing, unknown, 0.0, None)
+    found = (Postprocess(), nothing, nothing, unknown, {}, 0.0, None)
     fold(model, Calibration(2.0, threshold, *found))
     after = model.predict_on_batch(images)
     apart = abs(before["mask"] - threshold) > 1e-4
@@ -64,6 +66,8 @@ def test_the_preset_does_what_was_fitted(model, tmp_path):
         "malignancy_limit",
     }
     assert card["calibration"]["referred"] == found.referred
+    assert read_looks(preset) == read_looks(preset / "model.keras") == found.looks
+    assert set(found.looks) == {"busi"}
     predictor = load_predictor(preset / "model.keras")
     assert predictor.rules == found.rules
     outputs = list(run_network(predictor, samples))
@@ -99,7 +103,9 @@ def test_limits_refer_at_most_a_fifth_and_hardly_less():
         for image, p, q in zip(images, sure, sure[::-1], strict=True)
     ]
 
-    rule = fit_referral(outputs, Postprocess(), images[:50], 0.9)
+    rule = fit_referral(
+        outputs, Postprocess(), fit_appearance(images[:50], images), 0.9
+    )
 
     assert rule.malignancy_limit == 0.9
     unsure = sure[::-1] < rule.minimum_class_probability
@@ -155,3 +161,4 @@ def test_sources_have_the_same_weight(model, tmp_path):
             np.mean([score_output(o, Postprocess(), "B").dice for o in outputs])
         )
     assert found.dice[0] == pytest.approx(np.mean(means), abs=1e-6)
+    assert set(found.looks) == {"few", "many"}

@@ -32,6 +32,7 @@ from keras_efsnet.labels import LABELS
 from keras_efsnet.models.efsnet import EFSNet
 from keras_efsnet.models.metrics import overlap_from_counts
 from keras_efsnet.models.saving import save_model
+from keras_efsnet.prediction.appearance import Appearance
 from keras_efsnet.prediction.keras_runtime import KerasPredictor
 from keras_efsnet.prediction.postprocess import Postprocess, postprocess
 from keras_efsnet.training.datasets.reading import read_datasets
@@ -45,6 +46,8 @@ from keras_efsnet.training.evaluate import (
 )
 from keras_efsnet.training.fit_referral import (
     Malignancy,
+    fit_appearance,
+    fit_looks,
     fit_malignancy,
     fit_referral,
 )
@@ -76,6 +79,7 @@ class Calibration:
         dice: mean Dice of the images of each source at their own size, averaged over
             the sources, (before, after).
         malignancy: how the limit of malignancy was found.
+        looks: the appearance of each source's training images, for `efsnet audit`.
         referred: fraction of images that are referred.
         errors_referred: the same for images with a wrong class or a Dice below
             `LOW_DICE`; None without such images.
@@ -87,6 +91,7 @@ class Calibration:
     ece: tuple[float, float]
     dice: tuple[float, float]
     malignancy: Malignancy
+    looks: dict[str, Appearance]
     referred: float
     errors_referred: float | None
 
@@ -127,8 +132,10 @@ def calibrate(
     ]
     rules = Postprocess(fraction, gate)
     images = [resize_image(read_image(s.image), predictor.size) for s in training]
+    held_out = [resize_image(output.grey, predictor.size) for output in folded]
     malignancy = _fit_malignancy(folded)
-    refer = fit_referral(folded, rules, images, malignancy.limit)
+    look = fit_appearance(images, held_out)
+    refer = fit_referral(folded, rules, look, malignancy.limit)
     rules = replace(rules, refer=refer)
     referred, errors_referred = _judge(folded, rules)
     return Calibration(
@@ -141,6 +148,7 @@ def calibrate(
         ),
         dice=(dice[NEUTRAL], dice[best]),
         malignancy=malignancy,
+        looks=fit_looks(_by_source(training, images), _by_source(samples, held_out)),
         referred=referred,
         errors_referred=errors_referred,
     )
@@ -162,7 +170,8 @@ def write_preset(model_file: Path, calibration: Calibration, preset: Path) -> No
     model = fold(EFSNet.from_preset(model_file), calibration)
     save_model(model, preset / "model.keras")
     facts = asdict(calibration)
-    card = {"postprocess": facts.pop("rules"), "calibration": facts}
+    rules, looks = facts.pop("rules"), facts.pop("looks")
+    card = {"postprocess": rules, "calibration": facts, "looks": looks}
     write_text(preset / "card.json", json.dumps(card, indent=2) + "\n", durable=True)
 
 
@@ -173,6 +182,15 @@ def _balance(sources: Sequence[str | None]) -> np.ndarray:
     )
     weights: np.ndarray = 1 / (len(counts) * counts[index])
     return weights
+
+
+def _by_source(
+    samples: Sequence[Sample], images: Sequence[np.ndarray]
+) -> dict[str, list[np.ndarray]]:
+    parts: dict[str, list[np.ndarray]] = {}
+    for sample, image in zip(samples, images, strict=True):
+        parts.setdefault(sample.source or "unknown", []).append(image)
+    return parts
 
 
 def _fit_malignancy(outputs: Sequence[RawOutput]) -> Malignancy:
@@ -274,7 +292,9 @@ def main() -> None:
     split = read_split(read_datasets(options.data), options.split, options.fold)
     calibration = calibrate(options.model, split.validation, split.train)
     write_preset(options.model, calibration, options.out)
-    print(json.dumps(asdict(calibration), indent=2))
+    facts = asdict(replace(calibration, looks={}))
+    facts["rules"]["refer"].pop("look")
+    print(json.dumps(facts, indent=2))
 
 
 if __name__ == "__main__":

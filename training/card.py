@@ -64,7 +64,7 @@ def _calibration(preset: Path) -> dict[str, Any]:
     """Gives the card's entries from `training.calibrate`."""
     card = _read(preset / "card.json") if (preset / "card.json").exists() else {}
     kept: dict[str, Any] = {
-        key: card[key] for key in ("postprocess", "calibration") if key in card
+        key: card[key] for key in ("postprocess", "calibration", "looks") if key in card
     }
     return {"postprocess": {}, **kept}
 

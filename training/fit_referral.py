@@ -15,7 +15,7 @@ Foundations and Trends in Machine Learning 16(4), 2023, sections 1 and 3.2 (quan
 its spread).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -57,7 +57,7 @@ class Malignancy:
 def fit_referral(
     outputs: Sequence[RawOutput],
     rules: Postprocess,
-    training: Sequence[np.ndarray],
+    look: Appearance,
     malignancy_limit: float,
 ) -> ReferralRule:
     """Fits the referral rule, as above.
@@ -65,14 +65,10 @@ def fit_referral(
     Args:
         outputs: of the calibrated network on the validation images.
         rules: the model's other rules.
-        training: training images, uint8 of the network's size.
+        look: from `fit_appearance`.
         malignancy_limit: from `fit_malignancy`.
-
-    Raises:
-        ValueError: the network's size is too small for the appearance rule.
     """
     held_out = [resize_image(output.grey, output.mask.shape) for output in outputs]
-    look = fit_appearance(training, held_out)
     best = ReferralRule(0.0, 0.0, look)
     objected = np.array(
         [
@@ -111,6 +107,18 @@ def fit_malignancy(
     limit = np.floor(sorted(lowest.values())[below - 1] * 10**DIGITS) / 10**DIGITS
     bound = beta.ppf(0.05, count + 1 - below, below)
     return Malignancy(float(limit), SENSITIVITY, count, float(bound))
+
+
+def fit_looks(
+    training: Mapping[str, Sequence[np.ndarray]],
+    held_out: Mapping[str, Sequence[np.ndarray]],
+) -> dict[str, Appearance]:
+    """Fits the appearance of each source that has images of both kinds."""
+    return {
+        source: fit_appearance(images, held_out[source])
+        for source, images in training.items()
+        if source in held_out
+    }
 
 
 def fit_appearance(

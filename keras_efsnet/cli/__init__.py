@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 
 from keras_efsnet import __version__
-from keras_efsnet.cli import console, data, export, live, predict, train
+from keras_efsnet.cli import audit, console, data, export, live, predict, train
 from keras_efsnet.cli.options import NOTICE
 
 app = typer.Typer(
@@ -24,7 +24,7 @@ app = typer.Typer(
     help=f"Lesion mask and class of breast ultrasound images. {NOTICE}",
 )
 for command in (
-    *(predict.demo, predict.predict),
+    *(predict.demo, predict.predict, audit.audit),
     *(train.train, train.evaluate, train.report),
     *(export.export, export.benchmark),
     *(live.stream, live.serve),

@@ -24,11 +24,9 @@ def inside_margins(image: np.ndarray, size: Size) -> tuple[slice, slice]:
     bright = image > DARK
     if not bright.any():
         return slice(None), slice(None)
-    height, width = (
-        _between(bright.any(axis=axis), pixels)
-        for axis, pixels in zip((1, 0), size, strict=True)
-    )
-    return height, width
+    rows: np.ndarray = bright.any(axis=1)
+    columns: np.ndarray = bright.any(axis=0)
+    return _between(rows, size[0]), _between(columns, size[1])
 
 
 def _between(bright: np.ndarray, pixels: int) -> slice:
