@@ -1,5 +1,7 @@
 """Finding the black margins around a scan, as screen captures and letterboxing have."""
 
+import math
+
 import numpy as np
 
 from keras_efsnet.images.grey import Size
@@ -24,11 +26,12 @@ def inside_margins(image: np.ndarray, size: Size) -> tuple[slice, slice]:
     bright = image > DARK
     if not bright.any():
         return slice(None), slice(None)
-    rows: np.ndarray = bright.any(axis=1)
-    columns: np.ndarray = bright.any(axis=0)
-    return _between(rows, size[0]), _between(columns, size[1])
+    rows, columns = np.nonzero(bright)
+    return (
+        _scale(rows.min(), rows.max() + 1, size[0] / len(bright)),
+        _scale(columns.min(), columns.max() + 1, size[1] / bright.shape[1]),
+    )
 
 
-def _between(bright: np.ndarray, pixels: int) -> slice:
-    first, last = np.flatnonzero(bright)[[0, -1]].tolist()
-    return slice(first * pixels // len(bright), -(-(last + 1) * pixels // len(bright)))
+def _scale(first: int, end: int, factor: float) -> slice:
+    return slice(math.floor(first * factor), math.ceil(end * factor))

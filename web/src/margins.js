@@ -38,8 +38,6 @@ export function emptyMargins(mask, image) {
 function between(bright, pixels) {
   const first = bright.indexOf(true);
   const end = bright.lastIndexOf(true) + 1;
-  return [
-    Math.floor((first * pixels) / bright.length),
-    Math.ceil((end * pixels) / bright.length),
-  ];
+  const factor = pixels / bright.length;
+  return [Math.floor(first * factor), Math.ceil(end * factor)];
 }
