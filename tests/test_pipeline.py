@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -331,3 +332,38 @@ def test_added_normals_follow_the_real_images(cache):
     assert more.mask_weight[7:].tolist() == more.class_weight[7:].tolist() == [1, 1]
     none = pipeline.add_normals(cache, images[:0], np.array([], int))
     assert len(none) == 7
+
+
+def from_sources(cache: ImageCache, groups: list[str], labels: list[int]):
+    return replace(cache, groups=np.array(groups), labels=np.array(labels))
+
+
+def test_sources_of_tumours_alone_have_another_loss(cache):
+    groups = ["a/normal", "a/tumour", "b/tumour", "b/tumour", *["a/tumour"] * 3]
+    mixed = from_sources(cache, groups, [0, 1, 1, 2, 2, 1, 1])
+    alone = [False, False, True, True, False, False, False]
+    assert pipeline.tumours_only(mixed).tolist() == alone
+    data = pipeline.training_batches(
+        mixed,
+        first_epoch=0,
+        epochs=1,
+        policy=UNCHANGED,
+        class_weight_at=lambda epoch: 0.5,
+        **{**PLAN, "batch_size": 7, "steps_per_epoch": 1},
+    )
+    ((x, _, weight),) = to_list(first_steps(data, 1))
+    grey = x[:, 0, 0, 0].astype(int)
+    of_b = np.isin(grey, GREYS[2:4])
+    known = np.where(grey == GREYS[6], 0, 0.5)
+    assert weight["class"].tolist() == (known * ~of_b).tolist()
+    assert weight["tumour"].tolist() == (known * of_b).tolist()
+
+
+def test_one_source_or_none_without_normals_is_judged_as_a_whole(cache):
+    only = from_sources(cache, ["b/tumour"] * 7, [1, 2] * 3 + [1])
+    assert not pipeline.tumours_only(only).any()
+    both = from_sources(
+        cache, ["a/normal", *["a/tumour"] * 5, "b/removed"], [0, 1, 1, 1, 1, 1, 0]
+    )
+    known = replace(both, class_weight=np.ones(7, np.float32))
+    assert not pipeline.tumours_only(known).any()

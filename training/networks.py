@@ -13,8 +13,10 @@ from keras_efsnet.training.baselines import build_baseline
 from keras_efsnet.training.distribute import adamw
 from keras_efsnet.training.settings import TrainSettings
 
-COARSE = "coarse"
-"""The output for deep supervision of the encoder."""
+COARSE, TUMOUR = "coarse", "tumour"
+"""The outputs of `TrainingModel`."""
+
+BENIGN, MALIGNANT = LABELS.index("benign"), LABELS.index("malignant")
 
 UNDECAYED = ["gamma", "beta", "slope", "bias"]
 """Names of the weights without weight decay."""
@@ -39,7 +41,7 @@ def compile_model(model: keras.Model, settings: TrainSettings, steps: int) -> No
     """Compiles a model with the losses, metrics and optimizer of a run.
 
     Args:
-        model: the network, or its `DeeplySupervised` model.
+        model: the network, or its `TrainingModel`.
         settings: the run's settings.
         steps: batches per epoch.
     """
@@ -61,10 +63,13 @@ def compile_model(model: keras.Model, settings: TrainSettings, steps: int) -> No
     optimizer.exclude_from_weight_decay(var_names=UNDECAYED)
     optimizer.build(model.trainable_variables)
     loss = {"mask": DiceBCE(), "class": "sparse_categorical_crossentropy"}
-    loss_weights = None
-    if settings.deep_supervision:
+    loss_weights = {"mask": 1.0, "class": 1.0}
+    if COARSE in model.output:
         loss[COARSE] = DiceBCE()
-        loss_weights = {"mask": 1.0, "class": 1.0, COARSE: settings.deep_supervision}
+        loss_weights[COARSE] = settings.deep_supervision
+    if TUMOUR in model.output:
+        loss[TUMOUR] = "binary_crossentropy"
+        loss_weights[TUMOUR] = 1.0
     model.compile(
         optimizer,
         loss=loss,
@@ -75,40 +80,65 @@ def compile_model(model: keras.Model, settings: TrainSettings, steps: int) -> No
     )
 
 
-class DeeplySupervised(keras.Model):
-    """Adds a mask output of 1/8 size to EFSNet's encoder, for training only.
+class TrainingModel(keras.Model):
+    """Adds outputs to a network that only its training needs.
 
-    The extra loss trains the encoder to find lesions. Its targets are the fractions of
-    lesion in each 8 x 8 pixels of the mask. The weights are shared with `network`; the
-    head of the coarse mask is discarded after training.
+    `coarse` is a mask of 1/8 size from EFSNet's encoder. Its loss trains the encoder to
+    find lesions; its targets are the fractions of lesion in each 8 x 8 pixels of the
+    mask. The head is discarded after training.
+
+    `tumour` is the probability of malignant if there is a tumour, from `class`. It
+    trains the class on sources that have no normal image, without a word on "normal".
+
+    The weights are shared with `network`.
 
     Args:
-        network: the EFSNet to train.
+        network: the network to train.
+        coarse: add the coarse mask; only for EFSNet.
+        tumour: add the probability of malignant if there is a tumour.
 
-    Input shape: EFSNet's; targets and sample weights are those of `mask` and `class`.
-    Output shape: EFSNet's, and `coarse`, `(batch, height / 8, width / 8, 1)` in [0, 1].
+    Input shape: the network's; targets are those of `mask` and `class`, sample weights
+        too, and `tumour` may have its own, 0 otherwise.
+    Output shape: the network's, and `coarse`, `(batch, height / 8, width / 8, 1)`, and
+        `tumour`, `(batch, 1)`, both in [0, 1].
 
-    Reference: Lee et al., "Deeply-Supervised Nets", AISTATS 2015.
+    Reference: Lee et al., "Deeply-Supervised Nets", AISTATS 2015 (coarse mask).
     """
 
-    def __init__(self, network: EFSNet) -> None:
-        encoded = network.get_layer("csdc_2").output
-        x = keras.layers.Conv2D(1, 1, name="coarse_logits")(encoded)
-        coarse = keras.layers.Activation("sigmoid", dtype="float32", name=COARSE)(x)
-        super().__init__(network.input, {**network.output, COARSE: coarse})
+    def __init__(self, network: keras.Model, coarse: bool, tumour: bool) -> None:
+        outputs = dict(network.output)
+        if coarse:
+            encoded = network.get_layer("csdc_2").output
+            x = keras.layers.Conv2D(1, 1, name="coarse_logits")(encoded)
+            outputs[COARSE] = keras.layers.Activation(
+                "sigmoid", dtype="float32", name=COARSE
+            )(x)
+        if tumour:
+            classes = outputs["class"]
+            both = classes[:, BENIGN : BENIGN + 1] + classes[:, MALIGNANT:]
+            outputs[TUMOUR] = classes[:, MALIGNANT:] / (both + keras.config.epsilon())
+        super().__init__(network.input, outputs)
+        self.added = [name for name in (COARSE, TUMOUR) if name in outputs]
 
     def compute_loss(
         self, x=None, y=None, y_pred=None, sample_weight=None, training=True
     ):
-        y, sample_weight = _with_coarse(y, sample_weight)
+        y, sample_weight = self._complete(y, sample_weight)
         return super().compute_loss(x, y, y_pred, sample_weight, training)
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
-        y, sample_weight = _with_coarse(y, sample_weight)
+        y, sample_weight = self._complete(y, sample_weight)
         return super().compute_metrics(x, y, y_pred, sample_weight)
 
-
-def _with_coarse(y: dict[str, Any], weight: dict[str, Any]) -> tuple[Any, Any]:
-    mask = ops.cast(y["mask"], "float32")
-    coarse = ops.average_pool(mask, MULTIPLE, MULTIPLE)
-    return {**y, COARSE: coarse}, {**weight, COARSE: weight["mask"]}
+    def _complete(self, y: dict[str, Any], weight: dict[str, Any]) -> tuple[Any, Any]:
+        """Adds the targets and weights of the added outputs."""
+        targets, weights = dict(y), dict(weight)
+        if COARSE in self.added:
+            mask = ops.cast(y["mask"], "float32")
+            targets[COARSE] = ops.average_pool(mask, MULTIPLE, MULTIPLE)
+            weights[COARSE] = weight["mask"]
+        if TUMOUR in self.added:
+            malignant = ops.cast(ops.equal(y["class"], MALIGNANT), "float32")
+            targets[TUMOUR] = ops.reshape(malignant, (-1, 1))
+            weights.setdefault(TUMOUR, ops.zeros_like(weight["class"]))
+        return targets, weights

@@ -27,8 +27,11 @@ Batch = tuple[np.ndarray, dict[str, np.ndarray], dict[str, np.ndarray]]
 """`(x, y, sample_weight)` for `model.fit`.
 
 x: float32 `(n, height, width, 1)` in [0, 255]. y: `mask`, float32 of x's shape, 1 =
-lesion, and `class`, int32 `(n,)`. sample_weight: `mask` and `class`, float32 `(n,)`.
+lesion, and `class`, int32 `(n,)`. sample_weight: `mask` and `class`, float32 `(n,)`;
+and `tumour` if a source has tumours alone (see `tumours_only`).
 """
+
+NORMAL = LABELS.index("normal")
 
 _WORKERS = 2
 _AHEAD = 4
@@ -119,6 +122,23 @@ def add_normals(
     return ImageCache(**parts)
 
 
+def tumours_only(cache: ImageCache) -> np.ndarray:
+    """Finds the images of sources that show tumours alone.
+
+    Such a source must not teach that its hospital's look rules out "normal". So its
+    images have no weight in the loss of `class`, but one in the loss of `tumour`:
+    malignant against benign (see `networks.TrainingModel`).
+
+    Returns:
+        bool `(n,)`. False everywhere if all images are of one source.
+    """
+    sources = np.array([group.rpartition("/")[0] for group in cache.groups])
+    normal = (cache.labels == NORMAL) & (cache.class_weight > 0)
+    with_normals = sources[normal]
+    alone: np.ndarray = ~np.isin(sources, with_normals)
+    return alone & (len(np.unique(sources)) > 1)
+
+
 def steps_per_epoch(cache: ImageCache, batch_size: int) -> int:
     """Counts the full batches of an epoch; each epoch leaves out the remaining images.
 
@@ -172,6 +192,7 @@ def training_batches(
             groups differ.
     """
     chances = _chances(cache, shares) if shares else None
+    tumours = tumours_only(cache)
     if steps_per_epoch * batch_size > len(cache):
         raise ValueError(
             f"steps_per_epoch, {steps_per_epoch}, must be at most "
@@ -196,12 +217,15 @@ def training_batches(
             policy,
         )
         x, y, weight = _batch(cache, chosen, images, masks)
-        factor = np.float32(class_weight_at(epoch))
-        return x, y, {**weight, "class": factor * weight["class"]}
+        known = np.float32(class_weight_at(epoch)) * weight.pop("class")
+        if tumours.any():
+            weight["tumour"] = known * tumours[chosen]
+        return x, y, {**weight, "class": known * ~tumours[chosen]}
 
     steps = range(first_epoch * steps_per_epoch, epochs * steps_per_epoch)
     if keras.backend.backend() == "tensorflow":
-        return _tf_dataset(make, steps, (batch_size, *cache.images.shape[1:]))
+        shape = (batch_size, *cache.images.shape[1:])
+        return _tf_dataset(make, steps, shape, bool(tumours.any()))
     return _OrderedBatches(make, steps)
 
 
@@ -224,7 +248,7 @@ def evaluation_batches(cache: ImageCache, batch_size: int) -> Any:
 
     steps = range(math.ceil(len(cache) / batch_size))
     if keras.backend.backend() == "tensorflow":
-        return _tf_dataset(make, steps, (None, *cache.images.shape[1:]))
+        return _tf_dataset(make, steps, (None, *cache.images.shape[1:]), False)
     return _Batches(make, steps)
 
 
@@ -272,24 +296,28 @@ def _batch(
 
 
 def _tf_dataset(
-    make: Callable[[int], Batch], steps: range, shape: tuple[int | None, ...]
+    make: Callable[[int], Batch],
+    steps: range,
+    shape: tuple[int | None, ...],
+    with_tumour: bool,
 ) -> Any:
     import tensorflow as tf
 
     pixels, rows = (*shape, 1), shape[:1]
-    parts = [(tf.float32, pixels), (tf.float32, pixels)]
-    parts += [(tf.int32, rows), (tf.float32, rows), (tf.float32, rows)]
+    weighted = ("mask", "class", "tumour") if with_tumour else ("mask", "class")
+    parts = [(tf.float32, pixels), (tf.float32, pixels), (tf.int32, rows)]
+    parts += [(tf.float32, rows)] * len(weighted)
 
     def flat(step: np.ndarray) -> tuple[np.ndarray, ...]:
         x, y, weight = make(int(step))
-        return x, y["mask"], y["class"], weight["mask"], weight["class"]
+        return x, y["mask"], y["class"], *(weight[name] for name in weighted)
 
     def load(step: Any) -> Any:
         tensors = tf.numpy_function(flat, [step], [kind for kind, _ in parts])
         for tensor, (_, part_shape) in zip(tensors, parts, strict=True):
             tensor.set_shape(part_shape)
-        x, mask, label, mask_weight, class_weight = tensors
-        weight = {"mask": mask_weight, "class": class_weight}
+        x, mask, label, *weights = tensors
+        weight = dict(zip(weighted, weights, strict=True))
         return x, {"mask": mask, "class": label}, weight
 
     data = tf.data.Dataset.range(steps.start, steps.stop)

@@ -3,7 +3,6 @@
 import csv
 import importlib.util
 import json
-import logging
 import platform
 from collections.abc import Sequence
 from importlib import metadata
@@ -18,12 +17,12 @@ from keras_efsnet.files import write_text, write_whole
 from keras_efsnet.phantoms import write_phantoms
 from keras_efsnet.training import pipeline
 from keras_efsnet.training.callbacks import Checkpoints
-from keras_efsnet.training.datasets.leaks import count_leaks
+from keras_efsnet.training.datasets.leaks import warn_of_leaks
 from keras_efsnet.training.datasets.reading import read_dataset, read_datasets
 from keras_efsnet.training.datasets.sample import Sample
 from keras_efsnet.training.datasets.splits import Split, hold_out_fifth, read_split
 from keras_efsnet.training.lesion_removal import remove_lesions
-from keras_efsnet.training.networks import DeeplySupervised, build_model, compile_model
+from keras_efsnet.training.networks import TrainingModel, build_model, compile_model
 from keras_efsnet.training.settings import TrainSettings
 from keras_efsnet.training.state import TrainingState
 
@@ -72,7 +71,9 @@ def train(
     keras.utils.set_random_seed(settings.seed)
     keras.config.set_dtype_policy(settings.dtype_policy)
     network = build_model(settings)
-    model = DeeplySupervised(network) if settings.deep_supervision else network
+    coarse = settings.deep_supervision > 0
+    tumour = bool(pipeline.tumours_only(training).any())
+    model = TrainingModel(network, coarse, tumour) if coarse or tumour else network
     compile_model(model, settings, steps)
 
     state = TrainingState(model, out / "state.npz")
@@ -155,15 +156,7 @@ def _check_run_folder(settings: TrainSettings, out: Path, resume: bool) -> None:
 def _warn_of_leaks(settings: TrainSettings, split: Split) -> None:
     if settings.on_phantoms:
         return
-    scans, images = count_leaks(split, settings.split)
-    if scans:
-        logging.getLogger(__name__).warning(
-            "%d scans (%d near-duplicate images) lie in more than one of training, "
-            "validation and test, so figures will be too good; efsnet data split makes "
-            "folds without them.",
-            scans,
-            images,
-        )
+    warn_of_leaks(split, settings.split)
 
 
 def _load_training(
@@ -183,8 +176,10 @@ def _load_training(
             settings.removed_lesions,
             settings.seed,
         )
-        made = {"images": images, "originals": originals}
-        write_whole(file, lambda part: np.savez_compressed(part, **made))
+        write_whole(
+            file,
+            lambda part: np.savez_compressed(part, images=images, originals=originals),
+        )
     with np.load(file) as stored:
         return pipeline.add_normals(cache, stored["images"], stored["originals"])
 

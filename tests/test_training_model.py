@@ -1,4 +1,4 @@
-"""The second mask loss inside the network."""
+"""The outputs that a network has for its training alone."""
 
 import keras
 import numpy as np
@@ -6,7 +6,7 @@ import pytest
 
 from keras_efsnet import EFSNet
 from keras_efsnet.models.losses import DiceBCE
-from keras_efsnet.training.networks import DeeplySupervised, compile_model
+from keras_efsnet.training.networks import TrainingModel, compile_model
 from keras_efsnet.training.settings import TrainSettings
 
 SETTINGS = TrainSettings(data="phantom", phantoms=2, deep_supervision=0.5)
@@ -31,7 +31,7 @@ def batch():
 
 @pytest.fixture
 def model():
-    model = DeeplySupervised(EFSNet((16, 16, 1), width=0.5))
+    model = TrainingModel(EFSNet((16, 16, 1), width=0.5), True, False)
     compile_model(model, SETTINGS, 1)
     return model
 
@@ -61,3 +61,19 @@ def test_fit_trains_the_network_and_the_second_head(model, batch):
     model.fit(*batch[:2], sample_weight=batch[2], verbose=0)
     for weight, old in zip(model.trainable_weights, before, strict=True):
         assert not np.array_equal(keras.ops.convert_to_numpy(weight), old), weight.path
+
+
+def test_tumours_alone_are_judged_among_tumours(batch):
+    x, y, _ = batch
+    model = TrainingModel(EFSNet((16, 16, 1), width=0.5), False, True)
+    compile_model(model, SETTINGS, 1)
+    outputs = model(x)
+    _, benign, malignant = keras.ops.convert_to_numpy(outputs["class"]).T
+    found = keras.ops.convert_to_numpy(outputs["tumour"])[:, 0]
+    np.testing.assert_allclose(found, malignant / (benign + malignant), rtol=1e-5)
+    nothing, one = np.float32([0, 0]), np.float32([1, 0])
+    only = {"mask": nothing, "class": nothing, "tumour": one}  # a benign image
+    loss = keras.ops.convert_to_numpy(model.compute_loss(x, y, outputs, only))
+    assert loss == pytest.approx(-np.log(1 - found[0]) / 2, rel=1e-4)
+    without = {"mask": nothing, "class": nothing}
+    assert keras.ops.convert_to_numpy(model.compute_loss(x, y, outputs, without)) == 0
