@@ -44,11 +44,41 @@ def test_weights_of_the_two_terms():
     )
 
 
-def test_an_image_of_weight_0_is_left_out():
-    truth = np.zeros((2, 4, 4, 1), "float32")
-    prediction = np.stack([truth[0], truth[1] + 0.9])
-    weight = np.array([1.0, 0.0])
-    assert float(DiceBCE()(truth, prediction, sample_weight=weight)) < 1e-5
+def two_images():
+    rng = np.random.default_rng(0)
+    truth = (rng.random((2, 4, 4, 1)) > 0.5).astype("float32")
+    return truth, rng.random((2, 4, 4, 1), "float32")
+
+
+def test_an_image_of_weight_0_does_not_count_in_the_mean():
+    truth, prediction = two_images()
+    loss = DiceBCE()
+    first = float(loss(truth[:1], prediction[:1]))
+    assert float(loss(truth, prediction, np.float32([1, 0]))) == pytest.approx(first)
+    assert float(loss(truth, prediction, np.float32([0, 0]))) == 0
+    second = float(loss(truth[1:], prediction[1:]))
+    expected = (first + 3 * second) / 4
+    weight = np.float32([0.5, 1.5])
+    assert float(loss(truth, prediction, weight)) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("axes", [3, 4])
+def test_pixels_of_weight_0_do_not_count(axes):
+    truth, prediction = two_images()
+    weight = np.zeros((2, 4, 4, 1), "float32")
+    weight[0, :, :2] = 1
+    weight[1, 1:] = 1
+    shaped = weight if axes == 4 else weight[..., 0]
+    found = float(DiceBCE()(truth, prediction, shaped))
+    parts = [
+        (truth[:1, :, :2], prediction[:1, :, :2]),
+        (truth[1:, 1:], prediction[1:, 1:]),
+    ]
+    expected = np.mean([float(DiceBCE()(*part)) for part in parts])
+    assert found == pytest.approx(expected, rel=1e-5)
+    weight[1] = 0
+    only = float(DiceBCE()(*parts[0]))
+    assert float(DiceBCE()(truth, prediction, weight)) == pytest.approx(only, rel=1e-5)
 
 
 def test_config_round_trip():

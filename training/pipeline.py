@@ -217,7 +217,10 @@ def training_batches(
             policy,
         )
         x, y, weight = _batch(cache, chosen, images, masks)
-        known = np.float32(class_weight_at(epoch)) * weight.pop("class")
+        known = weight.pop("class")
+        # The class's loss is a mean over the batch: over the known classes alone.
+        factor = class_weight_at(epoch) * batch_size / max(known.sum(), 1)
+        known = np.float32(factor) * known
         if tumours.any():
             weight["tumour"] = known * tumours[chosen]
         return x, y, {**weight, "class": known * ~tumours[chosen]}

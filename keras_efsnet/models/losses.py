@@ -11,8 +11,11 @@ class DiceBCE(keras.losses.Loss):
     """Soft Dice loss plus binary cross-entropy of the mask, one value per image.
 
     Cross-entropy alone neglects small lesions; Dice alone gives normal images almost no
-    gradient. Probabilities of exactly 0 and 1 are safe. Give images without a mask a
-    sample weight of 0.
+    gradient. Probabilities of exactly 0 and 1 are safe.
+
+    Sample weights are those of images, `(batch,)`, or of pixels, `(batch, height,
+    width)` with or without a last axis of 1. What has the weight 0, such as an image
+    without a mask, does not count in the mean either.
 
     Args:
         smoothing: pixels added to numerator and denominator of the Dice quotient; the
@@ -20,7 +23,7 @@ class DiceBCE(keras.losses.Loss):
         dice_weight: weight of the Dice loss; the cross-entropy's is 1.
 
     Input shape: truth (0 or 1) and probability in [0, 1], `(batch, height, width, 1)`.
-    Output shape: `(batch,)` before reduction, float at least 0.
+    Output shape: a number; `(batch,)` before reduction; float at least 0.
 
     Example:
 
@@ -37,19 +40,36 @@ class DiceBCE(keras.losses.Loss):
         smoothing: float = 1.0,
         dice_weight: float = 1.0,
         name: str = "dice_bce",
+        reduction: str = "mean_with_sample_weight",
         **kwargs: Any,
     ) -> None:
-        super().__init__(name=name, **kwargs)
+        super().__init__(name=name, reduction=reduction, **kwargs)
         self.smoothing = smoothing
         self.dice_weight = dice_weight
 
+    def __call__(self, y_true, y_pred, sample_weight=None):
+        if sample_weight is not None and len(sample_weight.shape) > 2:
+            # Pixels' weights travel with the truth; Keras reduces over images.
+            weight = ops.reshape(ops.cast(sample_weight, "float32"), ops.shape(y_pred))
+            y_true = ops.concatenate([ops.cast(y_true, "float32"), weight], axis=-1)
+            sample_weight = ops.cast(ops.any(weight > 0, axis=(1, 2, 3)), "float32")
+        return super().__call__(y_true, y_pred, sample_weight)
+
     def call(self, y_true, y_pred):
-        y_true = ops.cast(y_true, "float32")
         y_pred = ops.cast(y_pred, "float32")
-        pixels = tuple(range(1, len(y_pred.shape)))
-        entropy = ops.mean(_binary_crossentropy(y_true, y_pred), axis=pixels)
-        shared = ops.sum(y_true * y_pred, axis=pixels)
-        both = ops.sum(y_true, axis=pixels) + ops.sum(y_pred, axis=pixels)
+        y_true = ops.cast(y_true, "float32")
+        weighted = y_true.shape[-1] == 2
+        weight = y_true[..., 1:] if weighted else ops.ones_like(y_pred)
+        y_true = y_true[..., :1]
+
+        def total(x):
+            return ops.sum(weight * x, axis=(1, 2, 3))
+
+        entropy = total(_binary_crossentropy(y_true, y_pred)) / ops.maximum(
+            total(ops.ones_like(y_pred)), keras.config.epsilon()
+        )
+        both = total(y_true) + total(y_pred)
+        shared = total(y_true * y_pred)
         dice = 1 - (2 * shared + self.smoothing) / (both + self.smoothing)
         return entropy + self.dice_weight * dice
 
