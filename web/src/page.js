@@ -22,18 +22,18 @@ const accelerator = /** @type {HTMLSelectElement} */ (find('accelerator'));
 
 /** @type {Promise<import('./network.js').Network>} */
 let network;
-/** @type {Promise<import('./prediction.js').Rules>} */
-const card = fetch('model/card.json').then(async (file) => (await file.json()).postprocess ?? {});
+/** @type {Promise<import('./result.js').Card>} */
+const card = fetch('model/card.json').then((file) => file.json());
 /** @type {Shown | undefined} */
 let shown;
 let source = new AbortController();
 
 /** @param {Grey} grey */
 async function ask(grey) {
-  const [{ run, runtime }, rules] = await Promise.all([network, card]);
+  const [{ run, runtime }, facts] = await Promise.all([network, card]);
   const start = performance.now();
   const answer = await run(grey);
-  return { grey, answer, rules, runtime, milliseconds: performance.now() - start };
+  return { grey, answer, card: facts, runtime, milliseconds: performance.now() - start };
 }
 
 /**
@@ -64,17 +64,17 @@ async function showFile(file, name, signal) {
 }
 
 /** @param {Asked} asked */
-function cut({ answer, grey, rules }) {
+function cut({ answer, grey, card: { postprocess: rules = {} } }) {
   return postprocess(answer.outputs, grey, rules, answer.input, threshold.valueAsNumber);
 }
 
 /** @param {boolean} isLive */
 function showShown(isLive) {
   if (!shown) return;
-  const { name, grey, prediction, rules } = shown;
+  const { name, grey, prediction, card: facts } = shown;
   drawContour(overlay, prediction);
   showPrediction(prediction, isLive);
-  if (rules.refer) showRefer(prediction.refer);
+  if (facts.postprocess?.refer) showRefer(prediction.refer, facts);
   image.ariaLabel = `${name}: ${find('summary').textContent}`;
   find('caption').textContent = `${name}, ${grey.width} x ${grey.height}`;
   find('figure').style.setProperty('--ratio', `${grey.width / grey.height}`);

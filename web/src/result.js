@@ -2,6 +2,11 @@
  * The words and bars beside the picture.
  *
  * @typedef {import('./prediction.js').Prediction} Prediction
+ * @typedef {{
+ *   postprocess?: import('./prediction.js').Rules,
+ *   metrics?: {external?: {mask: {missed: number}}},
+ * }} Card
+ *   What the page reads of a model's card.
  */
 
 import { find } from './page-parts.js';
@@ -26,13 +31,21 @@ export function showPrediction({ label, probabilities, area, mask, isEmptied }, 
   }
 }
 
-/** @param {string[]} reasons for a person to look */
-export function showRefer(reasons) {
+/**
+ * @param {string[]} reasons for a person to look
+ * @param {Card} card
+ */
+export function showRefer(reasons, card) {
   find('refer').hidden = false;
   find('refer').classList.toggle('raised', reasons.length > 0);
+  const missed = card.metrics?.external?.mask.missed;
+  const known =
+    missed === undefined
+      ? '.'
+      : `: at a hospital without training images it missed ${percent(missed)} of the lesions.`;
   find('refer').textContent = reasons.length
     ? `Refer to a person: ${reasons.join(', ')}`
-    : 'No rule fired. The model can still be wrong.';
+    : `No rule fired. The model can still be wrong${known}`;
 }
 
 /**

@@ -110,13 +110,20 @@ test('a moved threshold changes the mask and is said', async () => {
   assert.deepEqual((await save(page)).record, before);
 });
 
-for (const [limit, text, reasons] of /** @type {const} */ ([
-  [0, 'No rule fired. The model can still be wrong.', []],
-  [1, 'Refer to a person: class unsure', ['class unsure']],
+for (const [limit, missed, text, reasons] of /** @type {const} */ ([
+  [0, undefined, 'No rule fired. The model can still be wrong.', []],
+  [
+    0,
+    0.124,
+    'No rule fired. The model can still be wrong: ' +
+      'at a hospital without training images it missed 12 % of the lesions.',
+    [],
+  ],
+  [1, 0.124, 'Refer to a person: class unsure', ['class unsure']],
 ])) {
   test(`a card with the limit ${limit}: ${text}`, async () => {
     const context = await browser.newContext();
-    await useReferRule(context, limit);
+    await useReferRule(context, limit, missed);
     const other = await context.newPage();
     await load(other, server.url);
     await pickPhantom(other, 'benign');

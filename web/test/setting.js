@@ -133,10 +133,13 @@ export async function load(page, url) {
  *
  * @param {import('playwright-core').BrowserContext} context
  * @param {number} limit
+ * @param {number} [missed] share of the lesions of an external hospital
  */
-export function useReferRule(context, limit) {
+export function useReferRule(context, limit, missed) {
   const refer = { minimum_class_probability: limit, minimum_mask_margin: 0, look: null };
-  return context.route('**/card.json', (route) => route.fulfill({ json: { postprocess: { refer } } }));
+  const metrics = missed === undefined ? {} : { external: { mask: { missed } } };
+  const json = { postprocess: { refer }, metrics };
+  return context.route('**/card.json', (route) => route.fulfill({ json }));
 }
 
 /**
