@@ -69,6 +69,14 @@ def prepare_output(out: Path) -> None:
         raise OSError(error.errno, problem, str(out)) from error
 
 
+def relative_path(path: Path, folder: Path) -> str:
+    """Gives a file's path from a folder with `/`; its whole path on another drive."""
+    try:
+        return Path(os.path.relpath(path, folder)).as_posix()
+    except ValueError:
+        return path.resolve().as_posix()
+
+
 def describe_error(error: Exception) -> str:
     """Returns one line with the file and the problem."""
     if isinstance(error, OSError) and error.strerror:

@@ -37,13 +37,13 @@ def test_coco_is_what_pycocotools_reads(results, capsys):
     coco = COCO(results / "coco.json")
     capsys.readouterr()
     names = {image["file_name"]: image for image in coco.dataset["images"]}
-    assert set(names) == {"sub/disc.png", "empty.png"}
+    assert set(names) == {"../scans/sub/disc.png", "../scans/empty.png"}
     assert coco.loadCats(coco.getCatIds()) == [
         {"id": 1, "name": "benign"},
         {"id": 2, "name": "malignant"},
     ]
-    assert coco.getAnnIds(names["empty.png"]["id"]) == []
-    (lesion,) = coco.loadAnns(coco.getAnnIds(names["sub/disc.png"]["id"]))
+    assert coco.getAnnIds(names["../scans/empty.png"]["id"]) == []
+    (lesion,) = coco.loadAnns(coco.getAnnIds(names["../scans/sub/disc.png"]["id"]))
     mask = read_image(results / "sub" / "disc_mask.png") > 0
     assert lesion["category_id"] == 1
     assert lesion["iscrowd"] == 0
@@ -54,6 +54,41 @@ def test_coco_is_what_pycocotools_reads(results, capsys):
     drawn = coco.annToMask(lesion)
     assert drawn.shape == mask.shape
     assert 2 * (drawn & mask).sum() / (drawn.sum() + mask.sum()) > 0.97
+
+
+@pytest.fixture
+def two_folders(tmp_path, scan, predictor, monkeypatch):
+    """The results for two images `1.png`, a disc and an empty scan."""
+    monkeypatch.setattr(
+        "keras_efsnet.prediction.loading.load_predictor", lambda *_: predictor
+    )
+    folders = [tmp_path / name for name in ("left", "right")]
+    for folder, image in zip(folders, (scan, np.full_like(scan, 220)), strict=True):
+        folder.mkdir()
+        Image.fromarray(image).save(folder / "1.png")
+    out = tmp_path / "out"
+    formats = [f"--format={name}" for name in ("coco", "labelme")]
+    assert main(["predict", *map(str, folders), "--out", str(out), *formats]) == 0
+    return out
+
+
+def test_coco_names_equal_file_names_apart_and_comes_back(two_folders, tmp_path):
+    content = json.loads((two_folders / "coco.json").read_text())
+    names = [image["file_name"] for image in content["images"]]
+    assert names == ["../left/1.png", "../right/1.png"]
+    manifest = tmp_path / "manifest.csv"
+    arguments = [str(two_folders / "coco.json"), "--out", str(manifest)]
+    assert main(["data", "index", *arguments]) == 0
+    samples = {sample.name: sample.label for sample in read_dataset(manifest)}
+    assert samples == {"out/left/1": "benign", "out/right/1": "normal"}
+
+
+def test_labelme_files_of_equal_file_names_become_a_dataset(two_folders, tmp_path):
+    data = tmp_path / "data"
+    command = ["data", "from-labelme", str(two_folders / "labelme")]
+    assert main([*command, "--out", str(data)]) == 0
+    samples = {sample.name: sample.label for sample in read_dataset(data)}
+    assert samples == {"left_1": "benign", "right_1": "normal"}
 
 
 def test_labelme_names_image_and_size(results, scan):
@@ -164,3 +199,20 @@ def test_wrong_files_are_one_line_and_nothing_is_written(
 def test_a_folder_without_labelme_files(tmp_path, capsys):
     assert main(["data", "from-labelme", str(tmp_path), "--out", str(tmp_path)]) == 2
     assert "no LabelMe file here" in capsys.readouterr().err
+
+
+def test_an_image_named_like_a_mask_is_refused(results, tmp_path, capsys):
+    """Else `disc_mask.png` would be written over the mask of `disc.png`."""
+    scans = tmp_path / "scans" / "sub"
+    (scans / "disc_mask.png").write_bytes((scans / "disc.png").read_bytes())
+    path = results / "labelme" / "sub" / "disc.json"
+    content = json.loads(path.read_text())
+    content["imagePath"] = content["imagePath"].replace("disc", "disc_mask")
+    path.with_name("other.json").write_text(json.dumps(content))
+    data = tmp_path / "data"
+    arguments = ["data", "from-labelme", str(results / "labelme"), "--out", str(data)]
+    capsys.readouterr()
+    assert main(arguments) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "disc_mask.png: a mask by its name" in line and "rename it" in line
+    assert not data.exists()

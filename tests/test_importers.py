@@ -1,16 +1,19 @@
 """`index_datasets`: a manifest of what people have, with masks drawn beside it."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from keras_efsnet.training.datasets import load_mask, read_manifest
+from keras_efsnet.labels import LABELS
+from keras_efsnet.training.datasets import load_mask, read_dataset, read_manifest
 from keras_efsnet.training.datasets.classes import parse_names
 from keras_efsnet.training.datasets.coco import decode_runs
 from keras_efsnet.training.datasets.importing import index_datasets
+from keras_efsnet.training.datasets.labelme import read_annotations, write_dataset
 
 SIZE = (8, 10)
 GREY = np.full(SIZE, 90)
@@ -142,6 +145,67 @@ def test_name_that_leaves_the_folder_writes_inside_the_masks(coco, tmp_path):
     assert sample.masks[0].parent.parent.name == "manifest_masks"
 
 
+def test_coco_images_of_two_folders_have_two_names(tmp_path):
+    """As `efsnet predict one two --format coco` lists them."""
+    folder = tmp_path / "results"
+    names = ["../one/1.png", "../two/1.png", "../two/2.png"]
+    images = [{"id": i, "file_name": name} for i, name in enumerate(names)]
+    for name in names:
+        save(tmp_path / name[3:])
+    folder.mkdir()
+    content = {
+        "images": images,
+        "categories": [{"id": 1, "name": "benign"}],
+        "annotations": [
+            {"id": 1, "image_id": 1, "category_id": 1, "segmentation": [CORNERS]}
+        ],
+    }
+    (folder / "coco.json").write_text(json.dumps(content))
+
+    samples = index(tmp_path, folder / "coco.json")
+
+    assert list(samples) == ["results/one/1", "results/two/1", "results/2"]
+    assert not load_mask(samples["results/one/1"], SIZE).any()
+    assert_box(samples["results/two/1"])
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("A.png", r"A\.png: its name differs from a\.png in its ending or in capital"),
+        ("a.jpg", r"a\.jpg: its name differs from a\.png in its ending or in capital"),
+        ("a.png", r"a\.png: annotated twice; keep one"),
+        ("a_mask.png", r"a_mask\.png: a mask by its name, .*; rename it"),
+    ],
+)
+def test_coco_images_whose_masks_would_be_one_file(coco, tmp_path, name, message):
+    save(coco / "images" / name)
+    change_coco(coco, lambda c: c["images"][2].update(file_name=name))
+
+    with pytest.raises(ValueError, match=message):
+        index(tmp_path, coco, names=NAMES)
+    assert not files(tmp_path / "out") if (tmp_path / "out").exists() else True
+
+
+def test_datasets_of_equal_folder_names_have_two_names(coco, tmp_path):
+    for where in ("first", "second"):
+        shutil.copytree(coco, tmp_path / where / "clinic")
+    paths = [tmp_path / "first" / "clinic", tmp_path / "second" / "clinic"]
+
+    samples = index(tmp_path, *paths, names=NAMES)
+
+    assert len(samples) == 6
+    assert {s.source for s in samples.values()} == {"first/clinic", "second/clinic"}
+    assert_box(samples["second/clinic/a"])
+
+
+def test_coco_file_in_annotations_is_named_by_the_dataset(coco, tmp_path):
+    (coco / "annotations").mkdir()
+    file = (coco / "annotations.json").rename(coco / "annotations" / "all.json")
+
+    assert set(index(tmp_path, file, names=NAMES)) == {f"clinic/{n}" for n in "abc"}
+
+
 def test_run_lengths_are_those_of_pycocotools():
     coco_mask = pytest.importorskip("pycocotools.mask")
     rng = np.random.default_rng(0)
@@ -181,6 +245,44 @@ def test_labelme(tmp_path):
     assert samples["drawn/b"].label == "normal"
 
 
+def test_labelme_images_of_two_folders_have_two_names(tmp_path):
+    folder = tmp_path / "drawn"
+    for name, label in (("p1/1", "benign"), ("p2/1", "malignant"), ("p2/2", "benign")):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        labelme((folder / name).parent, name[3:], label)
+
+    samples = index(tmp_path, folder)
+    write_dataset(read_annotations(folder), tmp_path / "data")
+
+    assert list(samples) == ["drawn/p1_1", "drawn/p2_1", "drawn/2"]
+    for sample in (*samples.values(), *read_dataset(tmp_path / "data")):
+        assert_box(sample)
+    written = {s.name: s.label for s in read_dataset(tmp_path / "data")}
+    assert written == {"p1_1": "benign", "p2_1": "malignant", "2": "benign"}
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (("a", "a_mask"), r"a_mask\.png: a mask by its name, .*; rename it"),
+        (("a", "A"), "its name differs from .* in its ending or in capital letters"),
+        (
+            ("x_mask/1", "y/1"),
+            r"x_mask/1\.png: the dataset would name it x_mask_1\.png, as a mask is",
+        ),
+    ],
+)
+def test_labelme_images_whose_files_would_be_one(tmp_path, names, message):
+    folder = tmp_path / "drawn"
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        labelme(path.parent, path.name, "benign")
+
+    with pytest.raises(ValueError, match=message):
+        read_annotations(folder)
+
+
 @pytest.fixture
 def nnunet(tmp_path) -> Path:
     folder = tmp_path / "Dataset001"
@@ -216,6 +318,13 @@ def test_nnunet_is_checked(nnunet, tmp_path):
         index(tmp_path, nnunet, names=NAMES)
     save(nnunet / "labelsTr" / "a.png", np.pad(BOX, 1))
     with pytest.raises(ValueError, match=r"a_0000\.png: its label has 10 x 12, the im"):
+        index(tmp_path, nnunet, names=NAMES)
+
+
+def test_nnunet_cases_whose_masks_would_be_one_file(nnunet, tmp_path):
+    save(nnunet / "imagesTr" / "A_0000.png")
+    save(nnunet / "labelsTr" / "A.png", BOX)
+    with pytest.raises(ValueError, match=r"would be one file, .*\.png; rename one of"):
         index(tmp_path, nnunet, names=NAMES)
 
 
@@ -273,6 +382,20 @@ def test_class_folders_without_normal_images(tmp_path):
     assert_box(samples["classes/malignant 2"])
 
 
+@pytest.mark.parametrize("labels", [("benign", "malignant"), LABELS])
+def test_equal_file_names_in_class_folders_have_two_names(tmp_path, labels):
+    folder = tmp_path / "classes"
+    for label in labels:
+        save(folder / label / "1.png")
+        save(folder / label / "1_mask.png", BOX * 255 * (label != "normal"))
+
+    samples = index(tmp_path, folder)
+
+    found = {name: sample.label for name, sample in samples.items()}
+    assert found == {f"classes/{label}/1": label for label in labels}
+    assert_box(samples["classes/malignant/1"])
+
+
 def test_mask_names_are_never_images(tmp_path):
     save(tmp_path / "flat" / "a.png")
     save(tmp_path / "flat" / "b_mask.png", BOX * 255)
@@ -282,6 +405,9 @@ def test_mask_names_are_never_images(tmp_path):
     save(tmp_path / "pairs" / "masks" / "a.png")
     with pytest.raises(ValueError, match=r"a_mask\.png: a mask by its name, but it"):
         index(tmp_path, tmp_path / "pairs")
+    (tmp_path / "mine.csv").write_text("image,label\nflat/b_mask.png,benign\n")
+    with pytest.raises(ValueError, match=r"b_mask\.png: a mask by its name, which is"):
+        read_manifest(tmp_path / "mine.csv")
 
 
 def test_several_datasets_in_one_manifest(coco, nnunet, tmp_path):

@@ -1,5 +1,6 @@
 import errno
 import json
+import logging
 import os
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from keras_efsnet.cli import main
 from keras_efsnet.files import describe_error, prepare_output
 from keras_efsnet.images.reading import read_image
 from keras_efsnet.prediction.batch import run_jobs
@@ -28,6 +30,9 @@ def _plan(inputs: list[Path], out: Path) -> dict[str, str]:
     return {job.source.name: str(job.target.relative_to(out)) for job in jobs}
 
 
+MASKS = ("a_Mask.png", "a_mask (1).png", "a_mask - Copy.png", "a_mask2.png")
+
+
 def test_sub_folders_are_mirrored_and_masks_skipped(tmp_path):
     data, out = tmp_path / "data", tmp_path / "out"
     _touch(
@@ -42,7 +47,6 @@ def test_sub_folders_are_mirrored_and_masks_skipped(tmp_path):
     assert _plan([data], out) == {
         "b.JPG": "benign/b",
         "benign (1).png": "benign/benign (1)",
-        "lonely_mask.png": "lonely_mask",
         "top.tif": "top",
     }
 
@@ -50,7 +54,38 @@ def test_sub_folders_are_mirrored_and_masks_skipped(tmp_path):
 def test_masks_in_a_list_of_files_are_skipped(tmp_path):
     _touch(tmp_path, "a.png", "a_mask.png", "a_mask_b.png", "c_mask_d.png")
     found = _plan(sorted(tmp_path.glob("*.png")), tmp_path / "out")
-    assert set(found) == {"a.png", "c_mask_d.png"}
+    assert set(found) == {"a.png"}
+
+
+def test_masks_are_left_out_by_the_rule_of_datasets_and_counted(tmp_path, caplog):
+    _touch(tmp_path / "data", "a.png", *MASKS)
+    _touch(tmp_path / "data" / "masks", "b_mask.png")
+    with caplog.at_level(logging.INFO):
+        assert _plan([tmp_path / "data"], tmp_path / "out") == {"a.png": "a"}
+    assert caplog.messages == ["5 left out: masks by their names"]
+
+
+def test_masks_alone_are_one_line(tmp_path, capsys):
+    _touch(tmp_path / "data", *MASKS)
+    arguments = ["predict", str(tmp_path / "data"), "--out", str(tmp_path / "out")]
+    assert main(arguments) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "a_Mask.png: a mask by its name, and no other image is given" in line
+    assert not (tmp_path / "out").exists()
+
+
+def test_predict_says_how_many_masks_it_left_out(
+    tmp_path, scan, predictor, monkeypatch, capfd
+):
+    monkeypatch.setattr(
+        "keras_efsnet.prediction.loading.load_predictor", lambda *_: predictor
+    )
+    data, out = tmp_path / "data", tmp_path / "out"
+    _touch(data, *MASKS)
+    Image.fromarray(scan).save(data / "a.png")
+    assert main(["predict", str(data), "--out", str(out)]) == 0
+    assert capfd.readouterr().err == "4 left out: masks by their names\n"
+    assert len(json.loads((out / "predictions.json").read_text())) == 1
 
 
 def test_equal_names_are_kept_apart(tmp_path):

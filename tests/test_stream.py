@@ -96,6 +96,20 @@ def test_folder_plays_in_natural_order(tmp_path):
     assert [frame.number for frame in frames] == [0, 1, 2, 3]
 
 
+def test_masks_are_no_frames(folder, caplog):
+    for name in ("1_Mask", "1_mask (1)", "1_mask - Copy", "1_mask2"):
+        Image.new("L", (160, 100)).save(folder / f"{name}.png")
+    with caplog.at_level("INFO"):
+        assert len(list(open_folder(folder))) == FRAMES
+    assert caplog.messages == ["4 left out: masks by their names"]
+
+
+def test_a_folder_of_masks_alone_is_refused(tmp_path):
+    Image.new("L", (160, 100)).save(tmp_path / "1_mask.png")
+    with pytest.raises(ValueError, match="no image in this folder but masks by their"):
+        open_folder(tmp_path)
+
+
 def test_video_plays_every_frame_as_grey(video, screen):
     source = open_video(video)
     assert source.fps == 20

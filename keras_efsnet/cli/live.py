@@ -52,7 +52,7 @@ def stream(
 
     meter = live.Meter()
     with ExitStack() as stack:
-        with console.quiet_start():
+        with console.log_lines("keras_efsnet.live"), console.quiet_start():
             opened = stack.enter_context(live.open_source(source, fps))
             write = stack.enter_context(open_recording(out, opened.fps, source))
             region, choice = live.choose_region(opened, roi)

@@ -80,7 +80,8 @@ def predict(
             "--workers writes masks and overlays alone; leave out --workers, or "
             "leave out --format and --save-probabilities."
         )
-    jobs = plan_jobs(paths, out)
+    with console.log_lines("keras_efsnet.prediction.planning"):
+        jobs = plan_jobs(paths, out)
     annotations.check_sources([job.source for job in jobs], formats or [])
     if all(job.problem for job in jobs):
         for job in jobs:

@@ -1,5 +1,6 @@
 """Video files and folders of images as sources of frames; videos need OpenCV."""
 
+import logging
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -15,7 +16,10 @@ import numpy as np
 from keras_efsnet.extras import import_opencv
 from keras_efsnet.files import natural_order
 from keras_efsnet.images.grey import Size, to_grey
+from keras_efsnet.images.mask_names import is_mask_name
 from keras_efsnet.images.reading import SUFFIXES, read_image
+
+_LOGGER = logging.getLogger(__name__)
 
 DEFAULT_FPS = 25.0
 """Frames per second of folders, and of videos and cameras with an unknown rate."""
@@ -137,16 +141,24 @@ class FileFrames:
 def open_folder(folder: Path, pace: float | None = None) -> FileFrames:
     """Opens a folder's images as frames in natural order, `2.png` before `10.png`.
 
+    Masks by their names (see `images.mask_names`) are left out; the log says how many.
+
     Raises:
         ValueError: there are none.
     """
-    files = [
+    found = [
         file
         for file in folder.iterdir()
         if file.suffix.lower() in SUFFIXES and not file.name.startswith(".")
     ]
+    files = [file for file in found if not is_mask_name(file)]
     if not files:
-        raise ValueError(f"{folder}: no image in this folder ({', '.join(SUFFIXES)}).")
+        masks = " but masks by their names" if found else ""
+        raise ValueError(
+            f"{folder}: no image in this folder{masks}; give {', '.join(SUFFIXES)}."
+        )
+    if len(files) < len(found):
+        _LOGGER.info("%d left out: masks by their names", len(found) - len(files))
     files.sort(key=natural_order)
     return FileFrames(str(folder), partial(_folder_loads, files), DEFAULT_FPS, pace)
 

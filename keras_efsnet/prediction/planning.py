@@ -1,5 +1,6 @@
 """Choosing the files to predict and the names of their outputs."""
 
+import logging
 import os
 from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass, replace
@@ -7,7 +8,10 @@ from pathlib import Path
 
 from keras_efsnet.files import describe_error
 from keras_efsnet.images import dicom
+from keras_efsnet.images.mask_names import is_mask_name
 from keras_efsnet.images.reading import SUFFIXES
+
+_LOGGER = logging.getLogger(__name__)
 
 LONGEST_STEM = 200
 """Largest length of an output's stem in bytes; file systems allow names of 255."""
@@ -41,22 +45,23 @@ def plan_jobs(inputs: Sequence[Path], out: Path) -> list[Job]:
     """Lists the images in files and folders and gives each a unique output name.
 
     Folders are searched recursively, and the output folder mirrors them. Hidden files,
-    files without an image suffix, and `<stem>_mask*` beside an image `<stem>` are
-    skipped. Duplicate output names get `_2`, `_3`, and so on; long names are cut.
+    files without an image suffix, and masks by their names (see `images.mask_names`)
+    are left out; the log says how many masks. Duplicate output names get `_2`, `_3`,
+    and so on; long names are cut.
 
     Args:
         inputs: image files and folders.
         out: the output folder; need not exist.
 
     Raises:
-        ValueError: an output would lie in a folder that inputs are read from.
+        ValueError: an output would lie in a folder that inputs are read from, or all
+            files are masks by their names.
     """
     found: dict[Path, Job] = {}
     for path in inputs:
         for job in _find(path, out):
             found.setdefault(_real(job.source), job)
-    images = {(source.parent, source.stem) for source in found}
-    jobs = [job for source, job in found.items() if not _is_mask(source, images)]
+    jobs = _without_masks(list(found.values()))
     _refuse_output_in_input(jobs, inputs, out)
     return _with_taken(_with_unique_targets(jobs))
 
@@ -99,9 +104,16 @@ def _real(path: Path) -> Path:
     return Path(os.path.realpath(path))
 
 
-def _is_mask(source: Path, images: set[tuple[Path, str]]) -> bool:
-    image_stem, mask, _ = source.stem.rpartition("_mask")
-    return bool(mask) and (source.parent, image_stem) in images
+def _without_masks(jobs: Sequence[Job]) -> list[Job]:
+    kept = [job for job in jobs if job.problem or not is_mask_name(job.source)]
+    if jobs and not kept:
+        raise ValueError(
+            f"{jobs[0].source}: a mask by its name, and no other image is given; "
+            "rename it to predict it."
+        )
+    if len(kept) < len(jobs):
+        _LOGGER.info("%d left out: masks by their names", len(jobs) - len(kept))
+    return kept
 
 
 def _refuse_output_in_input(

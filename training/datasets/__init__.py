@@ -1,10 +1,9 @@
 """Datasets of breast ultrasound: reading, indexing, splitting and checking them."""
 
+from keras_efsnet.images.mask_names import is_mask_name, mask_owner
 from keras_efsnet.training.datasets.manifest import read_manifest, write_manifest
 from keras_efsnet.training.datasets.masks import (
     MaskProblem,
-    is_mask_name,
-    mask_owner,
     mask_problems,
     read_mask_file,
 )

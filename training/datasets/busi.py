@@ -14,10 +14,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from keras_efsnet.images.mask_names import is_mask_name, mask_owner
 from keras_efsnet.images.reading import SUFFIXES
 from keras_efsnet.labels import LABELS
 from keras_efsnet.training.datasets.files import list_images
-from keras_efsnet.training.datasets.masks import is_mask_name, mask_owner
 from keras_efsnet.training.datasets.sample import Sample
 
 LAYOUT = "BUSI (folders normal/, benign/ and malignant/ of images and _mask files)"

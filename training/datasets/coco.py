@@ -8,7 +8,7 @@ Reference: Lin et al., ECCV 2014; the encoding of run lengths is pycocotools'.
 from collections import defaultdict
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ import numpy as np
 from keras_efsnet.prediction.polygons import fill_polygon
 from keras_efsnet.training.datasets.classes import ClassNames, only_label, to_label
 from keras_efsnet.training.datasets.drawing import Drawing, read_json
+from keras_efsnet.training.datasets.naming import name_images
 
 _FIVE_BITS, _MORE, _NEGATIVE = 0x1F, 0x20, 0x10
 
@@ -29,12 +30,14 @@ def read_coco(file: Path, names: ClassNames) -> list[Drawing]:
     """Lists a COCO file's images with their outlines and classes.
 
     The images lie beside the file, in images/ beside it, or in or beside the folder
-    above. A category's name is a label, or `names` says what it stands for.
+    above. They are named by their paths in the file, or where these lead elsewhere by
+    their own names, with the folders' names before them where two are equal. A
+    category's name is a label, or `names` says what it stands for.
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: it is no COCO file, an image is not there, lesions of an image are
-            of two classes, or a lesion has no outline.
+        ValueError: it is no COCO file, an image is not there or listed twice, lesions
+            of an image are of two classes, or a lesion has no outline.
     """
     content = read_json(file)
     try:
@@ -42,8 +45,15 @@ def read_coco(file: Path, names: ClassNames) -> list[Drawing]:
         lesions: dict[Any, list[dict]] = defaultdict(list)
         for lesion in content["annotations"]:
             lesions[lesion["image_id"]].append(lesion)
-        images = [(image, lesions[image["id"]]) for image in content["images"]]
-        return [_drawing(file, *image, categories, names) for image in images]
+        listed = [(lesions[i["id"]], str(i["file_name"])) for i in content["images"]]
+        paths = [_find(file, listed_name) for _, listed_name in listed]
+        parts = [_own_parts(listed_name) for _, listed_name in listed]
+        return [
+            _drawing(f"{file}, {listed_name}", path, name, drawn, categories, names)
+            for (drawn, listed_name), path, name in zip(
+                listed, paths, name_images(paths, parts), strict=True
+            )
+        ]
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(
             f"{file}: no COCO file ({type(error).__name__}: {error}); export it again."
@@ -51,29 +61,25 @@ def read_coco(file: Path, names: ClassNames) -> list[Drawing]:
 
 
 def _drawing(
-    file: Path,
-    image: dict[str, Any],
+    where: str,
+    image: Path,
+    name: str,
     lesions: Sequence[dict[str, Any]],
     categories: dict[Any, str],
     names: ClassNames,
 ) -> Drawing:
-    where = f"{file}, {image['file_name']}"
     labels = [to_label(categories[x["category_id"]], names, where) for x in lesions]
     drawn = [x for x, label in zip(lesions, labels, strict=True) if label != "normal"]
     outlines = [_outline(lesion, where) for lesion in drawn]
-    return Drawing(
-        image=_find(file, image["file_name"]),
-        name=_name(image["file_name"]),
-        label=only_label(set(labels), where),
-        draw=partial(_draw, outlines, where),
-    )
+    label = only_label(set(labels), where)
+    return Drawing(image, name, label, partial(_draw, outlines, where))
 
 
-def _name(file_name: str) -> str:
-    """The file's path without its ending; its name alone where it leads elsewhere."""
-    path = Path(file_name).with_suffix("")
+def _own_parts(file_name: str) -> int:
+    """The parts of a path in the file; 1 where it leads elsewhere."""
+    path = PurePath(file_name)
     leaves = path.is_absolute() or ".." in path.parts
-    return path.name if leaves else path.as_posix()
+    return 1 if leaves else len(path.parts)
 
 
 def _find(file: Path, name: str) -> Path:

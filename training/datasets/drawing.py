@@ -52,11 +52,19 @@ def draw_masks(
 
     Raises:
         OSError: an image cannot be read, or a mask not be written.
-        ValueError: an image is none, a mask has another size, or exists.
+        ValueError: an image is none, a mask has another size, or exists under a name
+            that may differ in small and capital letters.
     """
     samples = []
+    taken = {str(file).casefold(): file for file in folder.rglob("*.png")}
     for done, drawing in enumerate(drawings, start=1):
         file = folder / source / f"{drawing.name}.png"
+        twin = taken.setdefault(str(file).casefold(), file)
+        if twin is not file:
+            raise ValueError(
+                f"{drawing.image}: its mask and another image's would be one file, "
+                f"{twin.relative_to(folder)}; rename one of the images."
+            )
         _write_mask(drawing, file)
         name = f"{source}/{drawing.name}"
         samples.append(Sample(name, drawing.label, drawing.image, (file,), source))
@@ -90,9 +98,4 @@ def _write_mask(drawing: Drawing, file: Path) -> None:
             f"image {shape[0]} x {shape[1]} (height x width); export it again."
         )
     file.parent.mkdir(parents=True, exist_ok=True)
-    if file.exists():
-        raise ValueError(
-            f"{drawing.image}: the name '{drawing.name}' stands for another image too; "
-            "rename one of them."
-        )
     Image.fromarray(mask.astype(np.uint8) * 255).save(file, format="PNG")

@@ -23,9 +23,10 @@ from pathlib import Path
 
 import numpy as np
 
+from keras_efsnet.images.mask_names import is_mask_name, mask_owner
 from keras_efsnet.labels import LABELS
 from keras_efsnet.prediction.polygons import fill_polygon
-from keras_efsnet.training.datasets.busi import read_class
+from keras_efsnet.training.datasets.busi import read_busi, read_class
 from keras_efsnet.training.datasets.classes import (
     ClassNames,
     find_class_table,
@@ -41,7 +42,7 @@ from keras_efsnet.training.datasets.drawing import (
 from keras_efsnet.training.datasets.files import list_images
 from keras_efsnet.training.datasets.labelme import Annotation, read_annotations
 from keras_efsnet.training.datasets.manifest import check_manifest_name, write_manifest
-from keras_efsnet.training.datasets.masks import is_mask_name, mask_owner
+from keras_efsnet.training.datasets.naming import name_folders, name_images
 from keras_efsnet.training.datasets.nnunet import is_nnunet, read_nnunet
 from keras_efsnet.training.datasets.reading import LAYOUTS, find_reader, read_dataset
 from keras_efsnet.training.datasets.sample import Sample, by_name
@@ -82,33 +83,37 @@ def index_datasets(
     Raises:
         OSError: a file cannot be read or written.
         ValueError: a path holds none of these, its files contradict each other, two
-            images share a name, or `out` is taken.
+            images share a name, one is a mask by its name, or `out` is taken.
     """
     masks = out.with_name(f"{out.stem}_masks")
     check_manifest_name(out)
     if masks.exists():
         raise ValueError(f"{masks}: exists already; choose another name for {out}.")
-    found = [_read(path, classes, names or {}) for path in paths]
+    sources = name_folders([_dataset_folder(path.resolve()) for path in paths])
+    found = [
+        _read(path, source, classes, names or {})
+        for path, source in zip(paths, sources, strict=True)
+    ]
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".index-", dir=out.parent) as part:
         samples = [
             sample
-            for path, content in zip(paths, found, strict=True)
-            for sample in _to_samples(path, content, Path(part), progress)
+            for source, content in zip(sources, found, strict=True)
+            for sample in _to_samples(source, content, Path(part), progress)
         ]
         by_name(samples)
         return _put_in_place(samples, Path(part), masks, out)
 
 
 def _to_samples(
-    path: Path,
+    source: str,
     content: list[Sample] | list[Drawing],
     folder: Path,
     progress: Progress,
 ) -> list[Sample]:
     samples = [item for item in content if isinstance(item, Sample)]
     drawings = [item for item in content if isinstance(item, Drawing)]
-    return samples + draw_masks(drawings, _source(path), folder / "masks", progress)
+    return samples + draw_masks(drawings, source, folder / "masks", progress)
 
 
 def _put_in_place(
@@ -131,19 +136,23 @@ def _put_in_place(
     return samples
 
 
-def _source(path: Path) -> str:
-    """The dataset's name: its folder's."""
-    path = path.resolve()
-    return path.parent.name if path.is_file() else path.name
+def _dataset_folder(path: Path) -> Path:
+    if not path.is_file():
+        return path
+    return path.parent.parent if path.parent.name == "annotations" else path.parent
 
 
 def _read(
-    path: Path, classes: Path | None, names: ClassNames
+    path: Path, source: str, classes: Path | None, names: ClassNames
 ) -> list[Sample] | list[Drawing]:
     if path.is_file():
         is_json = path.suffix.lower() == ".json"
         return read_coco(path, names) if is_json else read_dataset(path)
-    if find_reader(path) is not None:
+    reader = find_reader(path)
+    if reader is read_busi:
+        samples = read_busi(path)
+        return samples if samples[0].source else _name_samples(samples, source)
+    if reader is not None:
         return read_dataset(path)
     if is_nnunet(path):
         return read_nnunet(path, names)
@@ -151,13 +160,12 @@ def _read(
     if annotations is not None:
         return read_coco(annotations, names)
     if _has_labelme(path):
-        return [_from_labelme(path, a) for a in read_annotations(path)]
+        return [_from_labelme(a) for a in read_annotations(path)]
     samples = _read_folders(path)
     table = classes or find_class_table(path)
     if table is not None and all(sample.label is None for sample in samples):
         samples = label_samples(samples, table, names)
-    source = _source(path)
-    return [replace(s, name=f"{source}/{s.name}", source=source) for s in samples]
+    return _name_samples(samples, source)
 
 
 def _find_coco(folder: Path) -> Path | None:
@@ -176,9 +184,17 @@ def _has_labelme(folder: Path) -> bool:
     return isinstance(content, dict) and "shapes" in content
 
 
-def _from_labelme(folder: Path, annotation: Annotation) -> Drawing:
+def _name_samples(samples: Sequence[Sample], source: str) -> list[Sample]:
+    names = name_images([sample.image for sample in samples])
+    return [
+        replace(sample, name=f"{source}/{name}", source=source)
+        for sample, name in zip(samples, names, strict=True)
+    ]
+
+
+def _from_labelme(annotation: Annotation) -> Drawing:
     draw = partial(_fill, annotation.polygons)
-    return Drawing(annotation.image, annotation.image.stem, annotation.label, draw)
+    return Drawing(annotation.image, annotation.name, annotation.label, draw)
 
 
 def _fill(polygons: Sequence[np.ndarray], shape: tuple[int, int]) -> np.ndarray:
@@ -221,7 +237,7 @@ def _read_images(folder: Path, label: str | None) -> list[Sample]:
 def pair_folders(images: Path, masks: Path) -> list[Sample]:
     """Pairs the images of one folder with the masks of another.
 
-    A mask has its image's stem, or that and what `masks.mask_owner` allows.
+    A mask has its image's stem, or that and what `mask_names.mask_owner` allows.
 
     Raises:
         OSError: a folder may not be read.

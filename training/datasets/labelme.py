@@ -6,7 +6,7 @@ The label of an image's polygons is its class; an image without a polygon is nor
 import json
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +14,27 @@ import numpy as np
 from PIL import Image
 
 from keras_efsnet.files import write_whole
+from keras_efsnet.images.mask_names import check_image_name, is_mask_name
 from keras_efsnet.images.reading import SUFFIXES, read_image
 from keras_efsnet.labels import LESIONS
 from keras_efsnet.prediction.polygons import fill_polygon
+from keras_efsnet.training.datasets.naming import name_images
 
 
 @dataclass(frozen=True, eq=False)
 class Annotation:
-    """Content of a LabelMe file: image, class, and polygons in pixels."""
+    """Content of a LabelMe file.
+
+    Attributes:
+        image: the image file.
+        name: names it among the annotations that are read with it: its stem, with the
+            folders' names and `_` before it where two stems are equal.
+        label: its class.
+        polygons: each float64 `(points, 2)`, x and y in pixels.
+    """
 
     image: Path
+    name: str
     label: str
     polygons: tuple[np.ndarray, ...]
 
@@ -33,8 +44,8 @@ def read_annotations(folder: Path) -> list[Annotation]:
 
     Raises:
         OSError: a file cannot be read.
-        ValueError: a file is not a LabelMe file, its image is missing, its shapes are
-            not polygons of one class, or two images share a name.
+        ValueError: a file is not a LabelMe file, its image is missing or a mask by its
+            name, its shapes are not polygons of one class, or two are of one image.
     """
     files = sorted(folder.rglob("*.json"))
     if not files:
@@ -42,16 +53,17 @@ def read_annotations(folder: Path) -> list[Annotation]:
             f"{folder}: no LabelMe file here; give the folder labelme/ that `efsnet "
             "predict --format labelme` writes."
         )
-    annotations: dict[str, Annotation] = {}
-    for file in files:
-        annotation = _read(file)
-        other = annotations.setdefault(annotation.image.stem, annotation)
-        if other is not annotation:
+    annotations = [_read(file) for file in files]
+    names = name_images([a.image for a in annotations], between="_")
+    named = [replace(a, name=n) for a, n in zip(annotations, names, strict=True)]
+    for annotation in named:
+        file_name = _file_name(annotation)
+        if is_mask_name(Path(file_name)):
             raise ValueError(
-                f"{file}: {other.image} and {annotation.image} would share a name in "
-                "the dataset; rename one of them."
+                f"{annotation.image}: the dataset would name it {file_name}, as a mask "
+                "is named; rename its folder."
             )
-    return list(annotations.values())
+    return named
 
 
 def write_dataset(annotations: Sequence[Annotation], out: Path) -> None:
@@ -66,7 +78,11 @@ def write_dataset(annotations: Sequence[Annotation], out: Path) -> None:
     for label in ("normal", *LESIONS):
         (out / label).mkdir(parents=True, exist_ok=True)
     for annotation in annotations:
-        _write(annotation, out / annotation.label / annotation.image.name)
+        _write(annotation, out / annotation.label / _file_name(annotation))
+
+
+def _file_name(annotation: Annotation) -> str:
+    return f"{annotation.name}{annotation.image.suffix}"
 
 
 def _write(annotation: Annotation, path: Path) -> None:
@@ -76,7 +92,7 @@ def _write(annotation: Annotation, path: Path) -> None:
     for points in annotation.polygons:
         mask[fill_polygon(points, (height, width))] = 255
     image = Image.fromarray(mask)
-    mask_file = path.with_name(f"{path.stem}_mask.png")
+    mask_file = path.with_name(f"{annotation.name}_mask.png")
     write_whole(mask_file, lambda part: image.save(part, format="PNG"))
 
 
@@ -106,7 +122,9 @@ def _read(file: Path) -> Annotation:
             f"{file}: drawn on an image of {shape[0]} x {shape[1]} (height x width), "
             f"but {image} has another size; annotate it again."
         )
-    return Annotation(image, min(labels, default="normal"), polygons)
+    check_image_name(image)
+    label = min(labels, default="normal")
+    return Annotation(image, image.stem, label, polygons)
 
 
 def _polygon(file: Path, drawn: dict[str, Any]) -> np.ndarray:

@@ -13,11 +13,10 @@ left alone.
 """
 
 import csv
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from keras_efsnet.files import write_whole
+from keras_efsnet.files import relative_path, write_whole
 from keras_efsnet.labels import LABELS
 from keras_efsnet.training.datasets.files import read_table
 from keras_efsnet.training.datasets.sample import Sample, by_name
@@ -159,11 +158,3 @@ def _cell(fact: object) -> str:
     if isinstance(fact, bool):
         return "yes" if fact else "no"
     return "" if fact is None else str(fact)
-
-
-def relative_path(path: Path, folder: Path) -> str:
-    """Gives a file's path from a folder with `/`; its whole path on another drive."""
-    try:
-        return Path(os.path.relpath(path, folder)).as_posix()
-    except ValueError:
-        return path.resolve().as_posix()

@@ -1,13 +1,8 @@
-"""Mask files: which ones they are by name, and what their pixels mean.
+"""What a mask file's pixels mean; `images.mask_names` says which files are masks.
 
-**Names.** A mask lies beside its image and is named like it, then `mask` after `_`,
-`-`, `.` or a blank, then perhaps more that does not begin with a letter: `a_mask.png`,
-`a_Mask.png`, `a_mask_1.png`, `a_mask2.png`, `a_mask (1).png`, `a_mask - Copy.png`. A
-file so named is never taken for an image, even if no image has the rest of its name.
-
-**Pixels.** A pixel's value is the largest of its colour channels times its opacity, so
-that transparent pixels are background and a palette's colours count, not its indices.
-The lesion is the brighter of two values. Then:
+A pixel's value is the largest of its colour channels times its opacity, so that
+transparent pixels are background and a palette's colours count, not its indices. The
+lesion is the brighter of two values. Then:
 
 - Values of at most 31 beside 0 are class numbers, and all of them are lesion.
 - Values between the two, as JPEG or smooth resizing leaves them, are cut at half of the
@@ -17,14 +12,14 @@ The lesion is the brighter of two values. Then:
   refused: such a mask is most likely inverted.
 """
 
-import re
-from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageFilter
 
+from keras_efsnet.images.mask_names import is_mask_name as is_mask_name
+from keras_efsnet.images.mask_names import mask_owner as mask_owner
 from keras_efsnet.images.reading import open_picture
 
 CLASS_NUMBERS = 31
@@ -35,8 +30,6 @@ LARGEST_LESION = 0.9
 
 _MIDDLE = 5
 """Pixels: the width of a place of middle values that smooth edges do not have."""
-
-_NAME = re.compile(r"(?P<image>.+)[_\-. ]masks?(?![a-z]).*", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -54,27 +47,8 @@ class MaskProblem:
     fix: str = ""
 
 
-def is_mask_name(path: Path) -> bool:
-    """Says whether a file is a mask by its name (see the module's first rule)."""
-    return _NAME.fullmatch(path.stem) is not None
-
-
-def mask_owner(path: Path, images: Collection[str]) -> str | None:
-    """Gives the image that a mask file belongs to.
-
-    Args:
-        path: the file.
-        images: the stems of the images in the mask's folder.
-
-    Returns:
-        One of these stems; None where the file is no mask or its image is not there.
-    """
-    found = _NAME.fullmatch(path.stem)
-    return found["image"] if found and found["image"] in images else None
-
-
 def read_mask_file(path: str | Path) -> np.ndarray:
-    """Reads a mask file by the module's second rule.
+    """Reads a mask file by the module's rule.
 
     Args:
         path: a PNG, JPEG, BMP or TIFF file of any colour mode with 8 or 16 bits.

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from keras_efsnet.images.mask_names import check_image_name
 from keras_efsnet.labels import LABELS
 from keras_efsnet.training.datasets.masks import read_mask_file
 
@@ -31,7 +32,7 @@ class Sample:
         fold: the fold that the dataset's authors, or a manifest, give the image.
 
     Raises:
-        ValueError: `label` is none of these.
+        ValueError: `label` is none of these, or `image` is a mask by its name.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Sample:
                 f"{self.image}: a class is {', '.join(LABELS)} or unknown, got "
                 f"'{self.label}'; correct it."
             )
+        check_image_name(self.image)
 
     @property
     def stem(self) -> str:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_efsnet.files import write_text
+from keras_efsnet.files import relative_path, write_text
 from keras_efsnet.labels import LESIONS
-from keras_efsnet.prediction.formats.records import lesion_label, read_masks, target
+from keras_efsnet.prediction.formats.records import lesion_label, read_masks
 from keras_efsnet.prediction.polygons import polygon_area, trace_polygons
 from keras_efsnet.prediction.writing import Record
 
@@ -16,12 +16,13 @@ COCO_NAME = "coco.json"
 
 
 def write_coco(out: Path, records: Sequence[Record]) -> None:
+    """Writes coco.json; `file_name` is the image's path from `out`."""
     images: list[Record] = []
     lesions: list[Record] = []
     for record, mask in read_masks(out, records):
         frame = {"frame": record["frame"]} if "frame" in record else {}
         height, width = mask.shape
-        name = (target(record).parent / Path(record["path"]).name).as_posix()
+        name = relative_path(Path(record["path"]), out)
         facts = {"file_name": name, "width": width, "height": height}
         images.append({"id": len(images) + 1, **facts, **frame})
         for points in trace_polygons(mask):

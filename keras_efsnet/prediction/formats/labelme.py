@@ -1,11 +1,10 @@
 """labelme/: one LabelMe file of polygons per image."""
 
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from keras_efsnet.files import write_text
+from keras_efsnet.files import relative_path, write_text
 from keras_efsnet.images.reading import is_dicom
 from keras_efsnet.prediction.formats.records import lesion_label, read_masks, target
 from keras_efsnet.prediction.polygons import trace_polygons
@@ -49,7 +48,7 @@ def write_labelme(out: Path, records: Sequence[Record]) -> None:
             "version": LABELME_VERSION,
             "flags": {},
             "shapes": shapes,
-            "imagePath": os.path.relpath(record["path"], path.parent),
+            "imagePath": relative_path(Path(record["path"]), path.parent),
             "imageData": None,
             "imageHeight": height,
             "imageWidth": width,
