@@ -19,7 +19,7 @@ from keras_efsnet.phantoms import make_phantom
 from keras_efsnet.training import train as training
 from keras_efsnet.training.datasets.groups import assign_folds, group_samples
 from keras_efsnet.training.datasets.leaks import count_leaks
-from keras_efsnet.training.datasets.reading import read_dataset
+from keras_efsnet.training.datasets.reading import read_dataset, read_datasets
 from keras_efsnet.training.datasets.splits import read_split
 from keras_efsnet.training.settings import TrainSettings
 
@@ -76,11 +76,94 @@ def folds_of(path: Path) -> dict[str, dict[str, str]]:
         return {row["stem"]: row for row in csv.DictReader(file)}
 
 
+@pytest.fixture
+def second(tmp_path) -> Path:
+    """A manifest of another hospital: five images of each class, two of a patient."""
+    folder = tmp_path / "second"
+    lines = ["image,masks,label,patient,source"]
+    for label in LABELS:
+        for number in range(6):
+            phantom = make_phantom(label, 100 + number, SIZE)
+            stem = f"{label[0]}{number}"
+            save(phantom.image, folder / f"{stem}.png")
+            save(phantom.mask.astype(np.uint8) * 255, folder / f"{stem}_mask.png")
+            patient = max(number, 1)
+            lines.append(f"{stem}.png,{stem}_mask.png,{label},{label}{patient},second")
+    (folder / "manifest.csv").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+BOTH_WAYS = [
+    lambda *paths: [str(path) for path in paths],
+    lambda *paths: [word for path in paths for word in ("--data", str(path))],
+]
+
+
+@pytest.mark.parametrize("arguments", BOTH_WAYS, ids=["positional", "--data"])
+def test_several_datasets_are_checked_together(dataset, second, tmp_path, arguments):
+    shutil.copy(file_of(dataset, "benign (1)"), second / "b1.png")
+    shutil.copy(file_of(dataset, "benign (1)", "_mask"), second / "b1_mask.png")
+    out = tmp_path / "out"
+
+    code = main(["data", "verify", *arguments(dataset, second), "--out", str(out)])
+
+    report = json.loads((out / "report.json").read_text())
+    assert (code, report["images"], report["problems"]) == (1, 33, [])
+    assert report["duplicate_groups"] == [
+        {
+            "images": ["data/benign/benign (1).png", "second/b1.png"],
+            "labels": ["benign", "benign"],
+        }
+    ]
+
+
+@pytest.mark.parametrize("arguments", BOTH_WAYS, ids=["positional", "--data"])
+def test_several_datasets_are_split_together(dataset, second, tmp_path, arguments):
+    shutil.copy(file_of(dataset, "benign (1)"), second / "b1.png")
+    shutil.copy(file_of(dataset, "benign (1)", "_mask"), second / "b1_mask.png")
+    out = tmp_path / "folds.csv"
+
+    code = main(["data", "split", *arguments(dataset, second), "--out", str(out)])
+
+    rows = folds_of(out)
+    assert (code, len(rows)) == (0, 33)
+    # One scan in both datasets, and a patient with two images.
+    together = {rows[name]["group"] for name in ("benign (1)", "second/b1")}
+    assert len(together | {rows["second/b0"]["group"]}) == 1
+    split = read_split(read_datasets([dataset, second]), [out])
+    assert count_leaks(split, [out]) == (0, 0)
+
+
+@pytest.mark.parametrize("command", ["verify", "split"])
+def test_no_dataset_at_all_is_one_line(tmp_path, capsys, command):
+    assert main(["data", command, "--out", str(tmp_path / "folds.csv")]) == 2
+
+    assert "no dataset is given; name its folder" in capsys.readouterr().err
+
+
 def test_clean_dataset_passes(dataset, tmp_path):
     code, report = verify(dataset, tmp_path / "out")
 
     assert code == 0
     assert report == {"images": 15, "problems": [], "duplicate_groups": []}
+
+
+def test_odd_names_of_masks_are_masks_in_every_command(dataset, tmp_path):
+    image = file_of(dataset, "benign (1)")
+    mask = file_of(dataset, "benign (1)", "_mask")
+    for ending in ("_Mask", "_mask (1)", "_mask - Copy", "_mask2"):
+        shutil.copy(mask, image.with_stem(f"benign (1){ending}"))
+    out, folds = tmp_path / "out", tmp_path / "folds.csv"
+
+    code, report = verify(dataset, out)
+    assert (code, report["images"], report["problems"]) == (0, 15, [])
+    assert main(["data", "split", str(dataset), "--out", str(folds)]) == 0
+    assert len(folds_of(folds)) == 15
+    manifest = tmp_path / "manifest.csv"
+    assert main(["data", "index", str(dataset), "--out", str(manifest)]) == 0
+    for path in (dataset, manifest):
+        (sample,) = (s for s in read_dataset(path) if s.name == "benign (1)")
+        assert len(sample.masks) == 5
 
 
 def truncate(folder: Path) -> None:

@@ -7,16 +7,23 @@ import typer
 
 from keras_efsnet.cli import console
 
-app = typer.Typer(help="Check a dataset, make folds, or convert LabelMe files.")
-DataFolder = Annotated[
-    Path,
-    typer.Argument(metavar="DIR", help="BUSI, BUS-BRA, BUS-UCLM or a manifest.csv."),
+app = typer.Typer(help="Check datasets, make folds, or convert other formats.")
+DataFolders = Annotated[
+    list[Path] | None,
+    typer.Argument(
+        metavar="DIR", help="BUSI, BUS-BRA, BUS-UCLM or a manifest.csv; one or several."
+    ),
+]
+DataOption = Annotated[
+    list[Path] | None,
+    typer.Option(metavar="DIR", help="The same as DIR; can be repeated."),
 ]
 
 
 @app.command("verify")
 def verify_data(
-    folder: DataFolder,
+    folders: DataFolders = None,
+    data: DataOption = None,
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Folder for report.json.")
     ] = None,
@@ -26,10 +33,11 @@ def verify_data(
 
     with console.quiet_start():
         from keras_efsnet.training.datasets import verification as checks
+    paths = _all_paths(folders, data)
     if out is not None:
         prepare_output(out)
     with console.progress_bar("Checking") as show:
-        report = checks.verify_dataset(folder, show)
+        report = checks.verify_datasets(paths, show)
     console.print_data_report(report)
     if out is not None:
         checks.write_report(report, out)
@@ -40,10 +48,11 @@ def verify_data(
 
 @app.command("split")
 def split_data(
-    folder: DataFolder,
     out: Annotated[
         Path, typer.Option(metavar="FOLDS.csv", help="The folds file to write.")
     ],
+    folders: DataFolders = None,
+    data: DataOption = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the shuffle.")] = 0,
 ) -> None:
     """Make folds balanced by class; images of the same scan stay together."""
@@ -52,11 +61,11 @@ def split_data(
     with console.quiet_start():
         from keras_efsnet.training.datasets import groups as splitting
         from keras_efsnet.training.datasets.duplicates import remembered_duplicates
-        from keras_efsnet.training.datasets.reading import read_dataset
+        from keras_efsnet.training.datasets.reading import read_datasets
     splitting.check_folds_name(out)
-    samples = read_dataset(folder)
+    samples = read_datasets(_all_paths(folders, data))
     prepare_output(out.parent)
-    with console.progress_bar("Looking for duplicates") as show:
+    with console.progress_bar("Looking for shared scans") as show:
         found = remembered_duplicates([sample.image for sample in samples], show)
     groups = splitting.group_samples(samples, found)
     unused = splitting.find_contradictions(samples, found)
@@ -128,3 +137,10 @@ def convert_labelme(
     for label, number in Counter(a.label for a in annotations).items():
         typer.echo(f"{label}: {number}")
     typer.echo(f"{len(annotations)} images with masks: {out}")
+
+
+def _all_paths(folders: list[Path] | None, data: list[Path] | None) -> list[Path]:
+    paths = [*(folders or []), *(data or [])]
+    if not paths:
+        raise ValueError("no dataset is given; name its folder or manifest.csv.")
+    return paths

@@ -18,7 +18,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from threadpoolctl import threadpool_limits
 
-from keras_efsnet.files import write_whole
+from keras_efsnet.files import write_text
 from keras_efsnet.images.reading import read_image
 from keras_efsnet.training.datasets.candidates import (
     VOCABULARIES,
@@ -35,8 +35,11 @@ SAME_SCAN = 0.25
 Progress = Callable[[int, int], None]
 """Told how much is done, and of how much."""
 
-_METHOD = "2"
+_METHOD = "3"
 """Changes with what would be found, so that what is remembered is not used."""
+
+_DIGITS = 32
+"""Of a file's SHA-256 that are kept."""
 
 _T = TypeVar("_T")
 
@@ -80,20 +83,25 @@ def find_duplicates(
 def remembered_duplicates(
     images: Sequence[Path], progress: Progress = lambda done, total: None
 ) -> list[list[int]]:
-    """Does as `find_duplicates`, once for the same files.
+    """Does as `find_duplicates`, once for files of the same content.
 
-    What was found is kept in `~/.cache/keras-efsnet`, or under `$XDG_CACHE_HOME`, until
-    one of the files changes.
+    What was found is kept in `~/.cache/keras-efsnet`, or under `$XDG_CACHE_HOME`, for
+    these files under any names, in any folders and in any order.
     """
-    cache = _cache_file(images)
+    digests = _digest_files(images)
+    cache = _cache_file(digests)
+    positions: dict[str, list[int]] = {}
+    for position, digest in enumerate(digests):
+        positions.setdefault(digest, []).append(position)
     try:
-        groups: list[list[int]] = json.loads(cache.read_text(encoding="utf-8"))
-        return groups
-    except (OSError, ValueError):
+        kept = json.loads(cache.read_text(encoding="utf-8"))
+        return sorted(sorted(i for d in group for i in positions[d]) for group in kept)
+    except (OSError, ValueError, TypeError, KeyError):
         groups = find_duplicates(images, progress)
+    text = json.dumps([sorted({digests[i] for i in group}) for group in groups])
     try:
         cache.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(cache, lambda part: part.write_text(json.dumps(groups), "utf-8"))
+        write_text(cache, text + "\n")
     except OSError:
         pass  # The next run looks again.
     return groups
@@ -138,12 +146,18 @@ def _components(links: Sequence[tuple[int, int]], count: int) -> list[list[int]]
     return [group for group in groups.values() if len(group) > 1]
 
 
-def _cache_file(images: Sequence[Path]) -> Path:
-    """A name that changes with the images' files."""
-    digest = hashlib.sha256(_METHOD.encode())
-    for image in images:
-        facts = image.stat()
-        line = f"{image.resolve()}\n{facts.st_size}\n{facts.st_mtime_ns}\n"
-        digest.update(line.encode(errors="surrogateescape"))
+def _digest_files(images: Sequence[Path]) -> list[str]:
+    with ThreadPoolExecutor() as pool:
+        return list(pool.map(_digest, images))
+
+
+def _digest(image: Path) -> str:
+    return hashlib.sha256(image.read_bytes()).hexdigest()[:_DIGITS]
+
+
+def _cache_file(digests: Iterable[str]) -> Path:
+    """A name that changes with the files' content and with the method."""
+    text = "\n".join([_METHOD, *sorted(set(digests))])
+    name = hashlib.sha256(text.encode()).hexdigest()[:_DIGITS]
     folder = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
-    return folder / "keras-efsnet" / f"scans-{digest.hexdigest()[:16]}.json"
+    return folder / "keras-efsnet" / f"scans-{name}.json"

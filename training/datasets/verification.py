@@ -1,6 +1,7 @@
-"""Checks the files and masks of a dataset and finds repeated scans."""
+"""Checks the files and masks of datasets and finds repeated scans."""
 
 import json
+import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -8,12 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_efsnet.files import describe_error, write_text
+from keras_efsnet.files import describe_error, relative_path, write_text
 from keras_efsnet.images.reading import read_image
 from keras_efsnet.labels import LABELS
 from keras_efsnet.training.datasets.busi import is_busi, list_orphan_masks
 from keras_efsnet.training.datasets.duplicates import Progress, find_duplicates
-from keras_efsnet.training.datasets.manifest import relative_path
 from keras_efsnet.training.datasets.masks import mask_problems, read_mask_file
 from keras_efsnet.training.datasets.reading import list_samples
 from keras_efsnet.training.datasets.sample import Sample
@@ -33,10 +33,11 @@ class Problem:
 
 @dataclass(frozen=True)
 class DataReport:
-    """The results of `verify_dataset`.
+    """The results of `verify_datasets`.
 
     Attributes:
-        images: number of images in `folder`.
+        folder: that all datasets lie in.
+        images: their number.
         problems: of single files or groups.
         duplicate_groups: two or more images of the same scan each.
     """
@@ -47,18 +48,22 @@ class DataReport:
     duplicate_groups: tuple[tuple[Sample, ...], ...]
 
 
-def verify_dataset(
-    folder: Path, progress: Progress = lambda done, total: None
+def verify_datasets(
+    paths: Sequence[Path], progress: Progress = lambda done, total: None
 ) -> DataReport:
-    """Checks every image and mask of a dataset, and finds images of the same scan.
+    """Checks every image and mask of datasets, and finds images of the same scan.
+
+    Args:
+        paths: the datasets, as `reading.read_dataset` takes them.
+        progress: told of each step.
 
     Raises:
-        OSError, ValueError: the folder is not a dataset, or OpenCV is not installed.
+        OSError, ValueError: a path is not a dataset, or OpenCV is not installed.
     """
-    samples = list_samples(folder)
+    samples = [sample for path in paths for sample in list_samples(path)]
     # Finding the duplicates takes three more steps per image.
     steps = 4 * len(samples)
-    problems = _check_names(samples) + _check_orphans(folder, samples)
+    problems = _check_names(samples) + _check_orphans(paths, samples)
     with ThreadPoolExecutor() as pool:
         for done, found in enumerate(pool.map(_check_files, samples), start=1):
             problems += found
@@ -71,16 +76,15 @@ def verify_dataset(
     )
     duplicates = [tuple(readable[i] for i in group) for group in groups]
     problems += [p for group in duplicates for p in _check_labels(group)]
+    folder = _common_folder(paths)
     return DataReport(folder, len(samples), tuple(problems), tuple(duplicates))
 
 
 def write_report(report: DataReport, out: Path) -> None:
-    """Writes report.json; file names are relative to the dataset's folder."""
-
-    folder = report.folder if report.folder.is_dir() else report.folder.parent
+    """Writes report.json; file names are relative to the folder of the datasets."""
 
     def name(file: Path) -> str:
-        return relative_path(file, folder)
+        return relative_path(file, report.folder)
 
     values = {
         "images": report.images,
@@ -98,6 +102,14 @@ def write_report(report: DataReport, out: Path) -> None:
     }
     text = json.dumps(values, indent=2, ensure_ascii=False) + "\n"
     write_text(out / REPORT_NAME, text, durable=True)
+
+
+def _common_folder(paths: Sequence[Path]) -> Path:
+    folders = [path if path.is_dir() else path.parent for path in paths]
+    try:
+        return Path(os.path.commonpath([os.path.abspath(folder) for folder in folders]))
+    except ValueError:  # They lie on several drives.
+        return folders[0]
 
 
 def _check_files(sample: Sample) -> list[Problem]:
@@ -146,11 +158,10 @@ def _check_names(samples: Sequence[Sample]) -> list[Problem]:
     return problems
 
 
-def _check_orphans(folder: Path, samples: Sequence[Sample]) -> list[Problem]:
-    if not is_busi(folder):
-        return []
+def _check_orphans(paths: Sequence[Path], samples: Sequence[Sample]) -> list[Problem]:
     return [
         Problem("orphan mask", mask, "no image beside it has its stem")
+        for folder in filter(is_busi, paths)
         for mask in list_orphan_masks(folder, samples)
     ]
 
