@@ -3,7 +3,7 @@
 from contextlib import nullcontext
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,6 +16,9 @@ from keras_efsnet.cli.options import (
     OutOption,
 )
 from keras_efsnet.models.presets import DEFAULT_MODEL
+
+if TYPE_CHECKING:
+    from keras_efsnet.training.settings import TrainSettings
 
 
 class Subset(StrEnum):
@@ -70,6 +73,13 @@ def train(
     distribute: Annotated[
         bool, typer.Option("--distribute", help="Split each batch across all devices.")
     ] = False,
+    skip_scan_check: Annotated[
+        bool,
+        typer.Option(
+            "--skip-scan-check",
+            help="Do not look for images of one scan on two sides of the split.",
+        ),
+    ] = False,
 ) -> None:
     """Train a network; the best model is RUN/best.keras."""
     given = {
@@ -90,6 +100,7 @@ def train(
 
         from keras_efsnet.files import naming
         from keras_efsnet.training.callbacks import EpochReport
+        from keras_efsnet.training.datasets.leaks import no_leak_check
         from keras_efsnet.training.distribute import all_devices
         from keras_efsnet.training.settings import TrainSettings, read_settings
         from keras_efsnet.training.train import train as run
@@ -100,10 +111,32 @@ def train(
     stored = read_settings(settings) if settings else {}
     changes = {name: value for name, value in given.items() if value is not None}
     chosen = TrainSettings.from_json({**stored, **changes})
+    if not (resume or skip_scan_check or chosen.on_phantoms):
+        _look_for_leaks(chosen, out)
     devices = all_devices(chosen.batch_size) if distribute else nullcontext()
-    with devices, console.epoch_lines(chosen.epochs) as report, naming(out):
+    with (
+        no_leak_check(),
+        devices,
+        console.epoch_lines(chosen.epochs) as report,
+        naming(out),
+    ):
         best = run(chosen, out, resume=resume, callbacks=[EpochReport(report)])
     typer.echo(f"Best model: {best}. {NOTICE}")
+
+
+def _look_for_leaks(settings: "TrainSettings", out: Path) -> None:
+    """Does what `train` would do without progress."""
+    from keras_efsnet.training.datasets.leaks import count_leaks, describe_leaks
+    from keras_efsnet.training.train import load_split
+
+    split = load_split(settings, out)
+    with console.progress_bar("Looking for shared scans") as show:
+        scans, images = count_leaks(split, settings.split, show)
+    warning = describe_leaks(scans, images)
+    if warning:
+        typer.echo(f"warning: {warning}", err=True)
+    else:
+        typer.echo("No scan or patient lies on two sides of the split.")
 
 
 def evaluate(
