@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from keras_efsnet.cli import main
 from keras_efsnet.labels import LABELS
 from keras_efsnet.training.datasets import load_mask, read_dataset, read_manifest
 from keras_efsnet.training.datasets.classes import parse_names
@@ -34,6 +35,11 @@ def index(tmp_path: Path, *paths: Path, **options) -> dict:
     read = read_manifest(out)
     assert [sample.name for sample in read] == [sample.name for sample in written]
     return {sample.name: sample for sample in read}
+
+
+def make_folder(path: Path) -> Path:
+    path.mkdir(parents=True)
+    return path
 
 
 def assert_box(sample) -> None:
@@ -408,6 +414,58 @@ def test_mask_names_are_never_images(tmp_path):
     (tmp_path / "mine.csv").write_text("image,label\nflat/b_mask.png,benign\n")
     with pytest.raises(ValueError, match=r"b_mask\.png: a mask by its name, which is"):
         read_manifest(tmp_path / "mine.csv")
+
+
+def test_flat_folder_with_the_table_in_it(tmp_path):
+    folder = tmp_path / "flat"
+    for name in ("a", "b", "c"):
+        save(folder / f"{name}.png")
+    save(folder / "a_mask.png", BOX * 255)
+    save(folder / "b_Mask (1).png", BOX * 255)
+    (folder / "classes.csv").write_text("image,label\na.png,benign\nb,cancer\nc,\n")
+
+    samples = index(tmp_path, folder, names=NAMES)
+
+    labels = {name: sample.label for name, sample in samples.items()}
+    assert labels == {"flat/a": "benign", "flat/b": "malignant", "flat/c": None}
+    assert_box(samples["flat/a"])
+    assert_box(samples["flat/b"])
+    assert samples["flat/c"].masks == ()
+
+
+def test_the_command_indexes_every_format_at_once(coco, nnunet, tmp_path, capsys):
+    labelme(make_folder(tmp_path / "drawn"), "a", "malignant")
+    save(tmp_path / "classes" / "benign" / "a.png")
+    save(tmp_path / "classes" / "benign" / "a_mask.png", BOX * 255)
+    save(tmp_path / "pairs" / "images" / "a.png")
+    save(tmp_path / "pairs" / "masks" / "a.png", BOX * 255)
+    table = tmp_path / "classes.csv"
+    table.write_text("image,label\na,cancer\n")
+    out = tmp_path / "manifest.csv"
+    folders = [coco, nnunet, *(tmp_path / n for n in ("drawn", "classes", "pairs"))]
+
+    code = main(
+        [
+            *("data", "index", *map(str, folders), "--out", str(out)),
+            *("--classes", str(table), "--class", "cancer=malignant"),
+        ]
+    )
+
+    assert code == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[-1] == f"9 images: {out}"
+    assert {"benign: 3", "malignant: 4", "normal: 2"} <= set(printed)
+    samples = {sample.name: sample for sample in read_dataset(out)}
+    found = {name: sample.label for name, sample in samples.items()}
+    assert found == {
+        **{"clinic/a": "benign", "clinic/b": "malignant", "clinic/c": "normal"},
+        **{"Dataset001/a": "benign", "Dataset001/b": "malignant"},
+        **{"Dataset001/c": "normal", "drawn/a": "malignant"},
+        **{"classes/a": "benign", "pairs/a": "malignant"},
+    }
+    for sample in samples.values():
+        expected = BOX & (sample.label != "normal")
+        np.testing.assert_array_equal(load_mask(sample, SIZE), expected)
 
 
 def test_several_datasets_in_one_manifest(coco, nnunet, tmp_path):
