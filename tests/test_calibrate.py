@@ -89,7 +89,7 @@ def test_the_whole_card_keeps_what_was_fitted(tmp_path):
     (run / "settings.json").write_text(json.dumps({"settings": settings}))
     fitted = {"postprocess": {"normal_gate": 0.7}, "calibration": {"temperature": 2.0}}
     (tmp_path / "card.json").write_text(json.dumps(fitted))
-    card = json.loads(write_card(tmp_path, [run], []).read_text())
+    card = json.loads(write_card(tmp_path, [run], {}, ["efsnet train"]).read_text())
     assert {key: card[key] for key in fitted} == fitted
 
 

@@ -13,6 +13,9 @@ import pytest
 from keras_efsnet import EFSNet
 from keras_efsnet.files import write_whole
 from keras_efsnet.models.saving import save_model
+from keras_efsnet.phantoms import write_phantoms
+from keras_efsnet.training import pipeline
+from keras_efsnet.training.datasets.reading import read_dataset
 from keras_efsnet.training.settings import TrainSettings, read_settings
 from keras_efsnet.training.train import train
 
@@ -196,3 +199,60 @@ def test_failed_write_leaves_the_old_file(tmp_path):
         write_whole(file, fail)
     assert file.read_text() == "old"
     assert list(tmp_path.iterdir()) == [file]
+
+
+class Stopped(Exception):
+    """A run that was stopped before its first epoch."""
+
+
+@pytest.fixture
+def stop_early(monkeypatch):
+    def stop(*arguments):
+        raise Stopped
+
+    monkeypatch.setattr(pipeline, "load_cache", stop)
+
+
+def write_folds(samples, path, shift=0):
+    lines = ["stem,label,fold"]
+    lines += [f"{s.stem},{s.label},{(i + shift) % 5}" for i, s in enumerate(samples)]
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+@pytest.fixture
+def on_folds(tmp_path):
+    """Settings of a run on a dataset with a folds file."""
+    data = write_phantoms(tmp_path / "data", 4, seed=0)
+    folds = write_folds(read_dataset(data), tmp_path / "folds.csv")
+    return replace(SETTINGS, data=str(data), split=(str(folds),), phantoms=0)
+
+
+def test_a_changed_split_is_not_resumed(on_folds, tmp_path, stop_early):
+    out = tmp_path / "run"
+    with pytest.raises(Stopped):
+        train(on_folds, out)
+    with pytest.raises(Stopped):
+        train(on_folds, out, resume=True)
+    write_folds(read_dataset(on_folds.data[0]), tmp_path / "folds.csv", shift=1)
+    with pytest.raises(ValueError, match=r"settings\.json: the run has another split"):
+        train(on_folds, out, resume=True)
+
+
+def test_a_start_that_saw_held_out_images_is_told(
+    on_folds, tmp_path, stop_early, caplog
+):
+    first = tmp_path / "first"
+    with pytest.raises(Stopped):
+        train(on_folds, first)
+    seen = json.loads((first / "images.json").read_text())
+    assert [len(seen[name]) for name in ("train", "validation")] == [6, 3]
+    same = replace(on_folds, init=str(first / "best.keras"))
+    with pytest.raises(Stopped):
+        train(same, tmp_path / "same")
+    assert "was trained on" not in caplog.text
+    with pytest.raises(Stopped):
+        train(replace(same, fold=2), tmp_path / "other")
+    assert "was trained on 4 of the validation and test images" in caplog.text
+    both = json.loads((tmp_path / "other" / "images.json").read_text())
+    assert set(seen["train"]) < set(both["train"])

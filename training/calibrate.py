@@ -52,6 +52,7 @@ from keras_efsnet.training.fit_referral import (
     fit_referral,
 )
 from keras_efsnet.training.scores import expected_calibration_error
+from keras_efsnet.training.seen import refuse_seen
 
 THRESHOLDS = tuple(np.arange(0.25, 0.8, 0.05).round(2).tolist())
 LESION_FRACTIONS = (0.0, 0.001, 0.002, 0.004, 0.008)
@@ -288,8 +289,10 @@ def main() -> None:
     parser.add_argument("--split", type=Path, nargs="+", required=True)
     parser.add_argument("--fold", type=int, default=0)
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--allow-seen", action="store_true")
     options = parser.parse_args()
     split = read_split(read_datasets(options.data), options.split, options.fold)
+    refuse_seen(options.model, split.validation, "validation", allow=options.allow_seen)
     calibration = calibrate(options.model, split.validation, split.train)
     write_preset(options.model, calibration, options.out)
     facts = asdict(replace(calibration, looks={}))

@@ -2,58 +2,82 @@
 
 PRESET holds model.keras and its exported `.tflite` files:
 
-    python -m keras_efsnet.training.card PRESET --runs RUN_1 RUN_2 RUN_3 \
-        --metrics VALIDATION/metrics.json TEST/metrics.json
+    python -m keras_efsnet.training.card PRESET --runs RUN_1 RUN_2 \
+        --metrics validation=VALIDATION/metrics.json test=TEST/metrics.json \
+        --recipe COMMANDS.sh
 
 Without options it updates only the hashes, for example after another export.
 """
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 from keras_efsnet.files import write_text
 from keras_efsnet.labels import LABELS
-from keras_efsnet.models.presets import weight_digests
+from keras_efsnet.models.presets import preset_names, weight_digests
+from keras_efsnet.training import seen
 
 LICENCE = "Apache-2.0"
 USE = (
     "Research on lesion detection in breast ultrasound images. Not a medical device, "
     "not for diagnosis."
 )
-DATA = (
-    "W. Al-Dhabyani et al., Dataset of Breast Ultrasound Images (BUSI), Data in Brief "
-    "28:104863, 2020; folds without shared scans from the groups of A. Pawlowska et "
-    "al., Mendeley Data 10.17632/k8t3gnx9h6.1."
-)
+DATASETS = {
+    "busi": {
+        "name": "BUSI (Cairo), GE LOGIQ E9",
+        "source": "W. Al-Dhabyani et al., Data in Brief 28:104863, 2020; folds without "
+        "shared scans from the groups of A. Pawlowska et al., Mendeley Data "
+        "10.17632/k8t3gnx9h6.1",
+        "licence": "none stated with the images; cite the article",
+    },
+    "busbra": {
+        "name": "BUS-BRA (Rio de Janeiro), four scanners",
+        "source": "W. Gomez-Flores et al., Medical Physics 51:3110, 2024; the authors' "
+        "folds",
+        "licence": "free use, modification and distribution; cite the article",
+    },
+}
+"""What cards say of the datasets that weights were trained on."""
 
 
-def write_card(preset: Path, runs: Sequence[Path], metrics: Sequence[Path]) -> Path:
+def write_card(
+    preset: Path,
+    runs: Sequence[Path],
+    metrics: Mapping[str, Path],
+    recipe: Sequence[str],
+) -> Path:
     """Writes a preset's card.json.
 
     Args:
         preset: the preset's folder with its weights, named like the preset. Rules from
             `training.calibrate` in its card are kept.
         runs: the runs that made the weights, first to last.
-        metrics: metrics.json files of `efsnet evaluate`, one per subset.
+        metrics: metrics.json files of `efsnet evaluate` by the name of their images,
+            such as "validation".
+        recipe: the commands from the datasets to the weights.
 
     Returns:
         The path of card.json.
     """
     *earlier, last = map(_describe, runs)
+    reports = {name: _read(file) for name, file in metrics.items()}
+    trained_on = reports.get("validation", {}).get("sources", ())
     card = {
         "name": preset.name,
         "licence": LICENCE,
         "intended_use": USE,
-        "data": DATA,
+        "datasets": {name: DATASETS[name] for name in trained_on if name in DATASETS},
         "labels": list(LABELS),
         **_calibration(preset),
         **last,
         "earlier_runs": earlier,
-        "metrics": {report["subset"]: report for report in map(_read, metrics)},
+        "recipe": list(recipe),
+        "images_seen": seen.read_seen(runs[-1] / "best.keras"),
+        "metrics": reports,
         "metrics_date": date.today().isoformat(),
         "sha256": weight_digests(preset),
     }
@@ -89,7 +113,8 @@ def _describe(run: Path) -> dict[str, Any]:
     folders = [data] if isinstance(data, str) else data
     settings["data"] = [Path(folder).name for folder in folders]
     settings["split"] = [Path(file).name for file in settings["split"]]
-    settings["init"] = settings["init"] and "best.keras of the run before"
+    if settings["init"] not in (None, *preset_names()):
+        settings["init"] = "best.keras of the run before"
     return facts
 
 
@@ -102,12 +127,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Write the card of a preset.")
     parser.add_argument("preset", type=Path)
     parser.add_argument("--runs", type=Path, nargs="+")
-    parser.add_argument("--metrics", type=Path, nargs="+")
+    parser.add_argument("--metrics", nargs="+", metavar="NAME=FILE")
+    parser.add_argument("--recipe", type=Path, help="a file with a command a line")
     given = parser.parse_args()
-    if given.runs and given.metrics:
-        write_card(given.preset, given.runs, given.metrics)
-    elif given.runs or given.metrics:
-        parser.error("--runs and --metrics go together; give both, or neither.")
+    options = (given.runs, given.metrics, given.recipe)
+    if all(options):
+        pairs = (text.partition("=") for text in given.metrics)
+        metrics = {name: Path(file) for name, _, file in pairs}
+        recipe = given.recipe.read_text(encoding="utf-8").splitlines()
+        write_card(given.preset, given.runs, metrics, recipe)
+    elif any(options):
+        parser.error("--runs, --metrics and --recipe go together; give all, or none.")
     else:
         refresh_hashes(given.preset)
 

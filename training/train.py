@@ -3,6 +3,7 @@
 import csv
 import importlib.util
 import json
+import logging
 import platform
 from collections.abc import Sequence
 from importlib import metadata
@@ -15,7 +16,7 @@ import numpy as np
 from keras_efsnet import __version__
 from keras_efsnet.files import write_text, write_whole
 from keras_efsnet.phantoms import write_phantoms
-from keras_efsnet.training import pipeline
+from keras_efsnet.training import pipeline, seen
 from keras_efsnet.training.callbacks import Checkpoints
 from keras_efsnet.training.datasets.leaks import warn_of_leaks
 from keras_efsnet.training.datasets.reading import read_dataset, read_datasets
@@ -36,10 +37,11 @@ def train(
 ) -> Path:
     """Trains EFSNet or another network and writes the run's folder.
 
-    `out` holds settings.json (with versions and the split's hash), log.csv, TensorBoard
-    events (if TensorFlow is installed), best.keras (averaged weights of the best epoch
-    by validation Dice), last.keras (those of the last epoch, at the end of the run) and
-    state.npz (the last epoch's state).
+    `out` holds settings.json (with versions and the split's hash), images.json (hashes
+    of the images, see `seen`), log.csv, TensorBoard events (if TensorFlow is
+    installed), best.keras (averaged weights of the best epoch by validation Dice),
+    last.keras (those of the last epoch, at the end of the run) and state.npz (the last
+    epoch's state).
 
     Args:
         settings: of the run.
@@ -55,14 +57,18 @@ def train(
     Raises:
         ValueError: a setting, the split or the dataset is wrong; `out` holds a run but
             `resume` is False; `resume` is True but `out` holds no run, or one with
-            other settings; the loss is not a finite number.
+            other settings or another split; the loss is not a finite number.
         OSError: a file cannot be read or written.
     """
     _check_run_folder(settings, out, resume)
     out.mkdir(parents=True, exist_ok=True)
     split = load_split(settings, out)
-    if not resume:
+    if resume:
+        _check_split(split, out / "settings.json")
+    else:
         _warn_of_leaks(settings, split)
+        if not settings.on_phantoms:
+            _note_images(settings, split, out)
         _write_json(out / "settings.json", describe_run(settings, split))
 
     training = _load_training(split.train, settings, out)
@@ -157,6 +163,31 @@ def _warn_of_leaks(settings: TrainSettings, split: Split) -> None:
     if settings.on_phantoms:
         return
     warn_of_leaks(split, settings.split)
+
+
+def _check_split(split: Split, saved: Path) -> None:
+    stored = json.loads(saved.read_text(encoding="utf-8")).get("split_digest")
+    if stored != split.digest:
+        raise ValueError(
+            f"{saved}: the run has another split, so the dataset or the split file has "
+            "changed since; restore them, or train into another folder."
+        )
+
+
+def _note_images(settings: TrainSettings, split: Split, out: Path) -> None:
+    """Writes images.json; warns if the start was trained on images held out here."""
+    start = seen.read_seen(settings.init) if settings.init else None
+    held_out = dict.fromkeys([*split.validation, *split.test])
+    known = {"train": (start or {}).get("train", ())}
+    count = seen.count_seen(known, list(held_out), "none") if start else 0
+    if count:
+        logging.getLogger(__name__).warning(
+            "%s was trained on %d of the validation and test images, so their figures "
+            "will be too good",
+            settings.init,
+            count,
+        )
+    _write_json(out / seen.FILE, seen.describe_seen(split, start))
 
 
 def _load_training(

@@ -7,7 +7,13 @@ from typing import Annotated
 import typer
 
 from keras_efsnet.cli import console
-from keras_efsnet.cli.options import NOTICE, DataOption, FoldOption, SplitOption
+from keras_efsnet.cli.options import (
+    NOTICE,
+    AllowSeenOption,
+    DataOption,
+    FoldOption,
+    SplitOption,
+)
 
 
 def export(
@@ -31,6 +37,7 @@ def export(
     min_class_agreement: Annotated[
         float, typer.Option(help="Smallest allowed share of equal classes.")
     ] = 0.97,
+    allow_seen: AllowSeenOption = False,
 ) -> None:
     """Write files for deployment and compare each with the Keras model."""
     with console.quiet_start():
@@ -39,9 +46,11 @@ def export(
         from keras_efsnet.tflite.export import export as run
         from keras_efsnet.training.datasets.reading import read_datasets
         from keras_efsnet.training.datasets.splits import read_split
+        from keras_efsnet.training.seen import refuse_seen
 
         limits = verify.Limits(max_dice_loss, min_class_agreement)
         parts = read_split(read_datasets(data), split, fold)
+        refuse_seen(model, parts.validation, "validation", allow_seen)
     typer.echo(f"Converting, then comparing {len(parts.validation)} images.", err=True)
     # The converter writes a lot.
     with console.log_lines("keras_efsnet.tflite"), console.quiet_start():

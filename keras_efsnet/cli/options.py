@@ -32,4 +32,8 @@ SplitOption = Annotated[
     typer.Option(metavar="FILE", help="FOLDS.csv, or used twice: TRAIN.txt, VAL.txt."),
 ]
 FoldOption = Annotated[int, typer.Option(help="Test fold of FOLDS.csv.")]
+AllowSeenOption = Annotated[
+    bool,
+    typer.Option("--allow-seen", help="Also use images that the model was trained on."),
+]
 OutOption = Annotated[Path, typer.Option(metavar="DIR", help="Output folder.")]
