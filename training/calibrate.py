@@ -23,6 +23,7 @@ from typing import Any
 
 import keras
 import numpy as np
+from scipy.ndimage import label
 from scipy.optimize import minimize_scalar
 
 from keras_efsnet.files import write_text
@@ -231,23 +232,33 @@ def _score(
     called_normal = classes.argmax(axis=1) == NORMAL
     truths = [load_mask(o.sample, o.grey.shape) for o in outputs]
     truth = np.array([mask.sum() for mask in truths])
-    for threshold, fraction in product(THRESHOLDS, LESION_FRACTIONS):
-        masks = [_cut(output, threshold, fraction) for output in outputs]
-        shared = np.array([(m & t).sum() for m, t in zip(masks, truths, strict=True)])
-        predicted = np.array([mask.sum() for mask in masks])
-        for gate in NORMAL_GATES:
+    for threshold in THRESHOLDS:
+        pairs = zip(outputs, truths, strict=True)
+        counts = np.array([_count(output, t, threshold) for output, t in pairs])
+        for at, gate in product(range(len(LESION_FRACTIONS)), NORMAL_GATES):
             kept = ~called_normal | (normal < (2 if gate is None else gate))
-            _, dice = overlap_from_counts(shared * kept, truth, predicted * kept)
+            shared, predicted = (counts[:, at] * kept[:, np.newaxis]).T
+            _, dice = overlap_from_counts(shared, truth, predicted)
             mean = float(weights @ keras.ops.convert_to_numpy(dice))
-            yield (threshold, fraction, gate), mean
+            yield (threshold, LESION_FRACTIONS[at], gate), mean
 
 
-def _cut(output: RawOutput, threshold: float, fraction: float) -> np.ndarray:
-    """Gives the mask of the network with the threshold folded in."""
-    mask, shape = _shift(output.mask, threshold), output.grey.shape
-    image = resize_image(output.grey, mask.shape)
-    rules = Postprocess(fraction)
-    return postprocess(mask, output.probabilities, shape, rules, image).mask
+def _count(output: RawOutput, truth: np.ndarray, threshold: float) -> np.ndarray:
+    """Counts the shared and the predicted pixels for each smallest lesion.
+
+    Returns:
+        float `(len(LESION_FRACTIONS), 2)`.
+    """
+    shifted, shape = _shift(output.mask, threshold), output.grey.shape
+    image = resize_image(output.grey, shifted.shape)
+    rules = Postprocess()
+    mask = postprocess(shifted, output.probabilities, shape, rules, image).mask
+    part, count = label(mask, np.ones((3, 3)))
+    inside = part[mask] - 1
+    area = np.bincount(inside, minlength=count)
+    shared = np.bincount(inside, weights=truth[mask], minlength=count)
+    kept = area >= np.array(LESION_FRACTIONS)[:, np.newaxis] * mask.size
+    return np.stack([kept @ shared, kept @ area], axis=1)
 
 
 def _shift(mask: np.ndarray, threshold: float) -> np.ndarray:
