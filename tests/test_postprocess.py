@@ -1,11 +1,12 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from keras_efsnet.images.frame import Frame
 from keras_efsnet.labels import LABELS
-from keras_efsnet.prediction.overlay import CONTOUR_COLOUR, draw_overlay
+from keras_efsnet.prediction.overlay import CONTOUR_COLOUR, _describe, draw_overlay
 from keras_efsnet.prediction.postprocess import Postprocess, postprocess
 
 BENIGN = np.float32([0.2, 0.7, 0.1])
@@ -176,3 +177,16 @@ def test_black_margins_hold_no_lesion():
     assert found.boxes == [(3, 4, 18, 14)]
     dark = postprocess(lesion, BENIGN, (16, 24), Postprocess(), np.zeros_like(image))
     assert dark.mask.all()
+
+
+def test_an_image_that_is_no_b_mode_is_captioned_so_first():
+    lesion = np.full((8, 8), 0.9, np.float32)
+    found = postprocess(lesion, BENIGN, (16, 24), Postprocess())
+    found = replace(found, refer=("class unsure", "does not look like B-mode"))
+    expected = "does not look like B-mode | benign 70 % | refer: class unsure"
+    assert _describe(found) == expected
+    only = replace(found, refer=("does not look like B-mode",), mask_emptied=True)
+    assert _describe(only) == (
+        "does not look like B-mode | benign 70 %, lesion removed from the mask"
+    )
+    assert _describe(replace(found, refer=())) == "benign 70 %"

@@ -8,6 +8,7 @@ from PIL import Image, ImageDraw, ImageFont
 from keras_efsnet.images.frame import Frame
 from keras_efsnet.images.screen_region import ScreenRegion
 from keras_efsnet.prediction.postprocess import Prediction
+from keras_efsnet.prediction.referral import NOT_B_MODE
 
 CONTOUR_COLOUR = (255, 214, 0)
 
@@ -27,12 +28,7 @@ def draw_overlay(frame: Frame, prediction: Prediction) -> Image.Image:
     height, width = frame.pixels.shape
     colours = np.repeat(_shown_pixels(frame)[:, :, None], 3, axis=2)
     colours[_contour(prediction.mask, thick=min(height, width) >= 400)] = CONTOUR_COLOUR
-    percent = 100 * prediction.probabilities[prediction.label]
-    caption = f"{prediction.label} {percent:.0f} %"
-    if prediction.mask_emptied:
-        caption += ", lesion removed from the mask"
-    if prediction.refer:
-        caption += f" | refer: {', '.join(prediction.refer)}"
+    caption = _describe(prediction)
     picture = _add_caption(Image.fromarray(colours), caption)
     scan = frame.scan
     if scan is not None and scan != ScreenRegion.whole(frame.pixels.shape):
@@ -41,6 +37,17 @@ def draw_overlay(frame: Frame, prediction: Prediction) -> Image.Image:
             (scan.left - 1, scan.top - 1, right, bottom), outline=OUTLINE_COLOUR
         )
     return picture
+
+
+def _describe(prediction: Prediction) -> str:
+    percent = 100 * prediction.probabilities[prediction.label]
+    caption = f"{prediction.label} {percent:.0f} %"
+    if prediction.mask_emptied:
+        caption += ", lesion removed from the mask"
+    if NOT_B_MODE in prediction.refer:  # the class means little then
+        caption = f"{NOT_B_MODE} | {caption}"
+    others = [reason for reason in prediction.refer if reason != NOT_B_MODE]
+    return f"{caption} | refer: {', '.join(others)}" if others else caption
 
 
 def _shown_pixels(frame: Frame) -> np.ndarray:

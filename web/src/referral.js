@@ -13,6 +13,8 @@
 
 import { accepts } from './appearance.js';
 
+export const NOT_B_MODE = 'does not look like B-mode';
+
 /**
  * @param {ReferralRule} rule
  * @param {object} facts
@@ -31,7 +33,7 @@ export function findReasons(rule, { label, probabilities, margin, isLesionFound,
     ['class unsure', probabilities[label] < rule.minimum_class_probability],
     ['mask margin low', margin < rule.minimum_mask_margin],
     ['mask and class disagree', (label === 'normal') === isLesionFound],
-    ['does not look like B-mode', Boolean(rule.look && image && !accepts(rule.look, image))],
+    [NOT_B_MODE, Boolean(rule.look && image && !accepts(rule.look, image))],
   ];
   return objections.filter(([, isRaised]) => isRaised).map(([reason]) => reason);
 }

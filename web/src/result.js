@@ -11,18 +11,22 @@
 
 import { find } from './page-parts.js';
 import { THRESHOLD } from './prediction.js';
+import { NOT_B_MODE } from './referral.js';
 
 /**
  * @param {Prediction} prediction
  * @param {boolean} isLive a screen reader is not told every frame
  */
-export function showPrediction({ label, probabilities, area, mask, isEmptied }, isLive) {
+export function showPrediction(prediction, isLive) {
+  const { label, probabilities, area, mask, isEmptied, refer } = prediction;
   const summary = find('summary');
   summary.ariaLive = isLive ? 'off' : 'polite';
   const share = percent(area / mask.pixels.length, 1);
   const none = isEmptied ? 'lesion removed from the mask' : 'no lesion marked';
   const lesion = area ? `lesion on ${share} of the image` : none;
-  summary.textContent = `${label} ${percent(probabilities[label])}, ${lesion}`;
+  summary.textContent = refer.includes(NOT_B_MODE)
+    ? `${NOT_B_MODE}: class and mask mean little`
+    : `${label} ${percent(probabilities[label])}, ${lesion}`;
   for (const row of find('bars').children) {
     const name = /** @type {HTMLElement} */ (row).dataset.label ?? '';
     row.classList.toggle('first', name === label);
