@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_efsnet.models.presets import DEFAULT_MODEL, PRESETS
-from keras_efsnet.training.report import FIGURES, IN_SUBGROUPS
+from keras_efsnet.training.report_tables import FIGURES, IN_SUBGROUPS
 
 ROOT = Path(__file__).parents[1]
 SOURCES = ROOT / "build" / "api" / "keras_efsnet"
@@ -39,13 +39,17 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
 
 
 def _metrics(card: dict[str, Any]) -> Iterator[str]:
-    """Gives a row for each metric and a column for each subset."""
-    subsets = card["metrics"]
-    heads = [f"{name}, {report['n']} images" for name, report in subsets.items()]
+    """Gives a row for each metric and a column for each source of each subset."""
+    parts = {
+        f"{subset}, {source}": part
+        for subset, report in card["metrics"].items()
+        for source, part in report.get("sources", {"all": report}).items()
+    }
+    heads = [f"{name}, {part['n']} images" for name, part in parts.items()]
     yield _row("", *heads)
     yield _row(*["---"] * (1 + len(heads)))
     for name, label in FIGURES.items():
-        cells = [_estimate(report, name) for report in subsets.values()]
+        cells = [_estimate(part, name) for part in parts.values()]
         if any(cells):
             yield _row(label, *cells)
 
@@ -73,9 +77,9 @@ def _estimate(report: dict[str, Any], name: str) -> str:
     figures = report["mask"] | report["class"] | report.get("refer", {})
     if figures.get(name) is None:
         return ""
-    low, high = figures[f"{name}_ci"]
-    digits = 1 if high > 1 else 3  # HD95 is in pixels
-    return f"{figures[name]:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
+    digits = 1 if name == "hd95_tumour" else 3  # HD95 is in pixels
+    ends = " to ".join(f"{end:.{digits}f}" for end in figures[f"{name}_ci"] or ())
+    return f"{figures[name]:.{digits}f}" + (f" ({ends})" if ends else "")
 
 
 def _rules(card: dict[str, Any]) -> Iterator[str]:

@@ -98,7 +98,7 @@ def test_a_full_disk_is_told(archive, tmp_path, shards_done, monkeypatch):
         raise OSError(28, "No space left on device", "a_mask.png")
 
     monkeypatch.setattr(sharding, "run_jobs", full)
-    worker = sharding._Worker(tmp_path, "efsnet_base_busi")
+    worker = sharding._Worker(tmp_path, "efsnet_base_breast")
     answer = worker({"number": 5, "jobs": []})
     assert answer == {"number": 5, "problem": "a_mask.png: No space left on device"}
 

@@ -14,7 +14,7 @@ from keras_efsnet.training.card import refresh_hashes
 @pytest.fixture
 def preset(tmp_path):
     """A copy of the shipped preset, to be changed."""
-    return shutil.copytree(PRESETS / "efsnet_base_busi", tmp_path / "preset")
+    return shutil.copytree(PRESETS / "efsnet_base_breast", tmp_path / "preset")
 
 
 def _damage(file):

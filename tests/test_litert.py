@@ -174,7 +174,7 @@ def test_a_damaged_file_is_one_line_of_the_command(lite_file, scan, tmp_path, ca
 
 def test_commands_need_neither_keras_nor_a_backend(lite_file, scan, tmp_path):
     """`efsnet predict`, `demo` and `info` where only the extra [lite] is installed."""
-    preset = tmp_path / "presets" / "efsnet_base_busi"
+    preset = tmp_path / "presets" / "efsnet_base_breast"
     preset.mkdir(parents=True)
     lite_file.rename(preset / "model_float32.tflite")
     (preset / "model.keras").touch()
@@ -190,7 +190,7 @@ presets.PRESETS = Path({str(preset.parent)!r})
 codes = [
     main(["predict", {str(scans)!r}, "--out", "predicted", "--threads", "2"]),
     main(["demo", "--out", "demo"]),
-    main(["info", "efsnet_base_busi"]),
+    main(["info", "efsnet_base_breast"]),
 ]
 print(codes, sorted({set(BLOCKED)} & set(sys.modules)))
 """

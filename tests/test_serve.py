@@ -15,12 +15,12 @@ from keras_efsnet.phantoms import make_phantom
 from keras_efsnet.prediction.demo import SEED
 from keras_efsnet.serve.server import Server, list_contents
 
-PRESET = PRESETS / "efsnet_base_busi"
+PRESET = PRESETS / "efsnet_base_breast"
 
 
 @pytest.fixture(scope="module")
 def server():
-    with Server(0, list_contents("efsnet_base_busi")) as server:
+    with Server(0, list_contents("efsnet_base_breast")) as server:
         threading.Thread(target=server.serve_forever, args=(0.01,)).start()
         yield server
         server.shutdown()

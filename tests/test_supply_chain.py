@@ -37,11 +37,11 @@ assert main(["demo", "--out", "demo"]) == 0
 assert main(["predict", "demo/benign.png", "--out", "out"]) == 0
 
 from keras_efsnet.serve.server import Server, list_contents
-Server(0, list_contents("efsnet_base_busi")).server_close()
+Server(0, list_contents("efsnet_base_breast")).server_close()
 
 import numpy as np
 from keras_efsnet import EFSNet
-model = EFSNet.from_preset("efsnet_base_busi", input_shape=(16, 16, 1))
+model = EFSNet.from_preset("efsnet_base_breast", input_shape=(16, 16, 1))
 model.compile("sgd", {"mask": "mse", "class": "sparse_categorical_crossentropy"},
               run_eagerly=True)
 images = np.ones((2, 16, 16, 1))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-DEFAULT_MODEL = "efsnet_base_busi"
+DEFAULT_MODEL = "efsnet_base_breast"
 """The default preset for prediction."""
 
 PRESETS = Path(__file__).parents[1] / "presets"
