@@ -7,6 +7,7 @@ import os
 import shutil
 import sys
 from collections import defaultdict
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -408,13 +409,15 @@ def test_train_warns_at_the_start_of_a_run(
     dataset, tmp_path, caplog, monkeypatch, resume, warnings
 ):
     copy_scan(dataset, "benign (1)", "benign (9)")
-    settings = TrainSettings(data=str(dataset), split=write_lists(dataset))
+    lists = write_lists(dataset)
+    settings = TrainSettings(data=str(dataset), split=lists)
     run = tmp_path / "run"
     if resume:
         run.mkdir()
         (run / "state.npz").touch()
-        text = json.dumps({"settings": settings.to_json()})
-        (run / "settings.json").write_text(text)
+        digest = read_split(read_dataset(dataset), lists).digest
+        facts = {"settings": settings.to_json(), "split_digest": digest}
+        (run / "settings.json").write_text(json.dumps(facts))
 
     class Stop(Exception):
         pass
@@ -429,6 +432,61 @@ def test_train_warns_at_the_start_of_a_run(
     messages = [record.getMessage() for record in caplog.records]
     assert len(messages) == warnings
     assert all("1 scans (2 near-duplicate images) lie in" in m for m in messages)
+
+
+@pytest.fixture
+def start_training(dataset, tmp_path, monkeypatch):
+    """Runs `efsnet train` on a split with a shared scan, up to reading the images."""
+    copy_scan(dataset, "benign (1)", "benign (9)")
+    lists = write_lists(dataset)
+
+    class Stop(Exception):
+        pass
+
+    def stop(*arguments):
+        raise Stop
+
+    monkeypatch.setattr(training.pipeline, "load_cache", stop)
+
+    def start(*options: str) -> None:
+        splits = [word for file in lists for word in ("--split", file)]
+        words = ["train", "--data", str(dataset), *splits, *options]
+        with pytest.raises(Stop):
+            main([*words, "--out", str(tmp_path / "run")])
+
+    return start
+
+
+def test_train_shows_its_search_and_warns_once(start_training, monkeypatch, capsys):
+    bars: dict[str, list[tuple[int, int]]] = {}
+
+    @contextmanager
+    def bar(description):
+        yield lambda *step: bars.setdefault(description, []).append(step)
+
+    monkeypatch.setattr("keras_efsnet.cli.console.progress_bar", bar)
+
+    start_training()
+
+    error = capsys.readouterr().err
+    assert error.count("1 scans (2 near-duplicate images) lie in more than one") == 1
+    steps = bars["Looking for shared scans"]
+    assert len(steps) > 16 and steps[-2:] == [(48, 48), (1, 1)]
+    steps.clear()
+    start_training()
+    assert steps == [(1, 1)]
+    assert "1 scans (2 near-duplicate images)" in capsys.readouterr().err
+
+
+def test_train_skips_the_search(start_training, monkeypatch, capsys, caplog):
+    monkeypatch.setattr(
+        "keras_efsnet.training.datasets.duplicates.find_duplicates",
+        lambda images, progress: pytest.fail("looked for"),
+    )
+
+    start_training("--skip-scan-check")
+
+    assert "near-duplicate" not in capsys.readouterr().err + caplog.text
 
 
 @pytest.mark.busi

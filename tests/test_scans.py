@@ -103,6 +103,25 @@ def test_what_was_found_is_remembered(scans, save, tmp_path, monkeypatch):
     assert remembered_duplicates(paths) == []
 
 
+def test_what_was_found_is_remembered_by_content(scans, save, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    small = resized(scans[0], 0.8)
+    assert remembered_duplicates(save(scans[0], scans[1], small)) == [[0, 2]]
+
+    monkeypatch.setattr(duplicates, "find_duplicates", lambda *_: pytest.fail("again"))
+    moved = [
+        path.rename(path.with_stem(f"moved {path.stem}"))
+        for path in save(small, scans[1], scans[0])
+    ]
+    assert remembered_duplicates(moved) == [[0, 2]]
+    assert remembered_duplicates([moved[1], moved[2], moved[0]]) == [[1, 2]]
+    (memory,) = (tmp_path / "cache" / "keras-efsnet").iterdir()
+    monkeypatch.setattr(duplicates, "find_duplicates", lambda *_: [[0, 1]])
+    for damage in ("[[1]]", "{", '[["gone"]]', "3"):
+        memory.write_text(damage)
+        assert remembered_duplicates(moved) == [[0, 1]]
+
+
 def test_a_copy_is_found_among_many(scans, save):
     others = [make_phantom("normal", seed, (96, 128)).image for seed in range(30)]
     images = [scans[0], *others, resized(scans[0][20:, 30:], 0.9)]

@@ -67,6 +67,7 @@ def split_data(
     prepare_output(out.parent)
     with console.progress_bar("Looking for shared scans") as show:
         found = remembered_duplicates([sample.image for sample in samples], show)
+        show(1, 1)  # What is remembered takes no steps.
     groups = splitting.group_samples(samples, found)
     unused = splitting.find_contradictions(samples, found)
     folds = splitting.assign_folds(samples, groups, unused, seed)

@@ -32,6 +32,10 @@ from keras_efsnet.training.datasets.scans import Scan, correlate, describe
 SAME_SCAN = 0.25
 """The least correlation of two images of one scan; see docs/reliability.md."""
 
+OTHER_WAY = 0.15
+"""The least correlation with the other image laid on the one: text that both show can
+lay one image on another by chance, but hardly both ways."""
+
 Progress = Callable[[int, int], None]
 """Told how much is done, and of how much."""
 
@@ -125,7 +129,11 @@ def _candidate_pairs(
 
 
 def _same_scan(scans: Sequence[Scan], one: int, other: int) -> bool:
-    return correlate(scans[one], scans[other]) >= SAME_SCAN
+    first = correlate(scans[one], scans[other])
+    if first < OTHER_WAY:
+        return False
+    second = correlate(scans[other], scans[one])
+    return max(first, second) >= SAME_SCAN and second >= OTHER_WAY
 
 
 def _exact_copies(scans: Iterable[Scan]) -> list[tuple[int, int]]:

