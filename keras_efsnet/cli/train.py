@@ -132,6 +132,7 @@ def _look_for_leaks(settings: "TrainSettings", out: Path) -> None:
     split = load_split(settings, out)
     with console.progress_bar("Looking for shared scans") as show:
         scans, images = count_leaks(split, settings.split, show)
+        show(1, 1)  # What is remembered takes no steps.
     warning = describe_leaks(scans, images)
     if warning:
         typer.echo(f"warning: {warning}", err=True)
