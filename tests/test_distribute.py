@@ -70,6 +70,7 @@ cache = pipeline.ImageCache(
     labels=rng.integers(0, 3, 7),
     mask_weight=np.ones(7, np.float32),
     class_weight=np.ones(7, np.float32),
+    groups=np.array(["a/normal", "a/tumour"] * 3 + ["a/normal"]),
 )
 results = {}
 for devices in (1, 2):

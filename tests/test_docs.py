@@ -54,7 +54,7 @@ def test_the_model_card_shows_the_figures_of_the_card():
     card = json.loads((PRESETS / DEFAULT_MODEL / "card.json").read_text())
     page = hooks.on_page_markdown((ROOT / "docs" / "model-card.md").read_text(), None)
     assert "{{" not in page
-    report = card["metrics"]["test"]["mask"]
+    report = card["metrics"]["validation"]["sources"]["busbra"]["mask"]
     low, high = report["dice_ci"]
     assert f"{report['dice']:.3f} ({low:.3f} to {high:.3f})" in page
     assert f"| {1 + len(card['earlier_runs'])} | {card['settings']['epochs']} |" in page

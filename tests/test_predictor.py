@@ -99,9 +99,14 @@ def test_files_run_with_their_own_runtime(presets):
 def test_a_missing_kind_is_named_and_nothing_stands_in(presets):
     (presets / "model_float32.tflite").unlink()
     with pytest.raises(ValueError, match=r"model_float32\.tflite: no such file"):
-        load_predictor("tiny")
+        load_predictor("tiny", kind="float32")
     with pytest.raises(ValueError, match=r"model_dynamic\.tflite: no such file"):
         load_predictor("tiny", kind="dynamic")
+
+
+def test_where_no_kind_is_asked_for_keras_runs_a_preset_without_the_file(presets):
+    (presets / "model_float32.tflite").unlink()
+    assert isinstance(load_predictor("tiny"), KerasPredictor)
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,10 @@ DEFAULT_SIZE = (256, 256)
 """Input size for models that take any size."""
 
 
+class MissingFile(ValueError):
+    """A preset without the file of a kind."""
+
+
 @dataclass(frozen=True)
 class ModelFiles:
     """A model's Keras file and its card (empty if there is none)."""
@@ -31,13 +35,13 @@ def find_lite_file(folder: Path, kind: str) -> Path:
     """Finds `model_<kind>.tflite` in a preset's folder.
 
     Raises:
-        ValueError: there is no such kind or file.
+        ValueError: there is no such kind, or no such file (`MissingFile`).
     """
     if kind not in KINDS:
         raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {kind}.")
     file = folder / f"model_{kind}.tflite"
     if not file.is_file():
-        raise ValueError(
+        raise MissingFile(
             f"{file}: no such file; make it with `efsnet export`, or choose another "
             "kind, or a .keras file as the model."
         )

@@ -5,6 +5,7 @@ from pathlib import Path
 from keras_efsnet.extras import MissingPackage
 from keras_efsnet.models.presets import (
     DEFAULT_MODEL,
+    MissingFile,
     find_folder,
     find_lite_file,
     find_model,
@@ -57,9 +58,10 @@ def load_predictor(
     """Loads a model for prediction.
 
     A preset, or a folder in its layout, runs its `model_<kind>.tflite` with LiteRT. If
-    ai-edge-litert is not installed, kind float32 runs `model.keras` with Keras; the
-    outputs agree within 1e-4. A `.tflite` file runs with LiteRT, a `.keras` file with
-    Keras. The rules of a `card.json` beside the file apply.
+    ai-edge-litert is not installed, kind float32 runs `model.keras` with Keras; so does
+    a folder without `model_float32.tflite` if no kind is asked for. The outputs agree
+    within 1e-4. A `.tflite` file runs with LiteRT, a `.keras` file with Keras. The
+    rules of a `card.json` beside the file apply.
 
     Args:
         model: a preset's name, a folder, or a `.tflite` or `.keras` file.
@@ -74,16 +76,16 @@ def load_predictor(
     folder = find_folder(model)
     if folder is None:
         return _load_file(Path(model), threads, kind)
-    file = find_lite_file(folder, kind or "float32")
     try:
-        return _load_file(file, threads)
-    except MissingPackage as no_litert:
-        if kind not in (None, "float32"):
+        return _load_file(find_lite_file(folder, kind or "float32"), threads)
+    except (MissingPackage, MissingFile) as missing:
+        allowed = (None,) if isinstance(missing, MissingFile) else (None, "float32")
+        if kind not in allowed:
             raise
         try:
             return _load_file(find_model(folder).keras_file, threads)
-        except MissingPackage:
-            raise no_litert from None
+        except (MissingPackage, ValueError):
+            raise missing from None
 
 
 def _load_file(path: Path, threads: int | None, kind: str | None = None) -> Predictor:
