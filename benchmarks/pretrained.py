@@ -37,7 +37,8 @@ from keras_efsnet.training import pipeline
 from keras_efsnet.training.datasets.reading import read_dataset
 from keras_efsnet.training.datasets.splits import Split, read_split
 from keras_efsnet.training.evaluate import RawOutput, run_network, score_output
-from keras_efsnet.training.scores import compute_metrics, overlaps
+from keras_efsnet.training.per_image import make_columns
+from keras_efsnet.training.scores import compute_metrics
 from keras_efsnet.training.settings import TrainSettings
 
 SIZE = 128
@@ -186,8 +187,7 @@ def judge(name: str, outputs: Sequence[RawOutput]) -> np.ndarray:
     """Prints a network's metrics; gives the Dice of each tumour image."""
     rows = [score_output(output, Postprocess(), "B").score for output in outputs]
     print_row(name, compute_metrics(rows))
-    _, dice = overlaps([row for row in rows if row.truth_px])
-    return np.asarray(dice)
+    return make_columns([row for row in rows if row.truth_px]).dice
 
 
 def main() -> None:

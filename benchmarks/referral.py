@@ -145,8 +145,9 @@ def print_risk(predictor, samples):
     figures = compute_metrics(rows)["refer"]
     for name, value in figures.items():
         if isinstance(value, float):
-            low, high = figures[f"{name}_ci"]
-            table.add_row(name, f"{value:.3f}", f"{low:.3f} to {high:.3f}")
+            interval = figures[f"{name}_ci"]
+            shown = " to ".join(f"{end:.3f}" for end in interval or ())
+            table.add_row(name, f"{value:.3f}", shown)
     for reason in sorted({reason for row in rows for reason in row.refer}):
         share = np.mean([reason in row.refer for row in rows])
         table.add_row(f"referred: {reason}", f"{share:.3f}", "")

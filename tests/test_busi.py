@@ -9,9 +9,15 @@ import pytest
 from PIL import Image
 
 from keras_efsnet.labels import LABELS
+from keras_efsnet.training.datasets import splits as splitting
 from keras_efsnet.training.datasets.reading import read_dataset
 from keras_efsnet.training.datasets.sample import Sample, load_mask
-from keras_efsnet.training.datasets.splits import read_split, read_subgroups
+from keras_efsnet.training.datasets.splits import (
+    group_by_facts,
+    name_groups,
+    read_split,
+    read_subgroups,
+)
 
 SIZE = (6, 8)
 
@@ -360,3 +366,46 @@ def test_subgroups_are_the_words_of_the_remarks(tmp_path):
 def test_splits_without_remarks_have_no_subgroups(tmp_path):
     assert read_subgroups([benign_folds(tmp_path / "folds.csv", [0, 1])]) == {}
     assert read_subgroups([tmp_path / "train.txt", tmp_path / "val.txt"]) == {}
+
+
+def known(name: str, **facts: str) -> Sample:
+    return Sample(name, "benign", Path(f"{name}.png"), (), "s", **facts)
+
+
+def test_facts_of_some_images_are_subgroups():
+    samples = [
+        known("a", device="one", birads="4", histology="cyst"),
+        known("b", device="one", birads="2"),
+        known("c", device="one", birads="4"),
+    ]
+    assert group_by_facts(samples) == {
+        "birads: 2": {"b"},
+        "birads: 4": {"a", "c"},
+        "histology: cyst": {"a"},
+    }
+
+
+def test_images_of_one_patient_or_scan_have_one_group(tmp_path):
+    path = tmp_path / "folds.csv"
+    groups = {"a": "4", "b": "4", "c": "5", "e": "7", "f": "7"}
+    lines = ["stem,label,group,fold", *(f"{s},benign,{g},0" for s, g in groups.items())]
+    path.write_text("\n".join(lines) + "\n")
+    patients = {"b": "x", "d": "x", "c": "y"}
+    samples = [
+        known(s, patient=patients[s]) if s in patients else known(s) for s in "abcdefg"
+    ]
+
+    # b joins the scan of a and the patient of d.
+    joined = dict(zip("abcdefg", "aacaeeg", strict=True))
+    assert name_groups(samples, [path]) == joined
+    alone = dict(zip("abcdefg", "abcbefg", strict=True))
+    assert name_groups(samples) == alone
+    assert name_groups(samples, [tmp_path / "a.txt", tmp_path / "b.txt"]) == alone
+
+
+def test_groups_of_the_shipped_splits():
+    folder = Path(splitting.__file__).parents[1] / "splits"
+    samples = [known("benign (1)"), known("benign (5)"), known("x", patient="1")]
+    for name in ("busi_grouped_folds.csv", "protocol_c_folds.csv"):
+        assert len(set(name_groups(samples, [folder / name]).values())) == 3
+    assert len(name_groups(samples, [folder / "bus_uclm_halves.csv"])) == 3

@@ -275,5 +275,7 @@ def test_whole_datasets_of_two_hospitals_are_evaluated(stub_network, tmp_path, c
     assert main(["evaluate", *data, "--split", "none", "--out", str(out)]) == 0
     metrics = json.loads((out / "metrics.json").read_text())
     assert (metrics["n"], metrics["protocol"], metrics["subset"]) == (6, "C", "test")
-    assert metrics["subgroups"]["source: one"]["n"] == 3
-    assert "source: two" in capsys.readouterr().out
+    assert metrics["sources"]["one"]["n"] == 3
+    printed = capsys.readouterr().out
+    assert "mean over sources" in printed
+    assert "(too few)" in printed and "Too few: fewer than 10 patients" in printed

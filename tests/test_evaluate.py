@@ -2,8 +2,10 @@
 
 import csv
 import json
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -12,18 +14,16 @@ from PIL import Image
 from keras_efsnet.labels import LABELS
 from keras_efsnet.prediction.postprocess import Postprocess
 from keras_efsnet.prediction.referral import ReferralRule
+from keras_efsnet.training.breakdown import group_by_size
 from keras_efsnet.training.datasets.reading import read_dataset
 from keras_efsnet.training.datasets.sample import Sample
-from keras_efsnet.training.evaluate import (
-    COLUMNS,
-    compute_metrics,
-    evaluate,
-    hd95,
-    read_table,
-)
+from keras_efsnet.training.evaluate import evaluate, hd95
+from keras_efsnet.training.per_image import COLUMNS, read_table
+from keras_efsnet.training.scores import compute_metrics
 
 FILES = {
     *("metrics.json", "per_image.csv", "roc.png", "confusion.png"),
+    "roc_malignant_benign.png",
     *("dice_histogram.png", "dice_by_size.png", "reliability.png"),
     *("risk_coverage.png", "worst_cases.png", "best_cases.png"),
 }
@@ -112,19 +112,22 @@ def samples(tmp_path: Path) -> list[Sample]:
     return read_dataset(folder)
 
 
-def run(samples, out, protocol="B", network=None, **more):
+def run(samples, out, protocol="B", network=None, plots=False, **more):
+    """Evaluates; plots take the most time, so most tests leave them out."""
     network = network or FakeNetwork([sample.label for sample in samples])
-    return evaluate(
-        network,
-        samples,
-        split_digest="12ab",
-        split_name="folds.csv, fold 0",
-        subset="test",
-        model_name="fake",
-        protocol=protocol,
-        out=out,
-        **more,
-    )
+    drawing = patch("keras_efsnet.training.evaluate.write_plots")
+    with nullcontext() if plots else drawing:
+        return evaluate(
+            network,
+            samples,
+            split_digest="12ab",
+            split_name="folds.csv, fold 0",
+            subset="test",
+            model_name="fake",
+            protocol=protocol,
+            out=out,
+            **more,
+        )
 
 
 def test_a_perfect_network_has_perfect_figures(samples, tmp_path):
@@ -142,12 +145,13 @@ def test_a_perfect_network_has_perfect_figures(samples, tmp_path):
 def test_all_files_are_written_and_nothing_else(samples, tmp_path):
     out = tmp_path / "new" / "out"
 
-    metrics = run(samples, out)
+    metrics = run(samples, out, plots=True)
 
     assert {path.name for path in out.iterdir()} == FILES
     assert json.loads((out / "metrics.json").read_text()) == metrics
     assert list(metrics) == [
         "n",
+        "groups",
         "mask",
         "class",
         "refer",
@@ -155,6 +159,9 @@ def test_all_files_are_written_and_nothing_else(samples, tmp_path):
         "subset",
         "model",
         "protocol",
+        "seen",
+        "sources",
+        "mean_over_sources",
         "subgroups",
     ]
     assert metrics["split"] == {"name": "folds.csv, fold 0", "digest": "12ab"}
@@ -173,8 +180,65 @@ def test_table_holds_a_row_an_image_and_gives_the_metrics_again(samples, tmp_pat
     assert [row["stem"] for row in rows] == [sample.stem for sample in samples]
     assert [row["predicted"] for row in rows] == [sample.label for sample in samples]
     assert [row["hd95"] for row in rows] == ["", "", *["0.0"] * 4]
+    assert [row["source"] for row in rows] == ["busi"] * 6
+    assert [row["group"] for row in rows] == [sample.stem for sample in samples]
+    assert [float(row["mask_peak"]) for row in rows] == [0, 0, 1, 1, 1, 1]
     again = compute_metrics(read_table(tmp_path / "per_image.csv"))
-    assert again == {key: metrics[key] for key in ("n", "mask", "class", "refer")}
+    assert again == {key: metrics[key] for key in again}
+
+
+def test_tables_of_earlier_versions_can_be_read(samples, tmp_path):
+    metrics = run(samples, tmp_path)
+    path = tmp_path / "per_image.csv"
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    with path.open("w", newline="") as file:
+        old = [name for name in COLUMNS if name not in ("source", "group", "mask_peak")]
+        writer = csv.DictWriter(file, old, extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(rows)
+
+    again = compute_metrics(read_table(path))
+
+    assert again["groups"] == 6
+    assert again["class"] == metrics["class"]
+    assert again["mask"]["auroc_lesion_mask_peak"] is None
+
+
+def test_images_are_grouped_by_patient_or_as_told(samples, tmp_path):
+    known = [replace(sample, patient="7") for sample in samples[:2]]
+    told = {sample.stem: "one scan" for sample in samples[3:5]}
+
+    metrics = run([*known, *samples[2:]], tmp_path, groups=told)
+
+    rows = read_table(tmp_path / "per_image.csv")
+    assert [row.group for row in rows] == [
+        *["busi/7"] * 2,
+        *(samples[2].stem, "one scan", "one scan", samples[5].stem),
+    ]
+    assert (metrics["n"], metrics["groups"]) == (6, 4)
+
+
+def test_sources_are_apart_and_their_mean_counts_each_once(samples, tmp_path):
+    # The second source has a perfect and a wrong class, and no normal image.
+    elsewhere = [replace(sample, source="else") for sample in samples[4:]]
+    labels = ["normal", "benign", "benign", "benign", "malignant", "benign"]
+
+    metrics = run([*samples[:4], *elsewhere], tmp_path, network=FakeNetwork(labels))
+
+    assert list(metrics["sources"]) == ["busi", "else"]
+    busi, other = metrics["sources"].values()
+    assert (busi["n"], other["n"]) == (4, 2)
+    assert other["mask"]["normal_false_positive_rate"] is None
+    means = metrics["mean_over_sources"]
+    assert means["sources"] == ["busi", "else"]
+    assert means["class"]["accuracy"] == pytest.approx((3 / 4 + 1 / 2) / 2)
+    assert means["class"]["accuracy_sources"] == ["busi", "else"]
+    rate = busi["mask"]["normal_false_positive_rate"]
+    assert means["mask"]["normal_false_positive_rate"] == rate
+    assert means["mask"]["normal_false_positive_rate_sources"] == ["busi"]
+    assert means["class"]["auroc_malignant_benign"] is None
+    assert means["class"]["auroc_malignant_benign_sources"] == []
 
 
 def test_network_gets_float32_images_of_its_size(samples, tmp_path):
@@ -253,10 +317,30 @@ def test_subgroups_have_the_figures_of_their_images(samples, tmp_path):
 
     metrics = run(samples, tmp_path, subgroups=subgroups)
 
-    assert list(metrics["subgroups"]) == ["text", "none"]
+    assert list(metrics["subgroups"]) == [
+        *("text", "none", "lesion size: 3 to 10 %"),
+    ]
     rows = read_table(tmp_path / "per_image.csv")
     assert metrics["subgroups"]["text"] == compute_metrics([rows[0], rows[3]])
     assert metrics["subgroups"]["none"]["mask"] == metrics["mask"]
+    # Each lesion covers a twelfth of its image.
+    assert metrics["subgroups"]["lesion size: 3 to 10 %"]["n"] == 4
+
+
+def test_lesion_sizes_are_shares_of_the_image(samples, tmp_path):
+    run(samples, tmp_path)
+    row = read_table(tmp_path / "per_image.csv")[2]
+    pixels = {"a": 0, "b": 29, "c": 30, "d": 99, "e": 100, "f": 1000}
+    rows = [
+        replace(row, stem=stem, truth_px=truth, intersection_px=0, height=100, width=10)
+        for stem, truth in pixels.items()
+    ]
+
+    assert group_by_size(rows) == {
+        "lesion size: below 3 %": {"b"},
+        "lesion size: 3 to 10 %": {"c", "d"},
+        "lesion size: 10 % or more": {"e", "f"},
+    }
 
 
 def test_progress_counts_the_images(samples, tmp_path):
@@ -280,7 +364,7 @@ def test_a_failed_evaluation_leaves_the_earlier_one(samples, tmp_path):
 
 
 def test_one_class_and_one_image_are_enough(samples, tmp_path):
-    metrics = run(samples[:1], tmp_path)
+    metrics = run(samples[:1], tmp_path, plots=True)
 
     assert metrics["class"]["auroc_macro"] is None
     assert "NaN" not in (tmp_path / "metrics.json").read_text()

@@ -17,7 +17,7 @@ val_class_sparse_categorical_accuracy,val_loss,val_mask_dice
 2,0.6,1.1,0.4,0.5,1.3,0.5
 """
 METRICS = {
-    "n": 3,
+    "n": 30,
     "mask": {"dice": 0.5, "dice_ci": [0.25, 0.75], "hd95_tumour": 30.0},
     "class": {"accuracy": None, "accuracy_ci": None, "confusion": [[1, 2], [3, 4]]},
     "split": {"name": "folds <b>.csv", "digest": "12ab"},
@@ -25,9 +25,11 @@ METRICS = {
     "model": "runs/a & b/best.keras",
     "protocol": "B",
     "subgroups": {
-        "with <text>": {"n": 2, "mask": {"dice": 0.25, "dice_ci": [0.0, 0.5]}}
+        "with <text>": {"n": 20, "mask": {"dice": 0.25, "dice_ci": [0.0, 0.5]}},
+        "axilla": {"n": 2, "mask": {"dice": 1.0, "dice_ci": [1.0, 1.0]}},
     },
 }
+"""As earlier versions wrote it: without groups and sources."""
 METRICS["mask"]["hd95_tumour_ci"] = [10.0, 50.5]
 
 
@@ -72,12 +74,54 @@ def test_evaluation(evaluation, tmp_path, capsys):
     assert "HD95 in pixels, images with a lesion</td><td>30.0</td>" in page
     assert "accuracy of the class" not in page.partition("Subgroups")[0]
     assert "runs/a &amp; b/best.keras on the validation subset" in page
-    assert "folds &lt;b&gt;.csv, 3 images, protocol B" in page
-    assert "with &lt;text&gt;</td><td>2</td><td>0.25 (0.00 to 0.50)" in page
+    assert "folds &lt;b&gt;.csv, 30 images, protocol B" in page
+    assert "with &lt;text&gt;</td><td>20</td><td>0.25 (0.00 to 0.50)" in page
+    assert "axilla</td><td>2</td><td>1.00 (too few)" in page
+    assert "fewer than 10 patients or scans" in page
+    assert "Sources" not in page
     assert [kind for kind, _ in pictures(page)] == ["png", "png", "jpeg"]
     assert "Worst cases" in page
     assert "Best cases" not in page
     assert "Settings" not in page
+
+
+def test_sources_and_metrics_without_interval(evaluation, tmp_path, capsys):
+    def part(n, ece, rate=None):
+        interval = rate and [0.0, 0.5]
+        return {
+            **{"n": n, "groups": n},
+            "mask": {
+                "normal_false_positive_rate": rate,
+                "normal_false_positive_rate_ci": interval,
+            },
+            "class": {"ece": ece, "ece_ci": None},
+        }
+
+    means = {
+        "sources": ["<a>", "b"],
+        "mask": {
+            "normal_false_positive_rate": 0.25,
+            "normal_false_positive_rate_sources": ["<a>"],
+        },
+        "class": {"ece": 0.15, "ece_sources": ["<a>", "b"]},
+    }
+    metrics = {
+        **METRICS,
+        **part(39, 0.11),
+        "sources": {"<a>": part(30, 0.2, 0.25), "b": part(9, 0.1)},
+        "mean_over_sources": means,
+        "subgroups": {},
+    }
+    (evaluation / "metrics.json").write_text(json.dumps(metrics))
+
+    page = make(tmp_path, capsys, evaluation)
+
+    assert "expected calibration error</td><td>0.110</td><td>none</td>" in page
+    assert "<th>&lt;a&gt;, 30 images</th><th>b, 9 images</th>" in page
+    rate = "normal images with a false mask</td><td>0.25 (0.00 to 0.50)</td>"
+    assert f"{rate}<td></td><td>0.25 (&lt;a&gt;)</td>" in page
+    ece = "<td>0.20</td><td>0.10 (too few)</td><td>0.15</td>"
+    assert f"expected calibration error</td>{ece}" in page
 
 
 def test_run(run, tmp_path, capsys):

@@ -1,29 +1,39 @@
-"""The figures of metrics.json against hand-computed tables, and their intervals."""
+"""The metrics of metrics.json against hand-computed tables."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from sklearn.metrics import roc_auc_score
 
 from keras_efsnet.labels import LABELS
-from keras_efsnet.training import scores
-from keras_efsnet.training.scores import ImageScore, compute_metrics
+from keras_efsnet.training import bootstrap
+from keras_efsnet.training.per_image import ImageScore
+from keras_efsnet.training.scores import compute_metrics, malignant_share
 
 MASK_FIGURES = {
     *("iou", "dice", "iou_tumour", "dice_tumour", "iou_pooled", "iou_batch8"),
-    *("f1_batch8", "hd95_tumour", "normal_false_positive_rate"),
+    *("f1_batch8", "hd95_tumour", "missed", "normal_false_positive_rate"),
+    "auroc_lesion_mask_peak",
 }
 CLASS_FIGURES = {
     *("accuracy", "balanced_accuracy", "auroc_macro", "auroc_malignant"),
-    *("sensitivity_malignant", "specificity_malignant", "ece"),
+    *("auroc_malignant_benign", "auroc_lesion", "sensitivity_malignant"),
+    *("specificity_malignant", "sensitivity_at_90_specificity"),
+    *("specificity_at_90_sensitivity", "ece"),
 }
-
-
 REFER_FIGURES = {
     *("referred", "class_error_area", "dice_loss_area", "accuracy_kept"),
-    *("accuracy_referred", "dice_kept", "dice_referred"),
+    *("accuracy_referred", "dice_kept", "dice_referred", "errors_referred"),
 }
 FIGURES = {"mask": MASK_FIGURES, "class": CLASS_FIGURES, "refer": REFER_FIGURES}
+WITHOUT_INTERVAL = {"iou_batch8", "f1_batch8", "ece"}
+PROPORTIONS = {
+    *("missed", "normal_false_positive_rate", "accuracy", "sensitivity_malignant"),
+    *("specificity_malignant", "referred", "accuracy_kept", "accuracy_referred"),
+    "errors_referred",
+}
 
 
 def score(
@@ -35,9 +45,13 @@ def score(
     p=(0.2, 0.5, 0.3),
     margin=1.0,
     refer=(),
+    peak=0.9,
+    group="",
 ):
     return ImageScore(
         stem=label,
+        source="busi",
+        group=group,
         label=label,
         probabilities=tuple(p),
         height=100,
@@ -46,24 +60,30 @@ def score(
         predicted_px=predicted,
         intersection_px=shared,
         hd95=distance,
+        mask_peak=peak,
         mask_margin=margin,
         refer=refer,
     )
 
 
 def random_rows(n: int, seed: int) -> list[ImageScore]:
-    """Rows with ties in the probabilities and empty masks on both sides."""
+    """Rows with ties in the probabilities and empty masks on both sides.
+
+    Each image is a group of its own.
+    """
     rng = np.random.default_rng(seed)
     rows = []
-    for label in rng.choice(LABELS, n, p=[0.2, 0.5, 0.3]):
+    for number, label in enumerate(rng.choice(LABELS, n, p=[0.3, 0.4, 0.3])):
         truth = 0 if label == "normal" else int(rng.integers(1, 90))
         predicted = int(rng.choice([0, rng.integers(1, 90)], p=[0.3, 0.7]))
         shared = int(rng.integers(0, min(truth, predicted) + 1))
         distance = float(rng.uniform(0, 50)) if truth else None
         p = rng.dirichlet(np.eye(3)[LABELS.index(label)] + 1).round(1)
-        margin = round(float(rng.uniform()), 1)
+        peak = round(float(rng.uniform()), 1)
+        margin = abs(2 * peak - 1)
         refer = ("class unsure",) if rng.uniform() < 0.4 else ()
-        rows.append(score(label, truth, predicted, shared, distance, p, margin, refer))
+        pixels = (truth, predicted, shared, distance)
+        rows.append(score(label, *pixels, p, margin, refer, peak, str(number)))
     return rows
 
 
@@ -83,6 +103,7 @@ def test_mask_figures_follow_their_definitions():
     assert mask["dice_tumour"] == pytest.approx((1 / 2) / 2)
     assert mask["iou_pooled"] == pytest.approx(5 / (15 + 20 + 7))
     assert mask["hd95_tumour"] == pytest.approx((4 + 141) / 2)
+    assert mask["missed"] == pytest.approx(1 / 2)
     assert mask["normal_false_positive_rate"] == pytest.approx(1 / 2)
 
 
@@ -136,6 +157,7 @@ def test_refer_figures_follow_their_definitions():
     refer = compute_metrics(rows)["refer"]
 
     assert refer["referred"] == pytest.approx(2 / 4)
+    assert refer["errors_referred"] == pytest.approx(1)
     assert refer["accuracy_kept"] == pytest.approx(1)
     assert refer["accuracy_referred"] == pytest.approx(0)
     assert refer["dice_kept"] == pytest.approx((1 + 1 / 2) / 2)
@@ -156,35 +178,171 @@ def test_calibration_error_weights_the_gap_of_each_bin():
     assert ece == pytest.approx((4 * abs(3 / 4 - 0.99) + abs(0 - 0.4)) / 5)
 
 
-def test_intervals_are_percentiles_of_the_figures_of_resamples(monkeypatch):
-    rows = random_rows(45, seed=3)
-    monkeypatch.setattr(scores, "RESAMPLES", 60)
-    rng = np.random.default_rng(scores.SEED)
-    draws = rng.integers(len(rows), size=(60, len(rows)))
+def test_a_lesion_is_missed_below_an_iou_of_a_tenth():
+    shares = [score("benign", 11, 10, 1), score("benign", 10, 10, 2)]
+    barely = score("malignant", truth=10, predicted=1, shared=1)
 
+    mask = compute_metrics([*shares, barely])["mask"]
+
+    # IoU 1/20, 2/18 and 1/10.
+    assert mask["missed"] == pytest.approx(1 / 3)
+
+
+def test_malignant_against_benign_leaves_out_normal_images_and_their_probability():
+    rows = [
+        # Shares 0.25, 0.5, 0.4 and 0.5, 1: 4 + 1/2 + 1/2 of 6 pairs are in order.
+        *(score("benign", p=p) for p in [(0.2, 0.6, 0.2), (0.9, 0.05, 0.05)]),
+        score("benign", p=(0.5, 0.3, 0.2)),
+        *(score("malignant", p=p) for p in [(0.2, 0.4, 0.4), (0.99, 0.0, 0.01)]),
+        score("normal", p=(0.0, 0.0, 1.0)),
+    ]
+
+    classes = compute_metrics(rows)["class"]
+
+    assert classes["auroc_malignant_benign"] == pytest.approx(5.5 / 6)
+    assert malignant_share(np.array([[1.0, 0.0, 0.0]])) == 0.5
+
+
+def test_lesion_against_normal_by_class_and_by_mask():
+    rows = [
+        score("normal", p=(0.6, 0.2, 0.2), peak=0.4),
+        score("normal", p=(0.1, 0.9, 0.0), peak=0.1),
+        score("benign", p=(0.3, 0.7, 0.0), peak=0.3),
+        score("malignant", p=(0.2, 0.2, 0.6), peak=0.8),
+    ]
+
+    metrics = compute_metrics(rows)
+
+    # 1 - P(normal): 0.7 and 0.8 against 0.4 and 0.9. Peaks: 0.3, 0.8 against 0.4, 0.1.
+    assert metrics["class"]["auroc_lesion"] == pytest.approx(2 / 4)
+    assert metrics["mask"]["auroc_lesion_mask_peak"] == pytest.approx(3 / 4)
+    unknown = compute_metrics([replace(row, mask_peak=np.nan) for row in rows])
+    assert unknown["mask"]["auroc_lesion_mask_peak"] is None
+
+
+def test_operating_points_keep_their_limit():
+    # Shares of malignant: ten benign images at 0, 0.1 ... 0.9, five malignant ones.
+    rows = [score("benign", p=(0, 1 - n / 10, n / 10)) for n in range(10)]
+    rows += [score("malignant", p=(0, 1 - p, p)) for p in (0.25, 0.85, 0.86, 0.95, 1)]
+
+    classes = compute_metrics(rows)["class"]
+
+    # One of ten benign images may be wrong (0.9); then 0.85 and above are found.
+    assert classes["sensitivity_at_90_specificity"] == pytest.approx(4 / 5)
+    # 90 % of five is all five: from 0.25 on, which leaves 0, 0.1 and 0.2.
+    assert classes["specificity_at_90_sensitivity"] == pytest.approx(3 / 10)
+
+
+def test_aurocs_are_those_of_scikit_learn():
+    rows = random_rows(80, seed=5)
+    labels = np.array([LABELS.index(row.label) for row in rows])
+    p = np.array([row.probabilities for row in rows])
+
+    classes = compute_metrics(rows)["class"]
+
+    areas = [roc_auc_score(labels == index, p[:, index]) for index in range(3)]
+    assert classes["auroc_macro"] == pytest.approx(np.mean(areas))
+    assert classes["auroc_lesion"] == pytest.approx(
+        roc_auc_score(labels > 0, 1 - p[:, 0])
+    )
+
+
+def test_draws_give_the_metrics_of_the_images_in_them(monkeypatch):
+    rows = random_rows(60, seed=3)
+    monkeypatch.setattr(bootstrap, "RESAMPLES", 15)
+    weights = bootstrap.draw_groups(np.arange(len(rows)))
+    drawn = {}
+
+    def keep(values, groups):
+        drawn[len(drawn)] = values
+        return [0.0, 1.0]
+
+    monkeypatch.setattr("keras_efsnet.training.intervals.percentile_interval", keep)
+
+    order = sorted(range(len(rows)), key=lambda index: rows[index].group)
     report = compute_metrics(rows)
 
-    each = [compute_metrics([rows[index] for index in draw]) for draw in draws]
-
-    for output, figures in FIGURES.items():
-        for name in figures:
-            values = [summary_of[output][name] for summary_of in each]
-            expected = np.percentile(values, [2.5, 97.5])
-            assert report[output][f"{name}_ci"] == pytest.approx(list(expected)), name
+    bootstrapped = [
+        (output, name)
+        for output in ("class", "mask", "refer")
+        for name in report[output]
+        if report[output].get(f"{name}_ci") == [0.0, 1.0]
+    ]
+    assert len(bootstrapped) == len(drawn) > 12
+    by_group = {position: rank for rank, position in enumerate(order)}
+    for draw, times in enumerate(weights[:, [by_group[i] for i in range(len(rows))]]):
+        images = [
+            row for row, n in zip(rows, times, strict=True) for _ in range(int(n))
+        ]
+        expected = compute_metrics(images)
+        for position, (output, name) in enumerate(bootstrapped):
+            value = expected[output][name]
+            assert drawn[position][draw] == pytest.approx(value), name
 
 
 def test_summary_names_every_figure_with_its_interval():
-    report = compute_metrics(random_rows(40, seed=1))
+    report = compute_metrics(random_rows(60, seed=1))
 
     for output, figures in FIGURES.items():
         for name in figures:
-            low, high = report[output].pop(f"{name}_ci")
+            interval = report[output].pop(f"{name}_ci")
             value = report[output].pop(name)
+            if name in WITHOUT_INTERVAL:
+                assert interval is None and 0 <= value <= 1
+                continue
+            low, high = interval
             assert 0 <= low <= value <= high
             assert high <= 1 or name == "hd95_tumour"
-    assert report.pop("n") == 40
+    assert (report.pop("n"), report.pop("groups")) == (60, 60)
     assert set(report["class"]) == {"confusion"}
     assert report["mask"] == report["refer"] == {}
+
+
+def test_images_of_one_group_count_once_in_every_interval():
+    rows = random_rows(60, seed=1)
+    once, twice = compute_metrics(rows), compute_metrics(rows * 2)
+    apart = compute_metrics(
+        [replace(row, group=str(n)) for n, row in enumerate(rows * 2)]
+    )
+
+    assert (twice["n"], twice["groups"], apart["groups"]) == (120, 60, 120)
+    for output, figures in FIGURES.items():
+        for name in figures - WITHOUT_INTERVAL:
+            low, high = twice[output][f"{name}_ci"]
+            lower, higher = apart[output][f"{name}_ci"]
+            # Twice the images would be narrower by a factor of 1.4.
+            assert high - low > 1.15 * (higher - lower), name
+            if name in PROPORTIONS:
+                assert [low, high] == pytest.approx(once[output][f"{name}_ci"])
+
+
+def test_fewer_than_ten_groups_have_no_interval():
+    rows = random_rows(60, seed=1)
+    few = [replace(row, group=str(n % 9)) for n, row in enumerate(rows)]
+
+    report = compute_metrics(few)
+
+    assert (report["n"], report["groups"]) == (60, 9)
+    for output in FIGURES:
+        intervals = [v for name, v in report[output].items() if name.endswith("_ci")]
+        assert intervals and not any(intervals)
+
+
+def test_perfect_proportions_have_an_interval_and_perfect_aurocs_none():
+    p = {"benign": (0.0, 0.9, 0.1), "malignant": (0.0, 0.1, 0.9)}
+    rows = [
+        score(label, 5, 5, 5, 0.0, p=p[label], group=str(n))
+        for n, label in enumerate(["benign"] * 18 + ["malignant"] * 2)
+    ]
+
+    report = compute_metrics(rows)
+
+    classes = report["class"]
+    assert classes["sensitivity_malignant"] == classes["auroc_malignant_benign"] == 1
+    assert classes["sensitivity_malignant_ci"] == pytest.approx([0.342, 1], abs=1e-3)
+    assert report["mask"]["missed_ci"] == pytest.approx([0, 0.161], abs=1e-3)
+    assert classes["auroc_malignant_benign_ci"] is None
+    assert report["mask"]["dice"] == 1 and report["mask"]["dice_ci"] is None
 
 
 def test_summary_is_the_same_every_time():

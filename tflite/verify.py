@@ -20,7 +20,8 @@ from keras_efsnet.training.evaluate import (
     run_network,
     score_output,
 )
-from keras_efsnet.training.scores import ImageScore, compute_metrics
+from keras_efsnet.training.per_image import ImageScore
+from keras_efsnet.training.scores import compute_metrics
 
 PROTOCOL = "B"
 """Masks are compared at each image's own size."""

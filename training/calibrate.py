@@ -52,8 +52,9 @@ from keras_efsnet.training.fit_referral import (
     fit_malignancy,
     fit_referral,
 )
-from keras_efsnet.training.scores import expected_calibration_error
-from keras_efsnet.training.seen import refuse_seen
+from keras_efsnet.training.per_image import make_columns
+from keras_efsnet.training.scores import expected_calibration_error, find_errors
+from keras_efsnet.training.seen import read_seen, refuse_seen
 
 THRESHOLDS = tuple(np.arange(0.25, 0.8, 0.05).round(2).tolist())
 LESION_FRACTIONS = (0.0, 0.001, 0.002, 0.004, 0.008)
@@ -64,9 +65,6 @@ NEUTRAL = (0.5, 0.0, None)
 """The threshold, fraction and gate that change nothing; they win ties."""
 
 NORMAL, MALIGNANT = LABELS.index("normal"), LABELS.index("malignant")
-
-LOW_DICE = 0.5
-"""A mask with a lower Dice counts as wrong."""
 
 
 @dataclass(frozen=True)
@@ -83,8 +81,8 @@ class Calibration:
         malignancy: how the limit of malignancy was found.
         looks: the appearance of each source's training images, for `efsnet audit`.
         referred: fraction of images that are referred.
-        errors_referred: the same for images with a wrong class or a Dice below
-            `LOW_DICE`; None without such images.
+        errors_referred: the same for images with a wrong answer (see
+            `scores.find_errors`); None without such images.
     """
 
     temperature: float
@@ -173,7 +171,12 @@ def write_preset(model_file: Path, calibration: Calibration, preset: Path) -> No
     save_model(model, preset / "model.keras")
     facts = asdict(calibration)
     rules, looks = facts.pop("rules"), facts.pop("looks")
-    card = {"postprocess": rules, "calibration": facts, "looks": looks}
+    card = {
+        "postprocess": rules,
+        "calibration": facts,
+        "looks": looks,
+        "images_seen": read_seen(model_file),
+    }
     write_text(preset / "card.json", json.dumps(card, indent=2) + "\n", durable=True)
 
 
@@ -272,16 +275,10 @@ def _judge(
 ) -> tuple[float, float | None]:
     """Gives the fractions of all images and of the wrong ones that are referred."""
     cases = [score_output(output, rules, "B") for output in outputs]
-    referred = np.array([bool(case.score.refer) for case in cases])
-    wrong = np.array(
-        [
-            case.dice < LOW_DICE
-            or case.score.label != LABELS[int(np.argmax(case.score.probabilities))]
-            for case in cases
-        ]
-    )
-    errors = float(referred[wrong].mean()) if wrong.any() else None
-    return float(referred.mean()), errors
+    table = make_columns([case.score for case in cases])
+    wrong = find_errors(table)
+    errors = float(table.referred[wrong].mean()) if wrong.any() else None
+    return float(table.referred.mean()), errors
 
 
 def _logit(probability: Any) -> Any:

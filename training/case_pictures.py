@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from keras_efsnet.labels import LABELS
-from keras_efsnet.training.scores import ImageScore
+from keras_efsnet.training.per_image import ImageScore
 
 TRUTH_COLOUR, PREDICTION_COLOUR = "#56B4E9", "#FFD600"
 

@@ -5,11 +5,10 @@ for comparison with published tables, resizes image and truth to 256 x 256 and c
 raw probability at 0.5. `scores.compute_metrics` defines the metrics.
 """
 
-import csv
 import json
 import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,24 +21,25 @@ from keras_efsnet.labels import LABELS
 from keras_efsnet.prediction.postprocess import Postprocess, postprocess
 from keras_efsnet.prediction.predictor import Predictor
 from keras_efsnet.prediction.referral import mask_margin
+from keras_efsnet.training.breakdown import (
+    average_sources,
+    compute_by_source,
+    compute_subgroups,
+)
 from keras_efsnet.training.case_pictures import Case
 from keras_efsnet.training.datasets.sample import Sample, load_mask
+from keras_efsnet.training.per_image import (
+    UNKNOWN_SOURCE,
+    ImageScore,
+    make_columns,
+    write_table,
+)
 from keras_efsnet.training.plots import write_plots
-from keras_efsnet.training.scores import BATCH, ImageScore, compute_metrics, overlaps
+from keras_efsnet.training.scores import BATCH, compute_metrics
 
 PROTOCOLS = ("A", "B", "C")
 PUBLISHED_GRID = (256, 256)
 SHOWN_CASES = 8
-
-_PROBABILITIES = tuple(f"p_{label}" for label in LABELS)
-_PIXELS = ("height", "width", "truth_px", "predicted_px", "intersection_px")
-COLUMNS = (
-    *("stem", "label", "predicted", *_PROBABILITIES, *_PIXELS),
-    *("iou", "dice", "hd95", "mask_margin", "refer"),
-)
-"""The columns of per_image.csv; `predicted`, `iou` and `dice` follow from the rest."""
-
-_BETWEEN_REASONS = "; "
 
 
 def evaluate(
@@ -52,7 +52,9 @@ def evaluate(
     model_name: str,
     protocol: str,
     out: Path,
+    seen: int | None = None,
     subgroups: Mapping[str, Collection[str]] | None = None,
+    groups: Mapping[str, str] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
     """Runs a model on labelled images and writes metrics, the table and plots.
@@ -66,12 +68,17 @@ def evaluate(
         model_name: the model's name or file.
         protocol: "A", "B" or "C", see above.
         out: folder for metrics.json, per_image.csv and plots; written at the end.
-        subgroups: stems by the name of a subgroup, from `splits.read_subgroups`.
+        seen: how many of the images trained the model; None if that is unknown.
+        subgroups: stems by the name of a subgroup, from `splits.read_subgroups`; those
+            of lesion sizes are added.
+        groups: the group of an image by its stem, from `splits.name_groups`, for the
+            intervals. Images that are not in it are grouped by patient where known.
         progress: called with the number of finished images and of all images.
 
     Returns:
-        The content of metrics.json. `subgroups` holds the metrics of each subgroup that
-        has images.
+        The content of metrics.json: the metrics of all images; under `sources` those of
+        each source, under `mean_over_sources` their mean (`breakdown`), and under
+        `subgroups` those of each subgroup that has images.
 
     Raises:
         OSError: a file cannot be read, or `out` cannot be written.
@@ -87,45 +94,33 @@ def evaluate(
         best: list[Case] = []
         for output in run_network(predictor, samples):
             case = score_output(output, predictor.rules, protocol)
-            rows.append(case.score)
+            group = (groups or {}).get(case.score.stem, case.score.group)
+            rows.append(replace(case.score, group=group))
             worst = sorted([*worst, case], key=_badness)[:SHOWN_CASES]
             if case.score.truth_px:
                 best = sorted([case, *best], key=_badness)[::-1][:SHOWN_CASES]
             if progress:
                 progress(len(rows), len(samples))
+        sources = compute_by_source(rows)
         metrics = {
             **compute_metrics(rows),
             "split": {"name": split_name, "digest": split_digest},
             "subset": subset,
             "model": model_name,
             "protocol": protocol,
-            "subgroups": _compute_apart(rows, subgroups or {}),
+            "seen": seen,
+            "sources": sources,
+            "mean_over_sources": average_sources(sources),
+            "subgroups": compute_subgroups(rows, subgroups or {}),
         }
         unfinished = Path(folder)
         write_plots(rows, worst, best, unfinished)
-        _write_table(rows, unfinished / "per_image.csv")
+        write_table(rows, unfinished / "per_image.csv")
         text = json.dumps(metrics, indent=2, allow_nan=False)
         (unfinished / "metrics.json").write_text(text + "\n", encoding="utf-8")
         for path in sorted(unfinished.iterdir()):
             path.replace(out / path.name)
     return metrics
-
-
-def read_table(path: Path) -> list[ImageScore]:
-    """Reads a per_image.csv as input of `compute_metrics`."""
-    with path.open(newline="", encoding="utf-8") as file:
-        return [
-            ImageScore(
-                stem=row["stem"],
-                label=row["label"],
-                probabilities=tuple(float(row[name]) for name in _PROBABILITIES),
-                hd95=float(row["hd95"]) if row["hd95"] else None,
-                mask_margin=float(row["mask_margin"]),
-                refer=tuple(filter(None, row["refer"].split(_BETWEEN_REASONS))),
-                **{name: int(row[name]) for name in _PIXELS},
-            )
-            for row in csv.DictReader(file)
-        ]
 
 
 def hd95(truth: np.ndarray, prediction: np.ndarray) -> float | None:
@@ -222,16 +217,6 @@ def check_masks(samples: Sequence[Sample]) -> None:
             )
 
 
-def _compute_apart(
-    rows: Sequence[ImageScore], subgroups: Mapping[str, Collection[str]]
-) -> dict[str, Any]:
-    parts = {
-        name: [row for row in rows if row.stem in stems]
-        for name, stems in subgroups.items()
-    }
-    return {name: compute_metrics(part) for name, part in parts.items() if part}
-
-
 def _check(samples: Sequence[Sample], subset: str, protocol: str) -> None:
     if protocol not in PROTOCOLS:
         raise ValueError(f"protocol must be A, B or C, got {protocol}.")
@@ -250,6 +235,8 @@ def _case(
     height, width = grey.shape
     score = ImageScore(
         stem=output.sample.stem,
+        source=output.sample.source or UNKNOWN_SOURCE,
+        group=output.sample.person or output.sample.stem,
         label=output.sample.label or "",
         probabilities=tuple(float(p) for p in output.probabilities),
         height=height,
@@ -258,11 +245,11 @@ def _case(
         predicted_px=int(prediction.sum()),
         intersection_px=int((truth & prediction).sum()),
         hd95=hd95(truth, prediction),
+        mask_peak=float(output.mask.max()),
         mask_margin=mask_margin(output.mask),
         refer=refer,
     )
-    _, (dice,) = overlaps([score])
-    return Case(score, float(dice), grey, truth, prediction)
+    return Case(score, float(make_columns([score]).dice[0]), grey, truth, prediction)
 
 
 def _badness(case: Case) -> tuple[float, int]:
@@ -270,19 +257,6 @@ def _badness(case: Case) -> tuple[float, int]:
     score = case.score
     wrong = score.truth_px + score.predicted_px - 2 * score.intersection_px
     return case.dice, -wrong
-
-
-def _write_table(rows: Sequence[ImageScore], path: Path) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        for row, iou, dice in zip(rows, *overlaps(rows), strict=True):
-            predicted = LABELS[int(np.argmax(row.probabilities))]
-            pixels = [getattr(row, name) for name in _PIXELS]
-            scores = [f"{iou:.6f}", f"{dice:.6f}", row.hd95, row.mask_margin]
-            reasons = _BETWEEN_REASONS.join(row.refer)
-            facts = [row.stem, row.label, predicted, *row.probabilities]
-            writer.writerow([*facts, *pixels, *scores, reasons])
 
 
 def _bounding_box(mask: np.ndarray) -> tuple[slice, slice]:

@@ -2,22 +2,25 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from sklearn.metrics import auc, roc_curve
 
 from keras_efsnet.labels import LABELS
 from keras_efsnet.training.case_pictures import Case, draw_cases, make_figure
+from keras_efsnet.training.per_image import ImageScore, make_columns
+from keras_efsnet.training.plots_by_source import (
+    GUIDE_COLOUR,
+    draw_dice_by_size,
+    draw_reliability,
+    draw_roc_by_source,
+)
 from keras_efsnet.training.risk_coverage import risk_coverage
-from keras_efsnet.training.scores import ECE_BINS, ImageScore, confidence_bins, overlaps
 
 DPI = 150
 # For colour-blind readers (Okabe and Ito, 2008).
 LABEL_COLOURS = dict(zip(LABELS, ("#009E73", "#0072B2", "#D55E00"), strict=True))
-GUIDE_COLOUR = "#888888"
 
 
 def write_plots(
@@ -36,6 +39,7 @@ def write_plots(
     """
     figures = {
         "roc": draw_roc(rows),
+        "roc_malignant_benign": draw_roc_by_source(rows),
         "confusion": draw_confusion(rows),
         "dice_histogram": draw_dice_histogram(rows),
         "reliability": draw_reliability(rows),
@@ -111,7 +115,7 @@ def draw_confusion(rows: Sequence[ImageScore]) -> Figure:
 
 def draw_dice_histogram(rows: Sequence[ImageScore]) -> Figure:
     """Draws a histogram of Dice, stacked by class."""
-    _, dice = overlaps(rows)
+    dice = make_columns(rows).dice
     labels = np.array([row.label for row in rows])
     figure = make_figure(6.4, 4.0)
     axes = figure.add_subplot()
@@ -135,76 +139,17 @@ def draw_dice_histogram(rows: Sequence[ImageScore]) -> Figure:
     return figure
 
 
-def draw_dice_by_size(rows: Sequence[ImageScore]) -> Figure:
-    """Draws the Dice of each image with a lesion over the lesion's relative size."""
-    _, dice = overlaps(rows)
-    share = np.array([row.truth_px / (row.height * row.width) for row in rows])
-    labels = np.array([row.label for row in rows])
-    figure = make_figure(6.4, 4.0)
-    axes = figure.add_subplot()
-    for label in LABELS[1:]:
-        chosen = (labels == label) & (share > 0)
-        axes.plot(
-            100 * share[chosen],
-            dice[chosen],
-            "o",
-            alpha=0.6,
-            color=LABEL_COLOURS[label],
-            label=f"{label}, {chosen.sum()} images",
-        )
-    _draw_quarter_means(axes, 100 * share[share > 0], dice[share > 0])
-    axes.set(
-        title="Dice by lesion size",
-        xlabel="lesion, % of the image",
-        ylabel="Dice",
-        xscale="log",
-        ylim=(-0.05, 1.05),
-    )
-    axes.xaxis.set_major_formatter("{x:g}")
-    figure.legend(loc="outside lower center", ncols=3)
-    return figure
-
-
-def draw_reliability(rows: Sequence[ImageScore]) -> Figure:
-    """Draws accuracy against confidence in the bins of the calibration error."""
-    edges, images, accuracy, confidence = _filled_bins(rows)
-    error = np.abs(accuracy - confidence) @ images / len(rows)
-    figure = make_figure(5.0, 5.6)
-    upper, lower = figure.subplots(
-        2, 1, sharex=True, gridspec_kw={"height_ratios": (3, 1)}
-    )
-    bar: dict[str, Any] = {"width": 1 / ECE_BINS, "align": "edge", "edgecolor": "white"}
-    colour = LABEL_COLOURS["benign"]
-    upper.bar(edges, accuracy, color=colour, **bar, label="accuracy")
-    upper.plot(confidence, accuracy, "o", color="black", label="mean confidence")
-    upper.plot([0, 1], [0, 1], color=GUIDE_COLOUR, linestyle=":", label="calibrated")
-    upper.set(
-        title=f"Reliability, expected calibration error {error:.3f}",
-        ylabel="accuracy",
-        xlim=(0, 1),
-        ylim=(0, 1.05),
-    )
-    upper.legend(loc="upper left")
-    lower.bar(edges, images, color=GUIDE_COLOUR, **bar)
-    lower.set(xlabel="probability of the predicted class", ylabel="images")
-    return figure
-
-
 def draw_risk_coverage(rows: Sequence[ImageScore]) -> Figure:
     """Draws the risk-coverage curves of the class and the mask."""
-    probabilities = np.array([row.probabilities for row in rows])
-    truth = np.array([LABELS.index(row.label) for row in rows])
-    _, dice = overlaps(rows)
+    table = make_columns(rows)
+    wrong = (table.predicted != table.label).astype(np.float64)
     curves = {
         "wrong class, by its probability": risk_coverage(
-            probabilities.max(axis=1),
-            (probabilities.argmax(axis=1) != truth).astype(np.float64),
+            table.probabilities.max(axis=1), wrong
         ),
-        "1 - Dice, by the mask's margin": risk_coverage(
-            np.array([row.mask_margin for row in rows]), 1 - dice
-        ),
+        "1 - Dice, by the mask's margin": risk_coverage(table.margin, 1 - table.dice),
     }
-    figure = make_figure(6.4, 4.0)
+    figure = make_figure(6.4, 4.6)
     axes = figure.add_subplot()
     for (name, (coverage, risk)), label in zip(curves.items(), LABELS[1:], strict=True):
         text = f"{name}, area {risk.mean():.3f}"
@@ -218,29 +163,5 @@ def draw_risk_coverage(rows: Sequence[ImageScore]) -> Figure:
         xlim=(0, 1.02),
         ylim=(0, None),
     )
-    axes.legend(loc="upper left")
+    figure.legend(loc="outside lower center")
     return figure
-
-
-def _filled_bins(
-    rows: Sequence[ImageScore],
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Gives left edge, images, accuracy and mean confidence of the non-empty bins."""
-    probabilities = np.array([row.probabilities for row in rows])
-    confidence = probabilities.max(axis=1)
-    truth = np.array([LABELS.index(row.label) for row in rows])
-    bins, members = np.unique(confidence_bins(confidence), return_inverse=True)
-    images = np.bincount(members)
-    right = np.bincount(members, probabilities.argmax(axis=1) == truth)
-    mean_confidence = np.bincount(members, confidence) / images
-    return bins / ECE_BINS, images, right / images, mean_confidence
-
-
-def _draw_quarter_means(axes: Axes, sizes: np.ndarray, dice: np.ndarray) -> None:
-    """Draws the mean Dice of each quarter of the lesions, sorted by size."""
-    for quarter in np.array_split(np.argsort(sizes), 4):
-        if quarter.size:
-            mean = dice[quarter].mean()
-            ends = sizes[quarter[[0, -1]]]
-            label = "mean of a quarter" if quarter[0] == sizes.argmin() else None
-            axes.plot(ends, [mean, mean], color="black", label=label)

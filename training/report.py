@@ -20,38 +20,28 @@ from PIL import Image
 
 from keras_efsnet import __version__
 from keras_efsnet.files import write_whole
+from keras_efsnet.training.report_tables import (
+    figures_table,
+    html_table,
+    sources_table,
+    subgroups_table,
+)
 
 RUN_FILE, METRICS_FILE = "settings.json", "metrics.json"
 
-FIGURES = {
-    "iou": "IoU, all images",
-    "dice": "Dice, all images",
-    "iou_tumour": "IoU, images with a lesion",
-    "dice_tumour": "Dice, images with a lesion",
-    "iou_pooled": "IoU of all pixels together",
-    "iou_batch8": "IoU of batches of 8 tumour images",
-    "f1_batch8": "F1 of batches of 8 tumour images",
-    "hd95_tumour": "HD95 in pixels, images with a lesion",
-    "normal_false_positive_rate": "normal images with a false mask",
-    "accuracy": "accuracy of the class",
-    "balanced_accuracy": "balanced accuracy",
-    "auroc_macro": "AUROC, mean of the classes",
-    "auroc_malignant": "AUROC, malignant",
-    "sensitivity_malignant": "sensitivity, malignant",
-    "specificity_malignant": "specificity, malignant",
-    "ece": "expected calibration error",
-}
-"""Labels of the metrics in metrics.json; others are shown by their key."""
-
-IN_SUBGROUPS = ("dice", "dice_tumour", "accuracy", "sensitivity_malignant")
-
 CHARTS = {
     "roc": "ROC curves of each class against the rest.",
+    "roc_malignant_benign": (
+        "ROC curves of malignant against benign images by source, with the points of "
+        "90 % specificity and 90 % sensitivity."
+    ),
     "confusion": "How many images of each class got which class.",
-    "reliability": "How often the class is right at each stated probability.",
+    "reliability": (
+        "How often the class is right at each stated probability, by source."
+    ),
     "risk_coverage": "How the error falls when the least sure images are left out.",
     "dice_histogram": "How many images reach which Dice.",
-    "dice_by_size": "Dice of each image over its lesion's size.",
+    "dice_by_size": "Dice of each image over its lesion's size, by source.",
 }
 CASES = {"worst_cases": "Lowest Dice first.", "best_cases": "Highest Dice first."}
 CASE_QUALITY = 85
@@ -113,12 +103,14 @@ def _evaluation(folder: Path) -> Iterator[str]:
             f"{metrics['split']['name']}, {metrics['n']} images, protocol "
             f"{metrics['protocol']}."
         )
-        rows = [_metric_row(*row) for row in _estimates(metrics)]
-        subgroups = _subgroups(metrics.get("subgroups", {}))
-    except (KeyError, TypeError, ValueError) as error:
+        figures = figures_table(metrics)
+        sources = sources_table(metrics)
+        subgroups = subgroups_table(metrics.get("subgroups", {}))
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise _damaged(folder / METRICS_FILE, error) from error
-    table = _table("numbers", ["figure", "value", "95 % interval (bar: 0 to 1)"], rows)
-    yield _section("Figures", f"<p>{escape(facts)}</p>{table}")
+    yield _section("Figures", f"<p>{escape(facts)}</p>{figures}")
+    if len(metrics.get("sources", {})) > 1:
+        yield _section("Sources", sources)
     if metrics.get("subgroups"):
         yield _section("Subgroups", subgroups)
     charts = [
@@ -133,40 +125,6 @@ def _evaluation(folder: Path) -> Iterator[str]:
         if file.is_file():
             title = name.replace("_", " ").capitalize()
             yield _section(title, _picture(file, caption, "case"))
-
-
-def _estimates(metrics: dict[str, Any]) -> Iterator[tuple[str, float, list[float]]]:
-    for group in metrics.values():
-        if isinstance(group, dict):
-            for name, value in group.items():
-                if isinstance(value, float):
-                    yield name, value, group[f"{name}_ci"]
-
-
-def _metric_row(name: str, value: float, interval: list[float]) -> list[str]:
-    low, high = interval
-    label = escape(FIGURES.get(name, name))
-    if high > 1:  # pixels
-        return [label, f"{value:.1f}", f"{low:.1f} to {high:.1f}"]
-    bar = (
-        f'<div class="range"><i style="left:{low:.1%};width:{high - low:.1%}"></i>'
-        f'<b style="left:calc({value:.1%} - .1rem)"></b></div>'
-    )
-    return [label, f"{value:.3f}", f"{low:.3f} to {high:.3f}{bar}"]
-
-
-def _subgroups(subgroups: dict[str, dict[str, Any]]) -> str:
-    """Makes a table with a row for each subgroup."""
-    rows = []
-    for name, metrics in subgroups.items():
-        cells = {
-            figure: f"{value:.2f} ({low:.2f} to {high:.2f})"
-            for figure, value, (low, high) in _estimates(metrics)
-        }
-        found = [cells.get(figure, "") for figure in IN_SUBGROUPS]
-        rows.append([escape(name), str(metrics["n"]), *found])
-    header = ["subgroup", "images", *(FIGURES[figure] for figure in IN_SUBGROUPS)]
-    return _table("numbers", header, rows)
 
 
 def _run(folder: Path) -> Iterator[str]:
@@ -185,7 +143,7 @@ def _run(folder: Path) -> Iterator[str]:
         picture = _figure(image.getvalue(), "png", caption, "chart")
         yield _section("Learning curves", picture)
     rows = [[escape(name), escape(str(value))] for name, value in _flatten(facts)]
-    yield _section("Settings", _table("facts", ["setting", "value"], rows))
+    yield _section("Settings", html_table("facts", ["setting", "value"], rows))
 
 
 def _draw_curves(log: dict[str, np.ndarray]) -> Figure:
@@ -242,15 +200,6 @@ def _flatten(facts: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
 
 def _section(title: str, content: str) -> str:
     return f"<section><h2>{title}</h2>{content}</section>"
-
-
-def _table(kind: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    head = "".join(f"<th>{cell}</th>" for cell in header)
-    lines = (f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
-    return (
-        f'<div class="scroll"><table class="{kind}"><thead><tr>{head}</tr></thead>'
-        f"<tbody>{''.join(lines)}</tbody></table></div>"
-    )
 
 
 def _picture(path: Path, caption: str, kind: str) -> str:

@@ -6,7 +6,7 @@ NeurIPS 2017 (risk-coverage curve); El-Yaniv and Wiener, JMLR 11, 2010.
 
 import numpy as np
 
-from keras_efsnet.training.bootstrap import count_images, mean
+from keras_efsnet.training.bootstrap import ratio
 
 
 def risk_coverage(
@@ -28,45 +28,32 @@ def risk_coverage(
 
 
 def area_under_risk(
-    confidence: np.ndarray, risk: np.ndarray, draws: np.ndarray
+    confidence: np.ndarray, risk: np.ndarray, weights: np.ndarray
 ) -> np.ndarray:
     """Computes the area under the risk-coverage curve of each draw.
 
+    It is the mean of `risk_coverage` over the draw's images. An image that is there `w`
+    times, after `c` images with a sum of risks `s`, has its risk `r` in the means
+    (s + j r) / (c + j) = r + (s - c r) / (c + j), for j = 1 to w. Differences of
+    harmonic numbers sum these without repeating the image.
+
     Args:
         confidence, risk: as in `risk_coverage`.
-        draws: each draw's images, `(r, m)`.
+        weights: how often each draw contains each image, `(r, n)`.
 
     Returns:
         float64 `(r,)`; 0 is best, and a random order gives the mean risk.
     """
     order = _surest_first(confidence, risk)
-    place = np.argsort(order)
-    drawn = risk[order][np.sort(place[draws], axis=1)]
-    images = np.arange(1, draws.shape[1] + 1)
-    return (np.cumsum(drawn, axis=1) / images).mean(axis=1)
-
-
-def kept_and_referred(
-    referred: np.ndarray, right: np.ndarray, dice: np.ndarray, draws: np.ndarray
-) -> dict[str, np.ndarray]:
-    """Computes accuracy and Dice of kept and of referred images.
-
-    Args:
-        referred: bool `(n,)`.
-        right: `(n,)`, 1 for a correct class, else 0.
-        dice: `(n,)`.
-        draws: each draw's images, `(r, m)`.
-
-    Returns:
-        By name `(r,)`: `referred` (their fraction), `accuracy_kept`, and so on.
-    """
-    weights = count_images(draws)
-    parts = {"kept": weights * ~referred, "referred": weights * referred}
-    return {
-        "referred": mean(referred, weights),
-        **{f"accuracy_{name}": mean(right, part) for name, part in parts.items()},
-        **{f"dice_{name}": mean(dice, part) for name, part in parts.items()},
-    }
+    times, loss = weights[:, order], risk[order]
+    after = np.cumsum(times, axis=1)
+    before = after - times
+    sum_before = np.cumsum(times * loss, axis=1) - times * loss
+    last = int(after.max(initial=0))
+    harmonic = np.r_[0, np.cumsum(1 / np.arange(1, last + 1))]
+    steps = harmonic[after.astype(int)] - harmonic[before.astype(int)]
+    total = (times * loss + (sum_before - before * loss) * steps).sum(axis=1)
+    return ratio(total, times.sum(axis=1))
 
 
 def _surest_first(confidence: np.ndarray, risk: np.ndarray) -> np.ndarray:

@@ -1,75 +1,41 @@
-"""Computes the metrics of metrics.json, with intervals, from the per-image table.
+"""Defines the metrics of metrics.json and computes them from the per-image table.
 
-Every metric is computed for many draws of the images at once: the table itself and its
-bootstrap resamples. In this module NaN means undefined (no normal image, only one
-class); results have None instead.
+Results have None for an undefined metric (no normal image, only one class).
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from keras import ops
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import confusion_matrix
 
 from keras_efsnet.labels import LABELS
-from keras_efsnet.models.metrics import overlap_from_counts
-from keras_efsnet.training.bootstrap import count_images, mean, ratio, weighted_auroc
-from keras_efsnet.training.risk_coverage import area_under_risk, kept_and_referred
+from keras_efsnet.training.bootstrap import (
+    draw_groups,
+    mean,
+    weighted_auroc,
+    weighted_sensitivity,
+    weighted_specificity,
+)
+from keras_efsnet.training.intervals import (
+    Metric,
+    average,
+    estimate,
+    proportion,
+    ranking,
+    without_interval,
+)
+from keras_efsnet.training.per_image import Columns, ImageScore, make_columns, overlap
+from keras_efsnet.training.risk_coverage import area_under_risk
 
-RESAMPLES = 1000
-SEED = 0
 BATCH = 8
 ECE_BINS = 15
+MISSED_IOU = 0.1
+"""A lesion counts as missed below this IoU."""
+TARGET = 0.9
+"""The sensitivity and specificity at which the other one is given."""
 
-NORMAL, MALIGNANT = LABELS.index("normal"), LABELS.index("malignant")
-
-Scores = dict[str, np.ndarray]
-
-
-@dataclass(frozen=True)
-class ImageScore:
-    """One image's row of the per-image table.
-
-    Attributes:
-        stem: the image's name in the dataset.
-        label: the true class.
-        probabilities: of each class, in the order of `LABELS`.
-        height, width: size in pixels at which the masks were compared.
-        truth_px, predicted_px, intersection_px: lesion pixels in the truth, in the
-            prediction and in both.
-        hd95: HD95 in pixels; None if the truth is empty.
-        mask_margin: from `referral.mask_margin`.
-        refer: the reasons for referral.
-    """
-
-    stem: str
-    label: str
-    probabilities: tuple[float, ...]
-    height: int
-    width: int
-    truth_px: int
-    predicted_px: int
-    intersection_px: int
-    hd95: float | None
-    mask_margin: float
-    refer: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class _Columns:
-    """The table as arrays `(n,)`: float64 pixel counts, class indices, and so on."""
-
-    shared: np.ndarray
-    truth: np.ndarray
-    prediction: np.ndarray
-    hd95: np.ndarray
-    label: np.ndarray
-    predicted: np.ndarray
-    probabilities: np.ndarray
-    margin: np.ndarray
-    referred: np.ndarray
+NORMAL, BENIGN, MALIGNANT = map(LABELS.index, ("normal", "benign", "malignant"))
 
 
 def compute_metrics(rows: Sequence[ImageScore]) -> dict[str, Any]:
@@ -78,179 +44,190 @@ def compute_metrics(rows: Sequence[ImageScore]) -> dict[str, Any]:
     - `iou`, `dice`: means over all images; `*_tumour`: over images with a lesion in the
       truth. `iou_pooled`: IoU of the pixels of all images together.
     - `*_batch8`: of the pixels of 8 consecutive images with a lesion, averaged over
-      these batches, weighted by their size (resamples are batched in drawn order).
+      these batches, weighted by their size.
+    - `missed`: fraction of the images with a lesion whose IoU is below 0.1.
     - `normal_false_positive_rate`: fraction of normal images with a predicted lesion.
     - `balanced_accuracy`: mean recall of the classes present; `auroc_macro`: mean of
       the one-against-rest AUROC of the three classes; `*_malignant`: malignant against
       the rest, by the most probable class.
+    - `auroc_malignant_benign`: AUROC of malignant against benign images, without the
+      normal ones, by `malignant_share`. `sensitivity_at_90_specificity`: the highest
+      sensitivity of thresholds on it with a specificity of at least 0.9 on these
+      images; `specificity_at_90_sensitivity`: the reverse.
+    - `auroc_lesion`: AUROC of benign and malignant against normal images by
+      1 - P(normal); `auroc_lesion_mask_peak`: by the highest lesion probability of the
+      network's mask.
     - `ece`: gap between accuracy and confidence, the most probable class's probability,
       in 15 bins of equal width, weighted by the bins' images.
     - `confusion`: numbers of images, rows = truth, columns = prediction.
-    - `referred`: fraction of referred images; `*_referred`, `*_kept`: means over the
-      referred images and over the others.
+    - `referred`: fraction of referred images; `errors_referred`: of the images with a
+      wrong answer (`find_errors`); `*_referred`, `*_kept`: means over the referred
+      images and over the others.
     - `class_error_area`, `dice_loss_area`: areas under the risk-coverage curves
       (`risk_coverage`) of wrong classes, sorted by the class's probability, and of
       1 - Dice, sorted by the mask margin.
 
-    `..._ci` is the 95 % percentile interval of a seeded bootstrap over the images,
-    without the resamples in which a metric is undefined.
+    `..._ci` is the 95 % interval of `intervals`, by groups (patients or scans).
 
     Args:
         rows: one per image, in file order.
 
     Returns:
-        `{"n", "mask": {...}, "class": {...}, "refer": {...}}` of Python numbers and
-        lists; fractions in [0, 1], `hd95_tumour` in pixels; None if undefined.
+        `{"n", "groups", "mask": {...}, "class": {...}, "refer": {...}}` of Python
+        numbers and lists: numbers of images and of groups; fractions in [0, 1],
+        `hd95_tumour` in pixels; None if undefined, or for an interval that would say
+        nothing.
 
     Raises:
         ValueError: there is no row.
     """
     if not rows:
         raise ValueError("rows: a summary needs at least one image; evaluate some.")
-    table, n = _columns(rows), len(rows)
-    as_is = np.arange(n)[np.newaxis]
-    resampled = np.random.default_rng(SEED).integers(n, size=(RESAMPLES, n))
-
-    class_scores = _class_scores(table, count_images(as_is)) | _exact_auroc(table)
-    mask = _report(_mask_scores(table, as_is), _mask_scores(table, resampled))
-    classes = _report(class_scores, _class_scores(table, count_images(resampled)))
-    confusion = _confusion(table, count_images(as_is))[0]
-    classes["confusion"] = confusion.astype(int).tolist()
-    refer = _report(_refer_scores(table, as_is), _refer_scores(table, resampled))
-    return {"n": n, "mask": mask, "class": classes, "refer": refer}
-
-
-def overlaps(rows: Sequence[ImageScore]) -> tuple[np.ndarray, np.ndarray]:
-    """Computes each image's IoU and Dice, float `(n,)` each."""
-    table = _columns(rows)
-    return _overlap(table.shared, table.truth, table.prediction)
-
-
-def _columns(rows: Sequence[ImageScore]) -> _Columns:
-    probabilities = np.array([row.probabilities for row in rows], dtype=np.float64)
-    distances = [np.nan if row.hd95 is None else row.hd95 for row in rows]
-    return _Columns(
-        shared=np.array([row.intersection_px for row in rows], dtype=np.float64),
-        truth=np.array([row.truth_px for row in rows], dtype=np.float64),
-        prediction=np.array([row.predicted_px for row in rows], dtype=np.float64),
-        hd95=np.array(distances),
-        label=np.array([LABELS.index(row.label) for row in rows]),
-        predicted=probabilities.argmax(axis=1),
-        probabilities=probabilities,
-        margin=np.array([row.mask_margin for row in rows]),
-        referred=np.array([bool(row.refer) for row in rows]),
-    )
-
-
-def _overlap(
-    shared: np.ndarray, truth: np.ndarray, prediction: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    both = map(ops.convert_to_numpy, overlap_from_counts(shared, truth, prediction))
-    iou, dice = (values.astype(np.float64) for values in both)
-    return iou, dice
-
-
-def _mask_scores(table: _Columns, draws: np.ndarray) -> Scores:
-    weights = count_images(draws)
-    iou, dice = _overlap(table.shared, table.truth, table.prediction)
-    pooled, _ = _overlap(
-        weights @ table.shared, weights @ table.truth, weights @ table.prediction
-    )
-    batch_iou, batch_f1 = _batch_scores(table, draws)
-    tumour = weights * (table.truth > 0)
-    normal = weights * (table.label == NORMAL)
+    table = make_columns(rows)
+    groups, draws = table.group, draw_groups(table.group)
+    classes: dict[str, Any] = estimate(_class_metrics(table), groups, draws)
+    every_class = range(len(LABELS))
+    confusion = confusion_matrix(table.label, table.predicted, labels=every_class)
+    classes["confusion"] = confusion.tolist()
     return {
-        "iou": mean(iou, weights),
-        "dice": mean(dice, weights),
-        "iou_tumour": mean(iou, tumour),
-        "dice_tumour": mean(dice, tumour),
-        "iou_pooled": pooled,
-        "iou_batch8": batch_iou,
-        "f1_batch8": batch_f1,
-        "hd95_tumour": mean(np.nan_to_num(table.hd95), tumour),
-        "normal_false_positive_rate": mean(table.prediction > 0, normal),
+        "n": len(rows),
+        "groups": int(groups.max()) + 1,
+        "mask": estimate(_mask_metrics(table), groups, draws),
+        "class": classes,
+        "refer": estimate(_refer_metrics(table), groups, draws),
     }
 
 
-def _batch_scores(table: _Columns, draws: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Computes `iou_batch8` and `f1_batch8` of each draw."""
-    r, n = draws.shape
-    tumour = (table.truth > 0)[draws]
-    batches = -(-n // BATCH)
-    batch = (np.cumsum(tumour, axis=1) - 1) // BATCH
-    key = (batch + batches * np.arange(r)[:, np.newaxis])[tumour]
-    chosen = draws[tumour]
+def _mask_metrics(table: Columns) -> dict[str, Metric]:
+    every = np.full(table.label.shape, True)
+    tumour, normal = table.truth > 0, table.label == NORMAL
+    batch_iou, batch_f1 = _batch_scores(table)
 
-    def total(column: np.ndarray) -> np.ndarray:
-        sums = np.bincount(key, weights=column[chosen], minlength=r * batches)
-        return sums.reshape(r, batches)
+    def pooled(weights: np.ndarray) -> np.ndarray:
+        pixels = (table.shared, table.truth, table.prediction)
+        iou, _ = overlap(*(weights @ column for column in pixels))
+        return iou
 
-    sizes = total(np.ones(n))
-    iou, f1 = _overlap(total(table.shared), total(table.truth), total(table.prediction))
-    images = sizes.sum(axis=1)
-    iou, f1 = (ratio((x * sizes).sum(axis=1), images) for x in (iou, f1))
-    return iou, f1
-
-
-def _class_scores(table: _Columns, weights: np.ndarray) -> Scores:
-    confusion = _confusion(table, weights)
-    truth, predicted = confusion.sum(axis=2), confusion.sum(axis=1)
-    images = weights.sum(axis=1)
-    hits = np.diagonal(confusion, axis1=1, axis2=2)
-    recall = ratio(hits, truth)
-    others = images - truth[:, MALIGNANT]
-    false_alarms = predicted[:, MALIGNANT] - hits[:, MALIGNANT]
-    auroc = np.stack(
-        [
-            weighted_auroc(table.probabilities[:, index], table.label == index, weights)
-            for index in range(len(LABELS))
-        ]
-    )
     return {
-        "accuracy": ratio(hits.sum(axis=1), images),
-        "balanced_accuracy": np.nanmean(recall, axis=1),
-        "auroc_macro": auroc.mean(axis=0),
-        "auroc_malignant": auroc[MALIGNANT],
-        "sensitivity_malignant": recall[:, MALIGNANT],
-        "specificity_malignant": ratio(others - false_alarms, others),
-        "ece": _calibration_error(table.probabilities, table.label, weights),
+        "iou": average(table.iou, every),
+        "dice": average(table.dice, every),
+        "iou_tumour": average(table.iou, tumour),
+        "dice_tumour": average(table.dice, tumour),
+        "iou_pooled": Metric(pooled, (every,)),
+        "iou_batch8": without_interval(batch_iou),
+        "f1_batch8": without_interval(batch_f1),
+        "hd95_tumour": average(table.hd95, tumour),
+        "missed": proportion(table.iou < MISSED_IOU, tumour),
+        "normal_false_positive_rate": proportion(table.prediction > 0, normal),
+        "auroc_lesion_mask_peak": ranking(table.peak, ~normal, every),
     }
 
 
-def _confusion(table: _Columns, weights: np.ndarray) -> np.ndarray:
-    """Counts images, `(r, truth, predicted)`."""
-    classes = len(LABELS)
-    cells = np.eye(classes**2)[table.label * classes + table.predicted]
-    return (weights @ cells).reshape(-1, classes, classes)
+def _batch_scores(table: Columns) -> tuple[float, float]:
+    """Computes `iou_batch8` and `f1_batch8`."""
+    tumour = np.flatnonzero(table.truth > 0)
+    if not tumour.size:
+        return np.nan, np.nan
+    batch = np.arange(tumour.size) // BATCH
+    pixels = (table.shared, table.truth, table.prediction)
+    iou, f1 = overlap(*(np.bincount(batch, column[tumour]) for column in pixels))
+    sizes = np.bincount(batch)
+    return float(np.average(iou, weights=sizes)), float(np.average(f1, weights=sizes))
 
 
-def _area(scores: np.ndarray, positive: np.ndarray) -> float:
-    """Computes one AUROC with scikit-learn; NaN without positives or negatives."""
-    undefined = positive.all() or not positive.any()
-    return np.nan if undefined else float(roc_auc_score(positive, scores))
-
-
-def _exact_auroc(table: _Columns) -> Scores:
-    """Computes the AUROCs of the table itself, `(1,)` each."""
-    areas = [
-        _area(table.probabilities[:, index], table.label == index)
-        for index in range(len(LABELS))
-    ]
+def _class_metrics(table: Columns) -> dict[str, Metric]:
+    every = np.full(table.label.shape, True)
+    of_class = [table.label == index for index in range(len(LABELS))]
+    normal, malignant = of_class[NORMAL], of_class[MALIGNANT]
+    said_malignant = table.predicted == MALIGNANT
+    share = malignant_share(table.probabilities)
+    error = expected_calibration_error(table.probabilities, table.label)
     return {
-        "auroc_macro": np.array([np.mean(areas)]),
-        "auroc_malignant": np.array([areas[MALIGNANT]]),
+        "accuracy": proportion(table.label == table.predicted, every),
+        "balanced_accuracy": _balanced_accuracy(table, of_class),
+        "auroc_macro": _macro_auroc(table, of_class),
+        "auroc_malignant": ranking(table.probabilities[:, MALIGNANT], malignant, every),
+        "auroc_malignant_benign": ranking(share, malignant, ~normal),
+        "auroc_lesion": ranking(1 - table.probabilities[:, NORMAL], ~normal, every),
+        "sensitivity_malignant": proportion(said_malignant, malignant),
+        "specificity_malignant": proportion(~said_malignant, ~malignant),
+        "sensitivity_at_90_specificity": ranking(
+            share, malignant, ~normal, weighted_sensitivity, specificity=TARGET
+        ),
+        "specificity_at_90_sensitivity": ranking(
+            share, malignant, ~normal, weighted_specificity, sensitivity=TARGET
+        ),
+        "ece": without_interval(error),
     }
 
 
-def _refer_scores(table: _Columns, draws: np.ndarray) -> Scores:
-    _, dice = _overlap(table.shared, table.truth, table.prediction)
-    right = (table.label == table.predicted).astype(np.float64)
+def _balanced_accuracy(table: Columns, of_class: Sequence[np.ndarray]) -> Metric:
+    present = tuple(chosen for chosen in of_class if chosen.any())
+    right = table.label == table.predicted
+
+    def compute(weights: np.ndarray) -> np.ndarray:
+        recalls = [mean(right[chosen], weights[:, chosen]) for chosen in present]
+        return np.mean(recalls, axis=0)
+
+    return Metric(compute, present)
+
+
+def _macro_auroc(table: Columns, of_class: Sequence[np.ndarray]) -> Metric:
+    def compute(weights: np.ndarray) -> np.ndarray:
+        columns = zip(table.probabilities.T, of_class, strict=True)
+        areas = [weighted_auroc(*column, weights) for column in columns]
+        return np.mean(areas, axis=0)
+
+    return Metric(compute, tuple(of_class))
+
+
+def _refer_metrics(table: Columns) -> dict[str, Metric]:
+    every = np.full(table.label.shape, True)
+    right = table.label == table.predicted
     surest = table.probabilities.max(axis=1)
+
+    def class_area(weights: np.ndarray) -> np.ndarray:
+        return area_under_risk(surest, 1.0 - right, weights)
+
+    def dice_area(weights: np.ndarray) -> np.ndarray:
+        return area_under_risk(table.margin, 1 - table.dice, weights)
+
     return {
-        "class_error_area": area_under_risk(surest, 1 - right, draws),
-        "dice_loss_area": area_under_risk(table.margin, 1 - dice, draws),
-        **kept_and_referred(table.referred, right, dice, draws),
+        "class_error_area": Metric(class_area, (every,)),
+        "dice_loss_area": Metric(dice_area, (every,)),
+        "referred": proportion(table.referred, every),
+        "errors_referred": proportion(table.referred, find_errors(table)),
+        "accuracy_kept": proportion(right, ~table.referred),
+        "accuracy_referred": proportion(right, table.referred),
+        "dice_kept": average(table.dice, ~table.referred),
+        "dice_referred": average(table.dice, table.referred),
     }
+
+
+def find_errors(table: Columns) -> np.ndarray:
+    """Finds wrong answers: a wrong class, a missed lesion, a mask on a normal image.
+
+    Returns:
+        bool `(n,)`.
+    """
+    missed = (table.truth > 0) & (table.iou < MISSED_IOU)
+    false_mask = (table.label == NORMAL) & (table.prediction > 0)
+    wrong: np.ndarray = (table.label != table.predicted) | missed | false_mask
+    return wrong
+
+
+def malignant_share(probabilities: np.ndarray) -> np.ndarray:
+    """Computes P(malignant) / (P(benign) + P(malignant)) of each image.
+
+    Args:
+        probabilities: `(n, classes)`.
+
+    Returns:
+        `(n,)` in [0, 1]; 0.5 where both probabilities are 0.
+    """
+    malignant = probabilities[:, MALIGNANT]
+    both = malignant + probabilities[:, BENIGN]
+    return np.divide(malignant, both, out=np.full(len(both), 0.5), where=both > 0)
 
 
 def expected_calibration_error(probabilities: np.ndarray, labels: np.ndarray) -> float:
@@ -260,33 +237,12 @@ def expected_calibration_error(probabilities: np.ndarray, labels: np.ndarray) ->
         probabilities: `(n, classes)`.
         labels: indices of the true classes, `(n,)`.
     """
-    weights = np.ones((1, len(labels)))
-    return float(_calibration_error(probabilities, labels, weights)[0])
-
-
-def _calibration_error(
-    probabilities: np.ndarray, labels: np.ndarray, weights: np.ndarray
-) -> np.ndarray:
     confidence = probabilities.max(axis=1)
-    bins = confidence_bins(confidence)
     gap = confidence - (probabilities.argmax(axis=1) == labels)
-    gaps = weights @ (np.eye(ECE_BINS)[bins] * gap[:, np.newaxis])
-    return np.abs(gaps).sum(axis=1) / weights.sum(axis=1)
+    gaps = np.bincount(confidence_bins(confidence), gap)
+    return float(np.abs(gaps).sum() / len(labels))
 
 
 def confidence_bins(confidence: np.ndarray) -> np.ndarray:
     """Gives the bin, 0 to 14, of each probability in [0, 1]; 1 is in the last bin."""
     return np.clip((confidence * ECE_BINS).astype(int), 0, ECE_BINS - 1)
-
-
-def _report(values: Scores, resampled: Scores) -> dict[str, Any]:
-    report: dict[str, Any] = {}
-    for name, (value,) in values.items():
-        defined = np.isfinite(value)
-        report[name] = float(value) if defined else None
-        report[f"{name}_ci"] = _interval(resampled[name]) if defined else None
-    return report
-
-
-def _interval(values: np.ndarray) -> list[float]:
-    return np.nanpercentile(values, [2.5, 97.5]).tolist()

@@ -133,6 +133,18 @@ def _summary(record: dict[str, Any]) -> str:
     )
 
 
+def print_evaluation(metrics: dict[str, Any]) -> None:
+    """Prints the metrics of all images, of each source and of each subgroup."""
+    from keras_efsnet.training.intervals import TOO_FEW, has_too_few
+
+    print_metrics(metrics)
+    print_sources(metrics)
+    print_subgroups(metrics["subgroups"])
+    parts = [metrics, *metrics["sources"].values(), *metrics["subgroups"].values()]
+    if any(map(has_too_few, parts)):
+        typer.echo(TOO_FEW)
+
+
 def print_metrics(metrics: dict[str, Any]) -> None:
     """Prints each metric with its 95 % interval."""
     rows = []
@@ -140,30 +152,67 @@ def print_metrics(metrics: dict[str, Any]) -> None:
         figures = metrics[output]
         for name, value in figures.items():
             if isinstance(value, float):
-                low, high = figures[f"{name}_ci"]
-                interval = f"{low:.3f} to {high:.3f}"
-                rows.append((output, name, f"{value:.3f}", interval))
+                interval = figures[f"{name}_ci"] or ()
+                ends = " to ".join(f"{end:.3f}" for end in interval)
+                rows.append((output, name, f"{value:.3f}", ends))
     print_table(("output", "metric", "value", "95 % interval"), rows)
+
+
+def print_sources(metrics: dict[str, Any]) -> None:
+    """Prints the main metrics of each source and their mean, if there are several."""
+    titles = {
+        "tumour Dice": "dice_tumour",
+        "missed": "missed",
+        "false masks on normal": "normal_false_positive_rate",
+        "AUROC malignant/benign": "auroc_malignant_benign",
+        "sensitivity at 90 % specificity": "sensitivity_at_90_specificity",
+        "ECE": "ece",
+    }
+    sources, means = metrics["sources"], metrics["mean_over_sources"]
+    if len(sources) < 2:
+        return
+    rows = [
+        (name, str(part["n"]), *(_with_interval(part, key) for key in titles.values()))
+        for name, part in sources.items()
+    ]
+    mean = (_mean(means, key) for key in titles.values())
+    rows.append(("mean over sources", str(metrics["n"]), *mean))
+    print_table(("source", "images", *titles), rows)
 
 
 def print_subgroups(subgroups: dict[str, Any]) -> None:
     """Prints the main metrics of each subgroup, if there are any."""
     rows = []
     for name, part in subgroups.items():
-        figures = {**part["mask"], **part["class"], **part["refer"]}
         names = ("dice", "dice_tumour", "accuracy", "referred")
-        cells = (_with_interval(figures, figure) for figure in names)
+        cells = (_with_interval(part, figure) for figure in names)
         rows.append((name, str(part["n"]), *cells))
     titles = ("subgroup", "images", "Dice", "tumour Dice", "accuracy", "referred")
     if rows:
         print_table(titles, rows)
 
 
-def _with_interval(figures: dict[str, Any], name: str) -> str:
+def _with_interval(part: dict[str, Any], name: str) -> str:
+    from keras_efsnet.training.intervals import has_too_few
+
+    figures = {**part["mask"], **part["class"], **part["refer"]}
+    value, interval = figures[name], figures[f"{name}_ci"]
+    if value is None:
+        return ""
+    if has_too_few(part):
+        return f"{value:.2f} (too few)"
+    ends = " to ".join(f"{end:.2f}" for end in interval or ())
+    return f"{value:.2f} ({ends})" if ends else f"{value:.2f}"
+
+
+def _mean(means: dict[str, Any], name: str) -> str:
+    """Shows a mean over sources, and the sources in it if these are not all."""
+    figures = {**means["mask"], **means["class"], **means["refer"]}
     if figures[name] is None:
         return ""
-    low, high = figures[f"{name}_ci"]
-    return f"{figures[name]:.2f} ({low:.2f} to {high:.2f})"
+    used = figures[f"{name}_sources"]
+    only = "" if used == means["sources"] else f" ({', '.join(used)} only)"
+    return f"{figures[name]:.2f}{only}"
 
 
 def print_verification(results: "dict[str, Verification]") -> None:
@@ -179,8 +228,8 @@ def print_verification(results: "dict[str, Verification]") -> None:
     rows = []
     for name, differences, figures in kept:
         mask, label = figures["mask"], figures["class"]
-        low, high = mask["dice_tumour_ci"]
-        dice = f"{mask['dice_tumour']:.4f} ({low:.2f} to {high:.2f})"
+        ends = " to ".join(f"{end:.2f}" for end in mask["dice_tumour_ci"] or ())
+        dice = f"{mask['dice_tumour']:.4f}" + (f" ({ends})" if ends else "")
         scores = (dice, f"{label['accuracy']:.3f}", f"{label['ece']:.3f}")
         rows.append((name, *differences, *scores))
     titles = ("file", "mask off by", "mask Dice", "class", "tumour Dice", "acc.", "ECE")

@@ -10,6 +10,7 @@ import typer
 from keras_efsnet.cli import console
 from keras_efsnet.cli.options import (
     NOTICE,
+    AllowSeenOption,
     DataOption,
     FoldOption,
     ModelOption,
@@ -153,41 +154,57 @@ def evaluate(
     model: ModelOption = DEFAULT_MODEL,
     fold: FoldOption = 0,
     subset: Annotated[
-        Subset, typer.Option(help="Part of the split to evaluate.")
-    ] = Subset.TEST,
+        Subset | None, typer.Option(help="Part of the split to evaluate.")
+    ] = None,
+    allow_seen: AllowSeenOption = False,
 ) -> None:
     """Write metrics.json, per_image.csv and plots for one part of a dataset."""
+    whole = split == [Path("none")]
+    part = Subset.TEST if whole else subset
+    if part is None:
+        raise ValueError("--subset is missing; give train, validation or test.")
     with console.quiet_start():
         from keras_efsnet.prediction.loading import load_predictor
         from keras_efsnet.training import evaluate as evaluation
         from keras_efsnet.training.datasets import splits
         from keras_efsnet.training.datasets.reading import read_datasets
+        from keras_efsnet.training.seen import refuse_seen
 
-        whole = split == [Path("none")]
         samples = read_datasets(data)
         parts = (
             splits.take_all(samples)
             if whole
             else splits.read_split(samples, split, fold)
         )
+        chosen = getattr(parts, part.value)
+        # The published lists validate and test on the same images.
+        held_out = parts.test == parts.validation and part is Subset.TEST
+        name = "validation" if held_out else part.value
+        seen = refuse_seen(model, chosen, name, allow_seen)
         subgroups = {} if whole else splits.read_subgroups(split)
-        subgroups |= splits.group_by_facts(samples)
+        subgroups |= splits.group_by_facts(chosen)
+        groups = splits.name_groups(samples, [] if whole else split)
         predictor = load_predictor(model)
     with console.progress_bar("Evaluating") as show:
         metrics = evaluation.evaluate(
             predictor,
-            getattr(parts, subset.value),
+            chosen,
             split_digest=parts.digest,
             split_name=" ".join(file.name for file in split),
-            subset=subset.value,
+            subset=part.value,
             model_name=model,
             protocol=parts.protocol,
+            seen=seen,
             out=out,
             subgroups=subgroups,
+            groups=groups,
             progress=show,
         )
-    console.print_metrics(metrics)
-    console.print_subgroups(metrics["subgroups"])
+    console.print_evaluation(metrics)
+    if seen is None:
+        typer.echo("warning: the model does not say what it was trained on.", err=True)
+    elif seen:
+        typer.echo(f"seen: {seen} of these images trained the model.")
     typer.echo(f"metrics.json, per_image.csv and plots: {out}. {NOTICE}")
 
 

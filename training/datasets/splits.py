@@ -9,6 +9,7 @@ from pathlib import Path
 from keras_efsnet.training.datasets.groups import (
     FOLDS,
     UNUSED,
+    group_samples,
     read_halves,
     read_subsets,
 )
@@ -119,19 +120,55 @@ def take_all(samples: Sequence[Sample]) -> Split:
     return _freeze((), (), samples, "C")
 
 
-def group_by_facts(samples: Sequence[Sample]) -> dict[str, set[str]]:
-    """Groups images by source, device, BI-RADS and histology, where these differ.
+def name_groups(
+    samples: Sequence[Sample], split_files: Sequence[str | Path] = ()
+) -> dict[str, str]:
+    """Names the group of each image: images of one patient or scan have the same one.
+
+    Patients are those of the dataset, and scans are the groups of a folds file. A scan
+    under two patients' names joins these.
+
+    Args:
+        samples: the images of one or more datasets.
+        split_files: as in `read_split`; stem lists have no groups.
 
     Returns:
-        Stems by the subgroup's name, such as `device: GE Logiq 7 @10-14MHz`.
+        By stem, the stem of the group's first image.
+
+    Raises:
+        OSError, ValueError: the file cannot be read, or is not a folds file.
+    """
+    alone = len(split_files) == 1
+    scan_of = read_groups(Path(split_files[0])) if alone else {}
+    scans: dict[str, list[int]] = {}
+    for position, sample in enumerate(samples):
+        if sample.stem in scan_of:
+            scans.setdefault(scan_of[sample.stem], []).append(position)
+    first: dict[int, str] = {}
+    groups = group_samples(samples, list(scans.values())).tolist()
+    return {
+        sample.stem: first.setdefault(group, sample.stem)
+        for sample, group in zip(samples, groups, strict=True)
+    }
+
+
+def group_by_facts(samples: Sequence[Sample]) -> dict[str, set[str]]:
+    """Groups images by device, BI-RADS category and histology.
+
+    Returns:
+        Stems by the subgroup's name, such as `device: GE Logiq 7 @10-14MHz`, without
+        those of all the images.
     """
     subgroups: dict[str, set[str]] = {}
-    for fact in ("source", "device", "birads", "histology"):
-        values = {getattr(sample, fact) for sample in samples} - {None}
-        for value in sorted(values) if len(values) > 1 else ():
-            stems = {s.stem for s in samples if getattr(s, fact) == value}
-            subgroups[f"{fact}: {value}"] = stems
-    return subgroups
+    for fact in ("device", "birads", "histology"):
+        for sample in samples:
+            if value := getattr(sample, fact):
+                subgroups.setdefault(f"{fact}: {value}", set()).add(sample.stem)
+    return {
+        name: stems
+        for name, stems in sorted(subgroups.items())
+        if len(stems) < len(samples)
+    }
 
 
 def hold_out_fifth(samples: Sequence[Sample]) -> Split:
