@@ -35,7 +35,7 @@ def pair():
     """Our network, of random weights, and the reference; both without dropout."""
     file = Path(os.environ.get("EFSNET_REFERENCE", ""))
     if not file.is_file():
-        pytest.skip("EFSNET_REFERENCE names no file; it is the reference to compare to")
+        pytest.skip("EFSNET_REFERENCE names no file; it is a plain PyTorch EFSNet")
     keras.utils.set_random_seed(0)
     model = randomize_weights(EFSNet((*SIZE, 1), dropout=0.0, class_dropout=0.0))
     network = runpy.run_path(str(file))["EFSNet"]()
@@ -44,12 +44,12 @@ def pair():
 
 
 def align(network):
-    """Takes from the reference what Keras does in another way.
+    """Gives the reference the three conventions in which Keras differs.
 
-    Keras's `same` convolution of stride 2 pads the first image by one row and one
-    column after the last ones; the reference pads before the first ones too, and so
-    its windows start one pixel earlier. Here it pads as Keras does. Epsilon and
-    momentum of the norms become Keras's, and dropout is off in training too.
+    Before its first convolution, of stride 2, Keras pads one row and one column after
+    the last ones. The reference pads before the first ones too, so its windows start
+    one pixel earlier. Here it pads as Keras does. Epsilon and momentum of the norms
+    become Keras's, and dropout is off.
     """
     network.first[0].padding = (0, 0)
     network.first = torch.nn.Sequential(
