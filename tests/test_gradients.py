@@ -4,7 +4,6 @@ import importlib.util
 import os
 import subprocess
 import sys
-from importlib import import_module
 
 import keras
 import numpy as np
@@ -69,7 +68,9 @@ def test_gradients_equal_central_differences(layer, shape, mode):
         return ops.sum(ops.multiply(outputs, share))
 
     if keras.backend.backend() == "jax":  # compiled, as in training
-        total = import_module("jax").jit(total)
+        import jax
+
+        total = jax.jit(total)
     rng = np.random.default_rng(2)
     for place, gradient in enumerate(gradients(total, tensors)):
         for _ in range(DIRECTIONS):
