@@ -19,6 +19,11 @@ from keras_efsnet.training.datasets.reading import read_dataset
 from keras_efsnet.training.datasets.sample import Sample
 from keras_efsnet.training.evaluate import evaluate, hd95
 from keras_efsnet.training.per_image import COLUMNS, read_table
+from keras_efsnet.training.plots_by_source import (
+    draw_dice_by_size,
+    draw_reliability,
+    draw_roc_by_source,
+)
 from keras_efsnet.training.scores import compute_metrics
 
 FILES = {
@@ -325,6 +330,30 @@ def test_subgroups_have_the_figures_of_their_images(samples, tmp_path):
     assert metrics["subgroups"]["none"]["mask"] == metrics["mask"]
     # Each lesion covers a twelfth of its image.
     assert metrics["subgroups"]["lesion size: 3 to 10 %"]["n"] == 4
+
+
+def test_plots_have_a_line_for_each_source(samples, tmp_path):
+    # The second source has no malignant image, so no curve of malignant against benign.
+    elsewhere = [replace(sample, source="else") for sample in samples[:4]]
+    named = [replace(sample, name=f"else/{sample.name}") for sample in elsewhere]
+    run([*samples, *named], tmp_path)
+    rows = read_table(tmp_path / "per_image.csv")
+
+    def legend(figure):
+        legends = [*figure.legends, figure.axes[0].get_legend()]
+        return [t.get_text() for part in legends if part for t in part.get_texts()]
+
+    assert legend(draw_roc_by_source(rows))[:2] == [
+        "busi: 4 images, area 1.000",
+        "chance",
+    ]
+    assert [text[:15] for text in legend(draw_reliability(rows))[:2]] == [
+        *("busi: 6 images,", "else: 4 images,"),
+    ]
+    assert legend(draw_dice_by_size(rows))[:2] == [
+        "busi: 4 images, means of quarters",
+        "else: 2 images, means of quarters",
+    ]
 
 
 def test_lesion_sizes_are_shares_of_the_image(samples, tmp_path):

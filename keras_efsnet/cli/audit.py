@@ -164,5 +164,4 @@ def _evaluate(samples: "list[Sample]", predictor: Any, model: str, out: Path) ->
             f"Fewer than {FEWEST} labelled images: the metrics say little; see their "
             "intervals."
         )
-    console.print_metrics(metrics)
-    console.print_subgroups(metrics["subgroups"])
+    console.print_evaluation(metrics)
