@@ -80,6 +80,20 @@ def test_gradients_equal_central_differences(layer, shape, mode):
             assert found == pytest.approx(expected, rel=0, abs=2e-3), place
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("slope", [0.25, 1.0])
+def test_the_slope_of_many_pixels_gets_their_sum(dtype, slope):
+    x = noise(4, 32, 32, 32)
+
+    def total(x, slope):
+        y = backend_ops.prelu(ops.cast(x, dtype), ops.cast(slope, dtype))
+        return ops.sum(ops.cast(y, "float32"))
+
+    tensors = [ops.convert_to_tensor(a) for a in (x, np.float32(slope))]
+    _, found = gradients(total, tensors)
+    assert found == pytest.approx(np.minimum(x, 0).sum(), rel=1e-2)
+
+
 def gradients(function, tensors):
     """The backend's gradients of a scalar function."""
     if keras.backend.backend() == "tensorflow":
@@ -113,12 +127,12 @@ def difference(function, tensors, place, direction):
 
 @pytest.mark.parametrize("backend", OTHERS)
 def test_the_same_on_another_backend(backend):
-    this = f"{__file__}::{test_gradients_equal_central_differences.__name__}"
+    here = [sys.executable, "-m", "pytest", "-n0", "-q", "-p", "no:cacheprovider"]
     result = subprocess.run(
-        [sys.executable, "-m", "pytest", "-n0", "-q", "-p", "no:cacheprovider", this],
+        [*here, __file__, "-k", "central_differences or their_sum"],
         env={**os.environ, "KERAS_BACKEND": backend},
         capture_output=True,
         text=True,
     )
     assert result.returncode == 0, result.stdout + result.stderr
-    assert f"{len(CASES)} passed" in result.stdout
+    assert f"{len(CASES) + 4} passed" in result.stdout

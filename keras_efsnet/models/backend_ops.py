@@ -82,7 +82,10 @@ else:
         return ops.cast(y, x.dtype), mean, variance
 
     def prelu(x: Any, slope: Any) -> Any:
-        return ops.maximum(x, slope * x)
+        # In float32, since the slope's gradient is a sum over all pixels.
+        exact = ops.cast(x, "float32")
+        y = ops.where(exact > 0, exact, ops.cast(slope, "float32") * exact)
+        return ops.cast(y, x.dtype)
 
 
 if _BACKEND != "tensorflow":
