@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
+from keras_efsnet.images.mask_names import is_mask_name, mask_owner
 from keras_efsnet.training.datasets.masks import (
-    is_mask_name,
-    mask_owner,
     mask_problems,
     read_mask_file,
 )

@@ -19,7 +19,6 @@ from typing import Any
 from keras_efsnet.files import write_text
 from keras_efsnet.labels import LABELS
 from keras_efsnet.models.presets import preset_names, weight_digests
-from keras_efsnet.training import seen
 
 LICENCE = "Apache-2.0"
 USE = (
@@ -76,7 +75,6 @@ def write_card(
         **last,
         "earlier_runs": earlier,
         "recipe": list(recipe),
-        "images_seen": seen.read_seen(runs[-1] / "best.keras"),
         "metrics": reports,
         "metrics_date": date.today().isoformat(),
         "sha256": weight_digests(preset),
@@ -88,7 +86,9 @@ def _calibration(preset: Path) -> dict[str, Any]:
     """Gives the card's entries from `training.calibrate`."""
     card = _read(preset / "card.json") if (preset / "card.json").exists() else {}
     kept: dict[str, Any] = {
-        key: card[key] for key in ("postprocess", "calibration", "looks") if key in card
+        key: card[key]
+        for key in ("postprocess", "calibration", "looks", "images_seen")
+        if key in card
     }
     return {"postprocess": {}, **kept}
 

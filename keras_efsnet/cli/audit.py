@@ -161,7 +161,6 @@ def _evaluate(samples: "list[Sample]", predictor: Any, model: str, out: Path) ->
         )
     if len(known) < FEWEST:
         typer.echo(
-            f"Fewer than {FEWEST} labelled images: the metrics say little; see their "
-            "intervals."
+            f"Fewer than {FEWEST} labelled images: the metrics say little about others."
         )
     console.print_evaluation(metrics)

@@ -18,8 +18,6 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageFilter
 
-from keras_efsnet.images.mask_names import is_mask_name as is_mask_name
-from keras_efsnet.images.mask_names import mask_owner as mask_owner
 from keras_efsnet.images.reading import open_picture
 
 CLASS_NUMBERS = 31
