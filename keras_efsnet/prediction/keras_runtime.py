@@ -1,6 +1,7 @@
 """Prediction with Keras, on any of its backends."""
 
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 
@@ -14,6 +15,7 @@ class KerasPredictor:
     """A `.keras` file run by Keras on its current backend.
 
     Loading runs one image, so that the time of a prediction excludes compilation.
+    Threads may share a predictor: it runs one batch at a time.
 
     Args:
         file: the `.keras` file; input `(batch, height, width, 1)`, outputs `mask` and
@@ -28,6 +30,7 @@ class KerasPredictor:
     def __init__(self, file: Path, threads: int | None = None) -> None:
         check_threads(threads)
         self.rules = read_rules(file)
+        self._lock = Lock()
         start_keras()
         if threads is not None:
             _limit_threads(threads)
@@ -44,7 +47,9 @@ class KerasPredictor:
         check_outputs(file, shapes, self.size)
 
     def __call__(self, images: np.ndarray) -> dict[str, np.ndarray]:
-        return self._model.predict_on_batch(images)
+        # Keras keeps the model's state aside during a call; JAX gives its buffers away.
+        with self._lock:
+            return self._model.predict_on_batch(images)
 
 
 def _limit_threads(threads: int) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,7 @@ class LiteModel:
     point 0. The rules of a `card.json` beside the file apply. The file must match the
     hash in its description, `<file>.json`; without one it first runs in a separate
     process, see `sandbox`. Loading runs one image, to exclude set-up from timings.
+    Threads may share a model: it runs one image at a time.
 
     Args:
         path: the `.tflite` file.
@@ -62,6 +64,8 @@ class LiteModel:
         check_threads(threads)
         self.rules = read_rules(path)
         self._run = _open(path, threads)
+        # The runner has one set of tensors: two threads would mix their images.
+        self._lock = Lock()
         self.size, self.input_type = _check_input(
             path, self._run.get_input_details()["image"]
         )
@@ -94,8 +98,9 @@ class LiteModel:
         classes = np.empty((len(images), len(LABELS)), np.float32)
         pixels = _to_type(images, self.input_type)
         for number in range(len(images)):
-            outputs = self._run(image=pixels[number : number + 1])
-            masks[number], classes[number] = outputs["mask"][0], outputs["class"][0]
+            with self._lock:
+                outputs = self._run(image=pixels[number : number + 1])
+                masks[number], classes[number] = outputs["mask"][0], outputs["class"][0]
         return {"mask": masks, "class": classes}
 
     def predict(self, images: Images) -> list[Prediction]:
