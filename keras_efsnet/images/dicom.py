@@ -13,26 +13,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
-from PIL import Image
 
+from keras_efsnet.images.dicom_display import take_frame, to_display
+from keras_efsnet.images.dicom_pixels import read_pixels
+from keras_efsnet.images.dicom_tags import Refusal, Tags, check_layout, read_tags
 from keras_efsnet.images.frame import DamagedFrame, Frame, UltrasoundRegion
-from keras_efsnet.images.grey import to_grey
 
 if TYPE_CHECKING:
     from pydicom import Dataset
 
 SUFFIXES = (".dcm", ".dicom")
-PHOTOMETRIC = (
-    "MONOCHROME1",
-    "MONOCHROME2",
-    "RGB",
-    "YBR_FULL",
-    "YBR_FULL_422",
-    "YBR_ICT",
-    "YBR_RCT",
-    "PALETTE COLOR",
-)
 _TWO_DIMENSIONAL, _CENTIMETRES = 1, 3  # RegionSpatialFormat, PhysicalUnits
+_TISSUE, _COLOUR_FLOW = 1, 2  # RegionDataType
 
 
 def has_mark(file: BinaryIO) -> bool:
@@ -45,11 +37,12 @@ def has_mark(file: BinaryIO) -> bool:
 def read_frames(path: Path, file: BinaryIO) -> Iterator[Frame | DamagedFrame]:
     """Reads frames as 8-bit grey, with one frame at a time in memory.
 
-    Values of more than 8 bits keep their highest 8; windows (VOI LUT) are not applied.
+    Values of more than 8 bits go through the file's first window (VOI). Without one,
+    the range of the bits stored is used.
 
     Args:
         path: the file's name; grey, RGB, YBR or palette, uncompressed, RLE, JPEG
-            baseline, JPEG 2000, or another compression that pydicom can decode.
+            baseline or JPEG 2000; grey of another compression that pydicom can decode.
         file: the open file.
 
     Yields:
@@ -60,25 +53,21 @@ def read_frames(path: Path, file: BinaryIO) -> Iterator[Frame | DamagedFrame]:
         ValueError: it is damaged, holds no image, or pydicom is not installed.
     """
     with _without_its_words(path):
-        tags = _read_tags(file)
-        count = int(tags.get("NumberOfFrames") or 1)
-        regions = tuple(map(_region, tags.get("SequenceOfUltrasoundRegions") or ()))
+        tags = read_tags(file)
+        count = tags.frames
+        sequence = tags.values.get("SequenceOfUltrasoundRegions") or ()
+        regions = tuple(map(_region, sequence))
     # Even an empty compressed frame takes 8 bytes.
     if not 1 <= count <= path.stat().st_size // 8:
         raise ValueError(f"{path}: damaged DICOM file: it cannot hold {count} frames.")
     for number in range(1, count + 1):
         try:
             with _without_its_words(path):
-                _check_kind(tags)
-                grey = _decode(file, number)
+                grey = _decode(file, tags, number)
         except ValueError as error:
             yield DamagedFrame(path, number, count, str(error))
         else:
             yield Frame(grey, path, number, count, regions)
-
-
-class _Problem(ValueError):
-    """An error with our own text."""
 
 
 @contextmanager
@@ -91,7 +80,7 @@ def _without_its_words(path: Path) -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
-    except _Problem as problem:
+    except Refusal as problem:
         raise ValueError(f"{path}: {problem}") from None
     except ImportError:
         raise ValueError(
@@ -110,57 +99,10 @@ def _without_its_words(path: Path) -> Iterator[None]:
         logger.setLevel(level)
 
 
-def _read_tags(file: BinaryIO) -> "Dataset":
-    import pydicom
-    from pydicom.filereader import read_dataset, read_preamble
-
-    read_preamble(file, force=False)
-    meta = read_dataset(file, False, True, stop_when=lambda tag, *_: tag >> 16 != 2)
-    file.seek(0)
-    # pydicom would inflate it whole, to any size.
-    if meta.get("TransferSyntaxUID") == pydicom.uid.DeflatedExplicitVRLittleEndian:
-        raise _Problem("deflated DICOM is not supported; save it uncompressed.")
-    names = ["NumberOfFrames", "SequenceOfUltrasoundRegions", "Rows", "Columns"]
-    names += ["PhotometricInterpretation", "PixelRepresentation", "BitsStored"]
-    tags = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=names)
-    if not tags.get("Rows") or not tags.get("Columns"):
-        raise _Problem("no image in this DICOM file; give one with pixels.")
-    return tags
-
-
-def _check_kind(tags: "Dataset") -> None:
-    from pydicom.pixels import get_decoder
-
-    limit = Image.MAX_IMAGE_PIXELS
-    if limit is not None and tags.Rows * tags.Columns > limit:
-        raise _Problem(
-            f"{tags.Columns} x {tags.Rows} pixels are more than {limit}; scale it down."
-        )
-    if tags.get("PhotometricInterpretation") not in PHOTOMETRIC:
-        raise _Problem(f"photometric interpretation is none of {PHOTOMETRIC}.")
-    if tags.PixelRepresentation or not 8 <= tags.BitsStored <= 16:
-        raise _Problem("pixels must be unsigned with 8 to 16 bits; convert the file.")
-    try:
-        decodable = get_decoder(tags.file_meta.TransferSyntaxUID).is_available
-    except NotImplementedError:
-        decodable = False
-    if not decodable:
-        raise _Problem(
-            "pydicom cannot decode this compression here; save it uncompressed."
-        )
-
-
-def _decode(file: BinaryIO, number: int) -> np.ndarray:
-    from pydicom import Dataset
-    from pydicom.pixels import apply_color_lut, pixel_array
-
-    tags = Dataset()
-    pixels = pixel_array(file, ds_out=tags, index=number - 1)
-    if tags.PhotometricInterpretation == "PALETTE COLOR":
-        return to_grey(apply_color_lut(pixels, tags))
-    pixels = (pixels >> (tags.BitsStored - 8)).clip(0, 255).astype(np.uint8)
-    grey = to_grey(pixels)
-    return 255 - grey if tags.PhotometricInterpretation == "MONOCHROME1" else grey
+def _decode(file: BinaryIO, tags: Tags, number: int) -> np.ndarray:
+    check_layout(tags)
+    pixels = read_pixels(file, tags, number)
+    return to_display(pixels, take_frame(tags.values, number))
 
 
 def _region(tags: "Dataset") -> UltrasoundRegion:
@@ -178,7 +120,8 @@ def _calibration(tags: "Dataset") -> tuple[float, float] | None:
     # The delta is negative if the axis points against the pixels' order.
     deltas = [abs(tags.get(f"PhysicalDelta{axis}") or 0.0) for axis in "XY"]
     plane = tags.get("RegionSpatialFormat") == _TWO_DIMENSIONAL
-    if not plane or units != [_CENTIMETRES] * 2 or not all(deltas):
+    image = tags.get("RegionDataType") in (_TISSUE, _COLOUR_FLOW)
+    if not (plane and image) or units != [_CENTIMETRES] * 2:
         return None
     x, y = (10 * delta for delta in deltas)
-    return (x, y) if math.isfinite(x * y) else None
+    return (x, y) if 0 < x * y < math.inf else None

@@ -15,7 +15,7 @@ class UltrasoundRegion:
     Attributes:
         left, top, right, bottom: in pixels; right and bottom are exclusive.
         millimetres: width and height of a pixel; None if it is not calibrated or not
-            a plane (Doppler, M-mode).
+            an image of tissue or flow in a plane (spectral Doppler, M-mode).
     """
 
     left: int
@@ -34,6 +34,12 @@ class UltrasoundRegion:
         left, top, right, bottom = box
         starts_inside = self.left <= left and self.top <= top
         return starts_inside and right <= self.right and bottom <= self.bottom
+
+    def touches(self, box: tuple[int, int, int, int]) -> bool:
+        """Whether a box, `(left, top, right, bottom)`, has pixels inside."""
+        left, top, right, bottom = box
+        overlaps = left < self.right and self.left < right
+        return overlaps and top < self.bottom and self.top < bottom
 
 
 @dataclass(frozen=True, eq=False)

@@ -66,6 +66,38 @@ def resize_probability(probability: np.ndarray, size: Size) -> np.ndarray:
     return _resize(probability, size, Image.Resampling.BILINEAR)
 
 
+def scale_bits(values: np.ndarray, bits: int) -> np.ndarray:
+    """Scales integers of `bits` bits to 8; of more bits, the highest 8 stay."""
+    if bits >= 8:
+        return (values >> bits - 8).astype(np.uint8)
+    return np.rint(values * (255 / ((1 << bits) - 1))).astype(np.uint8)
+
+
+def apply_window(
+    values: np.ndarray, centre: float, width: float, function: str = "LINEAR"
+) -> np.ndarray:
+    """Turns values into 8-bit grey by a window of DICOM.
+
+    Args:
+        values: numbers of any range.
+        centre: becomes middle grey.
+        width: of the range from black to white; at least 1 for "LINEAR", else above 0.
+        function: "LINEAR", "LINEAR_EXACT" or "SIGMOID".
+
+    Reference: DICOM PS3.3, C.11.2.1.
+    """
+    distance = values.astype(np.float64) - centre
+    if function == "LINEAR":
+        distance, width = distance + 0.5, width - 1
+    if function == "SIGMOID":
+        share = 0.5 + 0.5 * np.tanh(2 * distance / width)
+    elif width == 0:
+        share = (distance > 0).astype(np.float64)
+    else:
+        share = (distance / width + 0.5).clip(0, 1)
+    return np.rint(255 * share).astype(np.uint8)
+
+
 def _resize(pixels: np.ndarray, size: Size, filter_: Image.Resampling) -> np.ndarray:
     height, width = size
     pixels = np.ascontiguousarray(pixels)
@@ -74,7 +106,7 @@ def _resize(pixels: np.ndarray, size: Size, filter_: Image.Resampling) -> np.nda
 
 def _to_8_bits(image: np.ndarray, sixteen_bit: SixteenBit) -> np.ndarray:
     if sixteen_bit == "full":
-        return (image >> 8).astype(np.uint8)
+        return scale_bits(image, 16)
     if sixteen_bit != "minmax":
         raise ValueError(f'sixteen_bit must be "full" or "minmax", got {sixteen_bit}.')
     values = image.astype(np.float32) - image.min()
