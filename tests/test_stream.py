@@ -1,3 +1,5 @@
+import os
+import struct
 import sys
 import time
 
@@ -38,16 +40,26 @@ def folder(tmp_path, screen):
 
 
 @pytest.fixture
-def video(tmp_path, screen):
-    """An .avi of ten frames, 20 a second."""
+def make_video(tmp_path, screen):
+    """Writes a video of ten frames and returns its path."""
     cv2 = pytest.importorskip("cv2")
-    path = tmp_path / "video.avi"
-    size = screen.shape[::-1]
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 20, size)
-    for _ in range(FRAMES):
-        writer.write(cv2.cvtColor(screen, cv2.COLOR_GRAY2BGR))
-    writer.release()
-    return path
+
+    def make(name="video.avi", codec="MJPG", fps=20):
+        path = tmp_path / name
+        codec = cv2.VideoWriter.fourcc(*codec)
+        writer = cv2.VideoWriter(str(path), codec, fps, screen.shape[::-1])
+        for _ in range(FRAMES):
+            writer.write(cv2.cvtColor(screen, cv2.COLOR_GRAY2BGR))
+        writer.release()
+        return path
+
+    return make
+
+
+@pytest.fixture
+def video(make_video):
+    """An .avi of ten frames, 20 a second."""
+    return make_video()
 
 
 @pytest.fixture
@@ -270,6 +282,15 @@ def test_ctrl_c_completes_the_video(network, video, tmp_path, capsys, monkeypatc
     assert list(out.parent.iterdir()) == [out]
 
 
+def test_ctrl_c_tells_what_was_lost_so_far(network, video, capsys, monkeypatch):
+    _damage(video, 1)
+    _fail_at_the_third(monkeypatch, network, KeyboardInterrupt)
+    assert _run(video) == 130
+    lost, interrupted = capsys.readouterr().err.splitlines()
+    assert ": 1 of 4 frames cannot be decoded: 1 (counted from 0)" in lost
+    assert interrupted == "interrupted"
+
+
 def test_an_error_leaves_no_video(network, video, tmp_path, capsys, monkeypatch):
     _fail_at_the_third(monkeypatch, network, ValueError("broken network"))
     out = tmp_path / "out" / "overlay.mp4"
@@ -285,8 +306,178 @@ def test_a_bad_frame_is_reported_and_the_rest_go_on(network, folder, tmp_path, c
     assert _run(folder, "--out", out) == 1
     first, second = capsys.readouterr().err.splitlines()
     assert first.startswith(f"error: {folder / '4.png'}: not an image")
-    assert second.startswith("error: frame 4: it is 30 x 30 pixels")
+    assert second == (
+        f"error: {folder / '5.png'}: it is 30 x 30 pixels, but the first frame, 1.png, "
+        "is 160 x 100; give frames of one size."
+    )
     assert len(list(out.iterdir())) == FRAMES - 2
+
+
+def _places(content):
+    """Start and end of each frame in an .avi from OpenCV."""
+    end = content.index(b"movi") + 4
+    for _ in range(FRAMES):
+        (size,) = struct.unpack_from("<I", content, end + 4)
+        yield slice(end + 8, end + 8 + size)
+        end += 8 + size + size % 2
+
+
+def _damage(path, *numbers):
+    """Fills frames of an .avi with zeros."""
+    content = bytearray(path.read_bytes())
+    for number, place in enumerate(list(_places(content))):
+        if number in numbers:
+            content[place] = bytes(place.stop - place.start)
+    path.write_bytes(content)
+
+
+def _set_number(path, after, offset, value, order="<I"):
+    """Writes a number into a file, so far after the first occurrence of a name."""
+    content = bytearray(path.read_bytes())
+    struct.pack_into(order, content, content.index(after) + offset, value)
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("holes", "told"),
+    [
+        ([3], "1 of 10 frames cannot be decoded: 3 (counted from 0)"),
+        ([0], "1 of 10 frames cannot be decoded: 0 (counted from 0)"),
+        ([1, 2, 6], "3 of 10 frames cannot be decoded: 1-2, 6 (counted from 0)"),
+        ([8, 9], "it ends after 8 of 10 frames"),
+    ],
+)
+def test_unreadable_frames_do_not_end_a_video(
+    holes, told, network, video, tmp_path, capsys
+):
+    _damage(video, *holes)
+    assert _run(video, "--out", tmp_path / "out") == 1
+    kept = [f"frame_{i:06}.png" for i in range(FRAMES) if i not in holes]
+    assert sorted(file.name for file in (tmp_path / "out").iterdir()) == kept
+    captured = capsys.readouterr()
+    (line,) = captured.err.splitlines()
+    assert line.startswith(f"error: {video}: {told}; ")
+    assert f"\n{len(kept)} frames, 0 dropped" in captured.out
+
+
+def test_the_first_second_may_be_unreadable(network, make_video, capsys):
+    video = make_video(fps=2)
+    _damage(video, 0, 1, 2)
+    assert _run(video) == 1
+    assert "\n7 frames, 0 dropped" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("whole", [2, 9])
+def test_a_video_that_is_cut_off_is_told(whole, network, video, capsys):
+    content = video.read_bytes()
+    place = list(_places(content))[whole]
+    video.write_bytes(content[: (place.start + place.stop) // 2])
+    assert _run(video) == 1
+    captured = capsys.readouterr()
+    assert f"\n{whole} frames, 0 dropped" in captured.out  # none that is cut in two
+    (line,) = captured.err.splitlines()
+    assert line.startswith(f"error: {video}: it ends after {whole} of 10 frames; ")
+
+
+def test_a_header_that_states_too_many_frames_is_told(network, video, capsys):
+    for name, offset in ((b"avih", 24), (b"strh", 40)):
+        _set_number(video, name, offset, 20)
+    assert _run(video) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error: {video}: it ends after 10 of 20 frames; ")
+
+
+def test_a_header_without_a_number_of_frames_is_no_problem(network, video, capsys):
+    for name, offset in ((b"avih", 24), (b"strh", 40)):
+        _set_number(video, name, offset, 0)
+    _damage(video, 4)
+    assert _run(video) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert ": 1 of 10 frames cannot be decoded: 4 (counted from 0)" in line
+
+
+def test_an_mp4_may_leave_frames_out(network, make_video, capsys):
+    video = make_video("trimmed.mp4", "mp4v")
+    for name in (b"mvhd", b"elst"):
+        _set_number(video, name, 20 if name == b"mvhd" else 12, 300, ">I")
+    _set_number(video, b"elst", 16, 7 * 512, ">I")
+    assert _run(video) == 0
+    captured = capsys.readouterr()
+    assert captured.err == ""
+    assert int(captured.out.splitlines()[1].split()[0]) < FRAMES
+
+
+def test_a_matroska_file_that_is_cut_off_is_told(network, make_video, capsys):
+    video = make_video("cut.mkv", "mp4v")
+    content = video.read_bytes()
+    video.write_bytes(content[: len(content) * 9 // 10])
+    assert _run(video) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert " of 10 frames; it is cut off" in line
+
+
+def test_an_mp4_without_its_list_of_frames_is_no_video(network, make_video, capsys):
+    video = make_video("cut.mp4", "mp4v")
+    content = video.read_bytes()
+    video.write_bytes(content[: content.rindex(b"moov")])
+    assert "or cut off" in _fails(capsys, video)
+
+
+@pytest.mark.parametrize("fps", [0.1, 0.5, 12.5, 150])
+@pytest.mark.parametrize(("name", "codec"), [("a.avi", "MJPG"), ("a.mp4", "mp4v")])
+def test_overlays_have_the_sources_rate(
+    fps, name, codec, network, make_video, tmp_path
+):
+    out = tmp_path / "out" / name
+    assert _run(make_video(name, codec, fps), "--out", out) == 0
+    assert _read(out)[0] == pytest.approx(fps, rel=1e-3)
+
+
+class ToldRate:
+    """A video of frames each 40 ms that states a rate, or 0 for none."""
+
+    def __init__(self, fps, frames):
+        self.fps, self.left, self.time = fps, frames, -40
+
+    def get(self, name):
+        cv2 = pytest.importorskip("cv2")
+        return {cv2.CAP_PROP_FPS: self.fps, cv2.CAP_PROP_POS_MSEC: self.time}[name]
+
+    def grab(self):
+        self.left -= 1
+        self.time += 40
+        return self.left >= 0
+
+    def isOpened(self):
+        return True
+
+    def release(self):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("told", "frames", "fps"),
+    [(1000, 8, 25), (0, 8, 25), (30, 8, 30), (float("nan"), 8, 25), (1000, 1, 25)],
+)
+def test_a_rate_that_is_a_clocks_is_measured(told, frames, fps, video, monkeypatch):
+    cv2 = pytest.importorskip("cv2")
+    capture = ToldRate(told, frames)
+    monkeypatch.setattr(cv2, "VideoCapture", lambda *args: capture)
+    assert open_video(video).fps == fps
+
+
+def test_frames_that_opencv_did_not_write_are_told(tmp_path):
+    pytest.importorskip("cv2")
+    out = tmp_path / "out.avi"
+
+    def record():
+        with open_recording(out, 1200, "source") as write:  # more than an AVI can hold
+            for number in range(4):
+                write(Image.new("RGB", (32, 32)), number)
+
+    with pytest.raises(OSError, match=r"out.avi: OpenCV wrote \d of 4 frames; make"):
+        record()
+    assert list(tmp_path.iterdir()) == []
 
 
 def _fails(capsys, *arguments):
@@ -305,11 +496,14 @@ def _fails(capsys, *arguments):
         ("scan.png", "one image"),
         ("empty", "no image in this folder"),
         ("98", "camera 98: cannot be opened"),
+        ("9" * 20, "cannot be opened"),
+        ("pipe", "neither a file nor a folder"),
     ],
 )
 def test_sources_that_cannot_be_read(source, what, network, tmp_path, capsys):
     pytest.importorskip("cv2")
     (tmp_path / "empty").mkdir()
+    os.mkfifo(tmp_path / "pipe")
     for name in ("text.mp4", "scan.png"):
         (tmp_path / name).write_text("text")
     line = _fails(capsys, source if source.isdecimal() else tmp_path / source)
@@ -323,7 +517,9 @@ def test_sources_that_cannot_be_read(source, what, network, tmp_path, capsys):
         (["--roi", "100,0,80,60"], "reaches out of the frame"),
         (["--smooth", "1"], "less than 1"),
         (["--fps", "0"], "--fps"),
+        (["--fps", "inf"], "fps must be more than 0 and at most 1000"),
         (["--frames", "0"], "--frames"),
+        (["--frames", "9" * 30], "--frames"),
         (["--out", "overlay.gif"], ".mp4"),
     ],
 )

@@ -40,7 +40,8 @@ def stream(
     kind: KindOption = None,
     threads: ThreadsOption = None,
     frames: Annotated[
-        int | None, typer.Option(min=1, help="Number of frames to predict.")
+        int | None,
+        typer.Option(min=1, max=10**9, help="Number of frames to predict."),
     ] = None,
 ) -> None:
     """Predict a video or camera live; report frame rate and latency."""
@@ -65,8 +66,8 @@ def stream(
         finally:  # also on Ctrl-C
             report = meter.report(opened.dropped)
             typer.echo(f"{report}. {NOTICE}")
-    for problem in opened.problems:
-        console.report_error(problem)
+            for problem in opened.problems:
+                console.report_error(problem)
     if opened.problems:
         raise typer.Exit(SOME_FAILED if report.frames else NOTHING_DONE)
 

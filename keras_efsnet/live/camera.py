@@ -9,8 +9,8 @@ from typing import Any, Self
 
 import numpy as np
 
-from keras_efsnet.extras import import_opencv
-from keras_efsnet.live.sources import SAMPLES, LiveFrame, grey_of, told_fps
+from keras_efsnet.live.sources import SAMPLES, LiveFrame
+from keras_efsnet.live.video import grey_of, import_video, told_fps
 
 PATIENCE = 5.0
 """Seconds without a frame after which a camera counts as disconnected."""
@@ -88,9 +88,9 @@ def open_camera(index: int, fps: float | None = None) -> CameraFrames:
     Raises:
         ValueError: it cannot be opened, or OpenCV is not installed (`MissingPackage`).
     """
-    cv2 = import_opencv()
+    cv2 = import_video()
     name = f"camera {index}"
-    capture = cv2.VideoCapture(index)
+    capture = cv2.VideoCapture(min(index, 2**31 - 1))  # a C integer
     if not capture.isOpened():
         raise ValueError(
             f"{name}: cannot be opened; plug it in, close other programs that use it, "

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from keras_efsnet.extras import import_opencv
 from keras_efsnet.files import prepare_output
+from keras_efsnet.live.video import import_video
 from keras_efsnet.prediction.writing import write_image
 
 CODECS = {".mp4": "mp4v", ".avi": "MJPG"}
@@ -81,12 +81,13 @@ class VideoFile:
     """
 
     def __init__(self, path: Path, fps: float) -> None:
-        self._cv2 = import_opencv()
+        self._cv2 = import_video()
         self._path = path
         self._part = path.with_name(f".{path.stem}.part{path.suffix}")
         self._fps = fps
         self._writer: Any = None
         self._last: tuple[np.ndarray, int] | None = None
+        self._written = 0
 
     def write(self, picture: Image.Image, number: int) -> None:
         """Adds an RGB picture; all must have the first one's size."""
@@ -98,21 +99,38 @@ class VideoFile:
         if self._last is not None:
             before, last = self._last
             for _ in range(number - last - 1):
-                self._writer.write(before)
-        self._writer.write(pixels)
+                self._add(before)
+        self._add(pixels)
         self._last = pixels, number
 
     def complete(self) -> None:
-        """Closes the file and gives it its name, if it has a frame."""
-        if self._writer is not None:
-            self._writer.release()
-            self._part.replace(self._path)
+        """Closes the file and gives it its name, if it has a frame.
+
+        Raises:
+            OSError: a frame is missing, as on a full disk, which OpenCV does not tell.
+        """
+        if self._writer is None:
+            return
+        self._writer.release()
+        capture = self._cv2.VideoCapture(str(self._part))
+        found = max(int(capture.get(self._cv2.CAP_PROP_FRAME_COUNT)), 0)
+        capture.release()
+        if found != self._written:
+            raise OSError(
+                f"{self._path}: OpenCV wrote {found} of {self._written} frames; make "
+                "room on the disk, or choose a folder."
+            )
+        self._part.replace(self._path)
 
     def close(self) -> None:
         """Removes an incomplete file."""
         if self._writer is not None:
             self._writer.release()
         self._part.unlink(missing_ok=True)
+
+    def _add(self, pixels: np.ndarray) -> None:
+        self._writer.write(pixels)
+        self._written += 1
 
     def _open(self, pixels: np.ndarray) -> Any:
         height, width = pixels.shape[:2]
@@ -124,6 +142,6 @@ class VideoFile:
             formats = " or ".join(CODECS)
             raise ValueError(
                 f"{self._path}: OpenCV cannot write this video of {width} x {height} "
-                f"pixels; try {formats}, or a folder."
+                f"pixels and {self._fps:g} frames a second; try {formats}, or a folder."
             )
         return writer

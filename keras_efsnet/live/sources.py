@@ -3,32 +3,31 @@
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Protocol, Self
 
 import numpy as np
 
-from keras_efsnet.extras import import_opencv
-from keras_efsnet.files import natural_order
-from keras_efsnet.images.grey import Size, to_grey
+from keras_efsnet.files import describe_error, natural_order
+from keras_efsnet.images.grey import Size
 from keras_efsnet.images.mask_names import is_mask_name
 from keras_efsnet.images.reading import SUFFIXES, read_image
+from keras_efsnet.live.video import (
+    DEFAULT_FPS,
+    Load,
+    LostFrame,
+    read_video,
+    video_fps,
+)
 
 _LOGGER = logging.getLogger(__name__)
 
-DEFAULT_FPS = 25.0
-"""Frames per second of folders, and of videos and cameras with an unknown rate."""
-
 SAMPLES = 8
 """Number of frames of the first second that `sample` reads."""
-
-Load = Callable[[], np.ndarray]
-"""Decodes the current frame; call it before advancing to the next one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,13 +52,15 @@ class FrameSource(Protocol):
         name: the source's name in messages.
         fps: frames per second.
         dropped: number of late frames skipped so far.
-        problems: a line for each frame so far that could not be read.
+        problems: lines on the frames so far that could not be read.
     """
 
     name: str
     fps: float
     dropped: int
-    problems: list[str]
+
+    @property
+    def problems(self) -> Sequence[str]: ...
 
     def sample(self) -> list[np.ndarray]:
         """Returns some frames of the first second; empty if there are none."""
@@ -74,7 +75,8 @@ class FileFrames:
 
     Args:
         name: the source's name in messages.
-        loads: returns an iterator from the first frame.
+        loads: returns an iterator from the first frame. It raises a ValueError after
+            the last frame if more should follow.
         own_fps: the file's frames per second.
         pace: frames per second to play at, skipping late frames; None plays every
             frame as soon as the previous one is done.
@@ -90,10 +92,12 @@ class FileFrames:
         self.name = name
         self.fps = pace or own_fps
         self.dropped = 0
-        self.problems: list[str] = []
         self._loads = loads
         self._own_fps = own_fps
         self._pace = pace
+        self._seen = 0
+        self._lost: list[int] = []
+        self._errors: list[str] = []
 
     def __enter__(self) -> Self:
         return self
@@ -101,31 +105,58 @@ class FileFrames:
     def __exit__(self, *exception: object) -> None:
         """Does nothing: files are open only while their frames are read."""
 
+    @property
+    def problems(self) -> list[str]:
+        """A line on the lost frames so far, and one for each other problem."""
+        if not self._lost:
+            return self._errors
+        lost = (
+            f"{self.name}: {len(self._lost)} of {self._seen} frames cannot be decoded: "
+            f"{_list_ranges(self._lost)} (counted from 0); copy the file again."
+        )
+        return [lost, *self._errors]
+
     def sample(self) -> list[np.ndarray]:
-        """Returns some frames of the first second; empty if there are none."""
+        """Returns some frames of the first second; empty if there are none.
+
+        If none of these can be read, it returns the first frame that can.
+        """
         count = math.ceil(self._own_fps)
-        frames = []
-        for load in islice(self._loads(), 0, count, math.ceil(count / SAMPLES)):
-            with suppress(OSError, ValueError):  # reported on playing
-                frames.append(load())
-        return [grey for grey in frames if grey.shape == frames[0].shape]
+        step = math.ceil(count / SAMPLES)
+        frames: list[np.ndarray] = []
+        with suppress(ValueError):  # reported on playing, as each frame's
+            for number, load in enumerate(self._loads()):
+                if number >= count and frames:
+                    break
+                if number % step == 0 or not frames:
+                    with suppress(OSError, ValueError):
+                        frames.append(load())
+        return frames
 
     def __iter__(self) -> Iterator[LiveFrame]:
-        size: Size | None = None
-        for number, load, due in self._play():
-            try:
-                grey = load()
-                size = size or grey.shape
-                _check_size(number, grey, size)
-            except (OSError, ValueError) as error:
-                self.problems.append(" ".join(str(error).split()))
-            else:
-                yield LiveFrame(grey, number, due or time.perf_counter())
+        try:
+            for number, load, due in self._play():
+                grey = self._read(number, load)
+                if grey is not None:
+                    yield LiveFrame(grey, number, due or time.perf_counter())
+        except ValueError as error:
+            self._errors.append(describe_error(error))
+
+    def _read(self, number: int, load: Load) -> np.ndarray | None:
+        """Returns the frame, or None after it noted why it cannot be read."""
+        try:
+            return load()
+        except LostFrame:
+            self._lost.append(number)
+        except (OSError, ValueError) as error:
+            self._errors.append(describe_error(error))
+        return None
 
     def _play(self) -> Iterator[tuple[int, Load, float | None]]:
         """Yields number, loader and due time of each frame that is not late."""
         start = time.perf_counter()
         for number, load in enumerate(self._loads()):
+            self._seen = number + 1
             if self._pace is None:
                 yield number, load, None
                 continue
@@ -167,59 +198,38 @@ def open_video(path: Path, pace: float | None = None) -> FileFrames:
     """Opens a video file.
 
     Raises:
-        ValueError: it cannot be read, or OpenCV is not installed (`MissingPackage`).
+        OSError: it cannot be read.
+        ValueError: it is no video, or OpenCV is not installed (`MissingPackage`).
     """
-    capture = _open_video(path)
-    own_fps = told_fps(capture)
-    capture.release()
-    return FileFrames(str(path), partial(_video_loads, path), own_fps, pace)
-
-
-def grey_of(pixels: np.ndarray) -> np.ndarray:
-    """Converts OpenCV's BGR pixels to uint8 grey `(height, width)`."""
-    cv2 = import_opencv()
-    return to_grey(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB))
-
-
-def told_fps(capture: Any) -> float:
-    """Returns a capture's frames per second, or `DEFAULT_FPS` if unknown."""
-    told = float(capture.get(import_opencv().CAP_PROP_FPS))
-    return told if 1 <= told <= 1000 else DEFAULT_FPS
+    return FileFrames(str(path), partial(read_video, path), video_fps(path), pace)
 
 
 def _folder_loads(files: list[Path]) -> Iterator[Load]:
+    first: list[tuple[Path, Size]] = []
     for file in files:
-        yield partial(read_image, file)
+        yield partial(_read_same_size, file, first)
 
 
-def _video_loads(path: Path) -> Iterator[Load]:
-    capture = _open_video(path)
-    try:
-        while capture.grab():
-            yield lambda: _retrieve(path, capture)
-    finally:
-        capture.release()
-
-
-def _retrieve(path: Path, capture: Any) -> np.ndarray:
-    found, pixels = capture.retrieve()
-    if not found:
-        raise ValueError(f"{path}: a frame cannot be decoded; copy the file again.")
-    return grey_of(pixels)
-
-
-def _open_video(path: Path) -> Any:
-    capture = import_opencv().VideoCapture(str(path))
-    if not capture.isOpened():
-        raise ValueError(
-            f"{path}: not a video that OpenCV can read; convert it to MP4 (H.264)."
-        )
-    return capture
-
-
-def _check_size(number: int, grey: np.ndarray, size: Size) -> None:
+def _read_same_size(file: Path, first: list[tuple[Path, Size]]) -> np.ndarray:
+    """Reads an image; the first one that can be read gives the size of all."""
+    grey = read_image(file)
+    if not first:
+        first.append((file, grey.shape))
+    named, size = first[0]
     if grey.shape != size:
         raise ValueError(
-            f"frame {number}: it is {grey.shape[1]} x {grey.shape[0]} pixels, but the "
-            f"first frame is {size[1]} x {size[0]}; give frames of one size."
+            f"{file}: it is {grey.shape[1]} x {grey.shape[0]} pixels, but the first "
+            f"frame, {named.name}, is {size[1]} x {size[0]}; give frames of one size."
         )
+    return grey
+
+
+def _list_ranges(numbers: Sequence[int]) -> str:
+    """Lists ascending numbers, such as "3, 7-9"."""
+    ranges: list[list[int]] = []
+    for number in numbers:
+        if ranges and number == ranges[-1][-1] + 1:
+            ranges[-1] = [ranges[-1][0], number]
+        else:
+            ranges.append([number])
+    return ", ".join("-".join(map(str, ends)) for ends in ranges)

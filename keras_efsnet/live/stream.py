@@ -29,9 +29,12 @@ def open_source(source: str, fps: float | None = None) -> FrameSource:
             rate. None plays every frame of a file, and a camera at its own rate.
 
     Raises:
-        ValueError: the source is missing or unreadable, or OpenCV is not installed
-            (`MissingPackage`).
+        OSError: the source cannot be read.
+        ValueError: the source is missing or no video, `fps` is out of range, or OpenCV
+            is not installed (`MissingPackage`).
     """
+    if fps is not None and not 0 < fps <= 1000:
+        raise ValueError(f"fps must be more than 0 and at most 1000, got {fps}.")
     if source.isdecimal():
         return open_camera(int(source), fps)
     path = Path(source)
@@ -41,6 +44,11 @@ def open_source(source: str, fps: float | None = None) -> FrameSource:
         raise ValueError(
             f"{source}: no such file or folder; give a video, a folder of images or a "
             "camera index, such as 0."
+        )
+    if not path.is_file():
+        raise ValueError(
+            f"{source}: neither a file nor a folder; give a video, a folder of images "
+            "or a camera index, such as 0."
         )
     if path.suffix.lower() in SUFFIXES:
         raise ValueError(
