@@ -336,6 +336,31 @@ def test_added_normals_follow_the_real_images(cache):
     assert len(none) == 7
 
 
+def test_a_teacher_answers_the_augmented_images(cache):
+    def teacher(images):
+        assert images.shape == (2, 16, 24)
+        grey = images[:, 0, 0].astype(np.float32)
+        return np.float32(grey[:, None, None, None] * np.ones((4, 4, 1))), np.float32(
+            grey[:, None] * [0, 1, 2]
+        )
+
+    data = pipeline.training_batches(
+        cache,
+        first_epoch=0,
+        epochs=1,
+        class_weight_at=lambda epoch: 0.25,
+        teacher=teacher,
+        **PLAN,
+    )
+    for x, y, weight in to_list(first_steps(data, 3)):
+        grey = x[:, 0, 0, 0]
+        assert y["taught_mask"].shape == (2, 4, 4, 1)
+        assert y["taught_mask"][:, 0, 0, 0].tolist() == grey.tolist()
+        assert y["taught_class"].tolist() == (grey[:, None] * [0, 1, 2]).tolist()
+        assert weight["taught_mask"].tolist() == [1, 1]
+        assert weight["taught_class"].tolist() == [0.25, 0.25]
+
+
 def from_sources(cache: ImageCache, groups: list[str], labels: list[int]):
     return replace(cache, groups=np.array(groups), labels=np.array(labels))
 

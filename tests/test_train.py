@@ -16,7 +16,11 @@ from keras_efsnet.models.saving import save_model
 from keras_efsnet.phantoms import write_phantoms
 from keras_efsnet.training import pipeline
 from keras_efsnet.training.datasets.reading import read_dataset
-from keras_efsnet.training.settings import TrainSettings, read_settings
+from keras_efsnet.training.settings import (
+    EARLIER_RUN,
+    TrainSettings,
+    read_settings,
+)
 from keras_efsnet.training.train import train
 
 SETTINGS = TrainSettings(
@@ -237,6 +241,60 @@ def test_a_changed_split_is_not_resumed(on_folds, tmp_path, stop_early):
     write_folds(read_dataset(on_folds.data[0]), tmp_path / "folds.csv", shift=1)
     with pytest.raises(ValueError, match=r"settings\.json: the run has another split"):
         train(on_folds, out, resume=True)
+
+
+def test_the_global_dtype_policy_stays(on_folds, tmp_path, stop_early):
+    with pytest.raises(Stopped):
+        train(replace(on_folds, dtype_policy="mixed_bfloat16"), tmp_path / "run")
+    assert keras.config.dtype_policy().name == "float32"
+
+
+@pytest.fixture
+def start_file(tmp_path):
+    EFSNet((16, 16, 1), width=0.5, dropout=0.0).save(tmp_path / "start.keras")
+    return str(tmp_path / "start.keras")
+
+
+def test_a_run_notes_the_networks_own_settings(
+    on_folds, tmp_path, stop_early, start_file
+):
+    settings = replace(on_folds, init=start_file, width=None)
+    with pytest.raises(Stopped):
+        train(settings, tmp_path / "run")
+    facts = json.loads((tmp_path / "run" / "settings.json").read_text())
+    assert facts["network"] == {"width": 0.5, "dropout": 0.0, "class_dropout": 0.3}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("width", 1.0), ("dropout", 0.1), ("class_dropout", 0.5)]
+)
+def test_settings_that_are_not_those_of_the_start_are_refused(
+    on_folds, tmp_path, stop_early, start_file, name, value
+):
+    settings = replace(on_folds, init=start_file, **{name: value})
+    with pytest.raises(ValueError, match=f"^{name} is {value:g} in the settings, and"):
+        train(settings, tmp_path / "run")
+    assert not list((tmp_path / "run").iterdir())
+
+
+@pytest.mark.parametrize("name", ["init", "teacher"])
+def test_what_a_card_does_not_hold_must_be_given(name):
+    stored = {**SETTINGS.to_json(), name: EARLIER_RUN}
+    with pytest.raises(ValueError, match=f"{name} is a file of an earlier run"):
+        TrainSettings.from_json(stored)
+    assert TrainSettings.from_json({**stored, name: "a.keras"})
+
+
+def test_a_teacher_of_another_split_is_refused(on_folds, tmp_path, monkeypatch):
+    class Other:
+        split_digest = "0"
+
+        def __init__(self, file):
+            pass
+
+    monkeypatch.setattr("keras_efsnet.training.teacher.Teacher", Other)
+    with pytest.raises(ValueError, match=r"t\.pt: the teacher was trained on another"):
+        train(replace(on_folds, teacher="t.pt"), tmp_path / "run")
 
 
 def test_a_start_that_saw_held_out_images_is_told(

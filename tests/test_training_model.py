@@ -1,5 +1,7 @@
 """The outputs that a network has for its training alone."""
 
+from dataclasses import replace
+
 import keras
 import numpy as np
 import pytest
@@ -77,3 +79,29 @@ def test_tumours_alone_are_judged_among_tumours(batch):
     assert loss == pytest.approx(-np.log(1 - found[0]) / 2, rel=1e-4)
     without = {"mask": nothing, "class": nothing}
     assert keras.ops.convert_to_numpy(model.compute_loss(x, y, outputs, without)) == 0
+
+
+def test_a_teacher_counts_as_much_as_the_truth(batch):
+    x, y, weight = batch
+    model = TrainingModel(EFSNet((16, 16, 1), width=0.5), False, False, 8)
+    compile_model(model, replace(SETTINGS, deep_supervision=0), 1)
+    outputs = model(x)
+    taught = np.random.default_rng(1).random((2, 8, 8, 1), np.float32)
+    classes = np.float32([[0.2, 0.5, 0.3], [0.9, 0.1, 0]])
+    small = keras.ops.average_pool(outputs["mask"], 2, 2)
+    sparse = keras.losses.SparseCategoricalCrossentropy()
+    dense = keras.losses.CategoricalCrossentropy()
+    truth = DiceBCE()(y["mask"], outputs["mask"], weight["mask"])
+    truth += sparse(y["class"], outputs["class"], weight["class"])
+    full = np.float32([1, 1])
+    answers = DiceBCE()(taught, small, full) + dense(classes, outputs["class"], full)
+    total = model.compute_loss(
+        x,
+        {**y, "taught_mask": taught, "taught_class": classes},
+        outputs,
+        {**weight, "taught_mask": full, "taught_class": full},
+    )
+    to_number = keras.ops.convert_to_numpy
+    assert to_number(total) == pytest.approx(to_number(truth + answers) / 2, rel=1e-5)
+    alone = model.compute_loss(x, y, outputs, weight)  # as in validation
+    assert to_number(alone) == pytest.approx(to_number(truth) / 2, rel=1e-5)

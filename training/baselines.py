@@ -5,7 +5,7 @@ with `efsnet evaluate` and `efsnet export`.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
@@ -20,8 +20,14 @@ from keras_efsnet.training.settings import TrainSettings
 Shape = tuple[int, int, int]
 
 
-def build_baseline(settings: TrainSettings) -> keras.Model:
+def build_baseline(
+    settings: TrainSettings, network: Mapping[str, float]
+) -> keras.Model:
     """Builds the network of a run, where `model` is one of `BUILDERS`.
+
+    Args:
+        settings: of the run.
+        network: its `width` and `class_dropout`.
 
     Raises:
         MissingPackage: the network's package is not installed.
@@ -29,7 +35,7 @@ def build_baseline(settings: TrainSettings) -> keras.Model:
     """
     input_shape = (settings.image_size, settings.image_size, 1)
     build = BUILDERS[settings.model]
-    model = build(input_shape, settings.width, settings.class_dropout)
+    model = build(input_shape, network["width"], network["class_dropout"])
     if settings.init:
         trained = load_keras_model(find_model(settings.init).keras_file)
         try:
@@ -37,7 +43,7 @@ def build_baseline(settings: TrainSettings) -> keras.Model:
         except ValueError as error:
             raise ValueError(
                 f"{settings.init}: not the weights of {settings.model} with width "
-                f"{settings.width:g}; give a file saved from this network."
+                f"{network['width']:g}; give a file saved from this network."
             ) from error
     return model
 

@@ -19,6 +19,7 @@ from typing import Any
 from keras_efsnet.files import write_text
 from keras_efsnet.labels import LABELS
 from keras_efsnet.models.presets import preset_names, weight_digests
+from keras_efsnet.training.settings import EARLIER_RUN
 
 LICENCE = "Apache-2.0"
 USE = (
@@ -113,8 +114,9 @@ def _describe(run: Path) -> dict[str, Any]:
     folders = [data] if isinstance(data, str) else data
     settings["data"] = [Path(folder).name for folder in folders]
     settings["split"] = [Path(file).name for file in settings["split"]]
-    if settings["init"] not in (None, *preset_names()):
-        settings["init"] = "best.keras of the run before"
+    for name in ("init", "teacher"):
+        if settings[name] not in (None, *preset_names()):
+            settings[name] = EARLIER_RUN
     return facts
 
 

@@ -11,10 +11,15 @@ from keras_efsnet.models.losses import DiceBCE
 from keras_efsnet.models.metrics import Dice
 from keras_efsnet.training.baselines import build_baseline
 from keras_efsnet.training.distribute import adamw
+from keras_efsnet.training.pipeline import TAUGHT_CLASS, TAUGHT_MASK
 from keras_efsnet.training.settings import TrainSettings
 
 COARSE, TUMOUR = "coarse", "tumour"
-"""The outputs of `TrainingModel`."""
+"""The outputs of `TrainingModel`, beside `TAUGHT_MASK` and `TAUGHT_CLASS`."""
+
+TEACHER_WEIGHT = 0.5
+"""Weight of the teacher's answers in the losses of mask and class; the truth has the
+rest."""
 
 BENIGN, MALIGNANT = LABELS.index("benign"), LABELS.index("malignant")
 
@@ -22,19 +27,37 @@ UNDECAYED = ["gamma", "beta", "slope", "bias"]
 """Names of the weights without weight decay."""
 
 
+NETWORK_SETTINGS = {"width": 1.0, "dropout": 0.1, "class_dropout": 0.3}
+"""The settings of a network itself, with their values for a new one."""
+
+
 def build_model(settings: TrainSettings) -> keras.Model:
-    """Builds the network of a run with its initial weights."""
+    """Builds the network of a run with its initial weights.
+
+    Raises:
+        MissingPackage: the network's package is not installed.
+        ValueError: there is no such `init`, or its network has other settings.
+    """
+    given = {
+        name: value
+        for name in NETWORK_SETTINGS
+        if (value := getattr(settings, name)) is not None
+    }
     if settings.model != "efsnet":
-        return build_baseline(settings)
+        return build_baseline(settings, {**NETWORK_SETTINGS, **given})
     input_shape = (settings.image_size, settings.image_size, 1)
-    if settings.init:
-        return EFSNet.from_preset(settings.init, len(LABELS), input_shape)
-    return EFSNet(
-        input_shape,
-        width=settings.width,
-        dropout=settings.dropout,
-        class_dropout=settings.class_dropout,
-    )
+    if not settings.init:
+        return EFSNet(input_shape, **{**NETWORK_SETTINGS, **given})
+    model = EFSNet.from_preset(settings.init, len(LABELS), input_shape)
+    for name, value in given.items():
+        own = getattr(model, name)
+        if value != own:
+            raise ValueError(
+                f"{name} is {value:g} in the settings, and {own:g} in the network of "
+                f"{settings.init}; leave {name} out, or leave init out to train new "
+                "weights."
+            )
+    return model
 
 
 def compile_model(model: keras.Model, settings: TrainSettings, steps: int) -> None:
@@ -64,6 +87,13 @@ def compile_model(model: keras.Model, settings: TrainSettings, steps: int) -> No
     optimizer.build(model.trainable_variables)
     loss = {"mask": DiceBCE(), "class": "sparse_categorical_crossentropy"}
     loss_weights = {"mask": 1.0, "class": 1.0}
+    if TAUGHT_MASK in model.output:
+        loss |= {TAUGHT_MASK: DiceBCE(), TAUGHT_CLASS: "categorical_crossentropy"}
+        loss_weights = {
+            **dict.fromkeys(loss_weights, 1 - TEACHER_WEIGHT),
+            TAUGHT_MASK: TEACHER_WEIGHT,
+            TAUGHT_CLASS: TEACHER_WEIGHT,
+        }
     if COARSE in model.output:
         loss[COARSE] = DiceBCE()
         loss_weights[COARSE] = settings.deep_supervision
@@ -90,22 +120,35 @@ class TrainingModel(keras.Model):
     `tumour` is the probability of malignant if there is a tumour, from `class`. It
     trains the class on sources that have no normal image, without a word on "normal".
 
+    `taught_mask` and `taught_class` are compared with a teacher's answers, the mask at
+    the teacher's size.
+
     The weights are shared with `network`.
 
     Args:
         network: the network to train.
         coarse: add the coarse mask; only for EFSNet.
         tumour: add the probability of malignant if there is a tumour.
+        taught_size: height and width of a teacher's mask, a divisor of the network's;
+            None if there is no teacher.
 
     Input shape: the network's; targets are those of `mask` and `class`, sample weights
-        too, and `tumour` may have its own, 0 otherwise.
-    Output shape: the network's, and `coarse`, `(batch, height / 8, width / 8, 1)`, and
-        `tumour`, `(batch, 1)`, both in [0, 1].
+        too. `tumour` may have its own weights, and the taught outputs targets and
+        weights; their losses are 0 otherwise.
+    Output shape: the network's, and `coarse`, `(batch, height / 8, width / 8, 1)`,
+        `tumour`, `(batch, 1)`, `taught_mask`, `(batch, taught_size, taught_size, 1)`,
+        and `taught_class`, as `class`; all in [0, 1].
 
     Reference: Lee et al., "Deeply-Supervised Nets", AISTATS 2015 (coarse mask).
     """
 
-    def __init__(self, network: keras.Model, coarse: bool, tumour: bool) -> None:
+    def __init__(
+        self,
+        network: keras.Model,
+        coarse: bool,
+        tumour: bool,
+        taught_size: int | None = None,
+    ) -> None:
         outputs = dict(network.output)
         if coarse:
             encoded = network.get_layer("csdc_2").output
@@ -117,8 +160,16 @@ class TrainingModel(keras.Model):
             classes = outputs["class"]
             both = classes[:, BENIGN : BENIGN + 1] + classes[:, MALIGNANT:]
             outputs[TUMOUR] = classes[:, MALIGNANT:] / (both + keras.config.epsilon())
+        if taught_size:
+            times = network.input_shape[1] // taught_size
+            outputs[TAUGHT_MASK] = keras.layers.AveragePooling2D(
+                times, dtype="float32", name=TAUGHT_MASK
+            )(outputs["mask"])
+            outputs[TAUGHT_CLASS] = keras.layers.Identity(
+                dtype="float32", name=TAUGHT_CLASS
+            )(outputs["class"])
         super().__init__(network.input, outputs)
-        self.added = [name for name in (COARSE, TUMOUR) if name in outputs]
+        self.added = [name for name in outputs if name not in network.output]
 
     def compute_loss(
         self, x=None, y=None, y_pred=None, sample_weight=None, training=True
@@ -141,4 +192,9 @@ class TrainingModel(keras.Model):
             malignant = ops.cast(ops.equal(y["class"], MALIGNANT), "float32")
             targets[TUMOUR] = ops.reshape(malignant, (-1, 1))
             weights.setdefault(TUMOUR, ops.zeros_like(weight["class"]))
+        for name in {TAUGHT_MASK, TAUGHT_CLASS}.intersection(self.added):
+            # Validation has no teacher.
+            shape = (ops.shape(y["class"])[0], *self.output[name].shape[1:])
+            targets.setdefault(name, ops.zeros(shape))
+            weights.setdefault(name, ops.zeros_like(weight["class"]))
         return targets, weights

@@ -28,8 +28,11 @@ Batch = tuple[np.ndarray, dict[str, np.ndarray], dict[str, np.ndarray]]
 
 x: float32 `(n, height, width, 1)` in [0, 255]. y: `mask`, float32 of x's shape, 1 =
 lesion, and `class`, int32 `(n,)`. sample_weight: `mask` and `class`, float32 `(n,)`;
-and `tumour` if a source has tumours alone (see `tumours_only`).
+and `tumour` if a source has tumours alone (see `tumours_only`). With a teacher, y and
+sample_weight also have its `taught_mask` and `taught_class`.
 """
+
+TAUGHT_MASK, TAUGHT_CLASS = "taught_mask", "taught_class"
 
 NORMAL = LABELS.index("normal")
 
@@ -164,6 +167,7 @@ def training_batches(
     policy: Augmentation | None = None,
     class_weight_at: Callable[[int], float] = lambda epoch: 1.0,
     shares: Mapping[str, float] | None = None,
+    teacher: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]] | None = None,
 ) -> Any:
     """Makes the shuffled, augmented batches of epochs `first_epoch` to `epochs - 1`.
 
@@ -182,6 +186,7 @@ def training_batches(
         class_weight_at: takes an epoch and gives a factor of the class's weights.
         shares: how often an image of each of `cache.groups` is drawn, relative to the
             others; None takes each image once.
+        teacher: answers the augmented images, see `teacher.Teacher`; or None.
 
     Returns:
         `tf.data.Dataset` on the TensorFlow backend, else `keras.utils.PyDataset`, of
@@ -223,12 +228,18 @@ def training_batches(
         known = np.float32(factor) * known
         if tumours.any():
             weight["tumour"] = known * tumours[chosen]
-        return x, y, {**weight, "class": known * ~tumours[chosen]}
+        weight["class"] = known * ~tumours[chosen]
+        if teacher:
+            y[TAUGHT_MASK], y[TAUGHT_CLASS] = teacher(images)
+            weight[TAUGHT_MASK] = np.ones(batch_size, np.float32)
+            weight[TAUGHT_CLASS] = np.full(
+                batch_size, class_weight_at(epoch), np.float32
+            )
+        return x, y, weight
 
     steps = range(first_epoch * steps_per_epoch, epochs * steps_per_epoch)
     if keras.backend.backend() == "tensorflow":
-        shape = (batch_size, *cache.images.shape[1:])
-        return _tf_dataset(make, steps, shape, bool(tumours.any()))
+        return _tf_dataset(make, steps)
     return _OrderedBatches(make, steps)
 
 
@@ -251,7 +262,7 @@ def evaluation_batches(cache: ImageCache, batch_size: int) -> Any:
 
     steps = range(math.ceil(len(cache) / batch_size))
     if keras.backend.backend() == "tensorflow":
-        return _tf_dataset(make, steps, (None, *cache.images.shape[1:]), False)
+        return _tf_dataset(make, steps)
     return _Batches(make, steps)
 
 
@@ -298,30 +309,22 @@ def _batch(
     return images[..., None].astype(np.float32), target, weight
 
 
-def _tf_dataset(
-    make: Callable[[int], Batch],
-    steps: range,
-    shape: tuple[int | None, ...],
-    with_tumour: bool,
-) -> Any:
+def _tf_dataset(make: Callable[[int], Batch], steps: range) -> Any:
     import tensorflow as tf
 
-    pixels, rows = (*shape, 1), shape[:1]
-    weighted = ("mask", "class", "tumour") if with_tumour else ("mask", "class")
-    parts = [(tf.float32, pixels), (tf.float32, pixels), (tf.int32, rows)]
-    parts += [(tf.float32, rows)] * len(weighted)
+    first = make(steps.start)  # for the names and types
+    flat_first = tf.nest.flatten(first)
+    types = [tf.as_dtype(array.dtype) for array in flat_first]
 
-    def flat(step: np.ndarray) -> tuple[np.ndarray, ...]:
-        x, y, weight = make(int(step))
-        return x, y["mask"], y["class"], *(weight[name] for name in weighted)
+    def flat(step: np.ndarray) -> list[np.ndarray]:
+        return list(tf.nest.flatten(make(int(step))))
 
     def load(step: Any) -> Any:
-        tensors = tf.numpy_function(flat, [step], [kind for kind, _ in parts])
-        for tensor, (_, part_shape) in zip(tensors, parts, strict=True):
-            tensor.set_shape(part_shape)
-        x, mask, label, *weights = tensors
-        weight = dict(zip(weighted, weights, strict=True))
-        return x, {"mask": mask, "class": label}, weight
+        tensors = tf.numpy_function(flat, [step], types)
+        for tensor, array in zip(tensors, flat_first, strict=True):
+            # The last batch of an evaluation is smaller.
+            tensor.set_shape((None, *array.shape[1:]))
+        return tf.nest.pack_sequence_as(first, tensors)
 
     data = tf.data.Dataset.range(steps.start, steps.stop)
     data = data.map(load, num_parallel_calls=_WORKERS, deterministic=True)

@@ -12,6 +12,9 @@ from keras_efsnet.training.augmentation import Augmentation
 PHANTOM = "phantom"
 """The `data` of a run on generated phantoms only."""
 
+EARLIER_RUN = "of an earlier run"
+"""What a card has for a file that another run made."""
+
 NETWORKS = {"efsnet": 8, "unet": 16, "deeplab_v3_plus": 32}
 """The networks; height and width must be multiples of the number."""
 
@@ -33,9 +36,11 @@ class TrainSettings:
         batch_size: images in a step.
         seed: of weights, order, augmentation, dropout and phantoms.
         init: preset or `.keras` file to start from, or None for random weights.
-        width: scales the network's channels, without `init`.
-        dropout: EFSNet's `dropout`, without `init`.
-        class_dropout: rate of the dropout before the class head, without `init`.
+        width: scales the network's channels.
+        dropout: EFSNet's `dropout`.
+        class_dropout: rate of the dropout before the class head. With `init`, all three
+            are those of its network, and another value is an error; without `init`,
+            None means 1, 0.1 and 0.3.
         phantoms: number of generated phantoms of each class, added to the dataset's
             training images or used alone.
         removed_lesions: sources, such as "busbra", whose training images are also shown
@@ -43,6 +48,8 @@ class TrainSettings:
         shares: how often each group of training images is drawn, such as
             `{"busi/normal": 0.1, "busi/tumour": 0.3, "busbra/tumour": 0.6}` (see
             `pipeline.ImageCache.groups`); empty takes each image once an epoch.
+        teacher: the teacher.pt of a network that answers the same augmented images (see
+            `teacher`), or None. Its answers count as much as the truth.
         learning_rate: AdamW's highest rate, between warm-up and cosine decay.
         warmup_epochs: epochs of linear warm-up.
         weight_decay: AdamW's weight decay, on kernels only.
@@ -67,12 +74,13 @@ class TrainSettings:
     batch_size: int = 8
     seed: int = 0
     init: str | None = None
-    width: float = 1.0
-    dropout: float = 0.1
-    class_dropout: float = 0.3
+    width: float | None = None
+    dropout: float | None = None
+    class_dropout: float | None = None
     phantoms: int = 0
     removed_lesions: tuple[str, ...] = ()
     shares: dict[str, float] = field(default_factory=dict)
+    teacher: str | None = None
     learning_rate: float = 2e-3
     warmup_epochs: float = 3
     weight_decay: float = 1e-2
@@ -90,6 +98,7 @@ class TrainSettings:
                 value = self.__dict__[name]
                 raise ValueError(f"{name} must be at least 1, got {value}.")
         self._check_network()
+        self._check_earlier_runs()
         if isinstance(self.data, str):
             object.__setattr__(self, "data", _to_tuple(self.data))
         if self.on_phantoms and self.phantoms < 2:
@@ -124,6 +133,14 @@ class TrainSettings:
                 f"deep_supervision reads EFSNet's encoder, and model is {self.model}; "
                 "set deep_supervision to 0."
             )
+
+    def _check_earlier_runs(self) -> None:
+        for name in ("init", "teacher"):
+            if getattr(self, name) == EARLIER_RUN:
+                raise ValueError(
+                    f"{name} is a file {EARLIER_RUN}, which the card does not hold; "
+                    f"make it with the card's `recipe`, and give it as {name}."
+                )
 
     def class_loss_weight_at(self, epoch: int) -> float:
         """Gives the weight of the class's loss in an epoch (from 0)."""

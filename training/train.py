@@ -5,16 +5,18 @@ import importlib.util
 import json
 import logging
 import platform
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
 
 from keras_efsnet import __version__
 from keras_efsnet.files import write_text, write_whole
+from keras_efsnet.models.efsnet import EFSNet
 from keras_efsnet.phantoms import write_phantoms
 from keras_efsnet.training import pipeline, seen
 from keras_efsnet.training.callbacks import Checkpoints
@@ -23,9 +25,17 @@ from keras_efsnet.training.datasets.reading import read_dataset, read_datasets
 from keras_efsnet.training.datasets.sample import Sample
 from keras_efsnet.training.datasets.splits import Split, hold_out_fifth, read_split
 from keras_efsnet.training.lesion_removal import remove_lesions
-from keras_efsnet.training.networks import TrainingModel, build_model, compile_model
+from keras_efsnet.training.networks import (
+    NETWORK_SETTINGS,
+    TrainingModel,
+    build_model,
+    compile_model,
+)
 from keras_efsnet.training.settings import TrainSettings
 from keras_efsnet.training.state import TrainingState
+
+if TYPE_CHECKING:
+    from keras_efsnet.training.teacher import Teacher
 
 
 def train(
@@ -57,29 +67,36 @@ def train(
     Raises:
         ValueError: a setting, the split or the dataset is wrong; `out` holds a run but
             `resume` is False; `resume` is True but `out` holds no run, or one with
-            other settings or another split; the loss is not a finite number.
+            other settings or another split; the teacher was trained on another split;
+            the loss is not a finite number.
         OSError: a file cannot be read or written.
     """
     _check_run_folder(settings, out, resume)
     out.mkdir(parents=True, exist_ok=True)
     split = load_split(settings, out)
-    if resume:
-        _check_split(split, out / "settings.json")
-    else:
-        _warn_of_leaks(settings, split)
-        if not settings.on_phantoms:
-            _note_images(settings, split, out)
-        _write_json(out / "settings.json", describe_run(settings, split))
+    with _dtype_policy(settings.dtype_policy):
+        keras.utils.set_random_seed(settings.seed)
+        network = build_model(settings)
+        if resume:
+            _check_split(split, out / "settings.json")
+        else:
+            _note_run(settings, split, network, out)
+        _fit(network, settings, split, out, callbacks)
+    return out / "best.keras"
 
-    training = _load_training(split.train, settings, out)
+
+def _fit(
+    network: keras.Model,
+    settings: TrainSettings,
+    split: Split,
+    out: Path,
+    callbacks: Sequence[keras.callbacks.Callback],
+) -> None:
+    training = load_training(split.train, settings, out)
     validation = pipeline.load_cache(split.validation, settings.image_size)
     steps = pipeline.steps_per_epoch(training, settings.batch_size)
-    keras.utils.set_random_seed(settings.seed)
-    keras.config.set_dtype_policy(settings.dtype_policy)
-    network = build_model(settings)
-    coarse = settings.deep_supervision > 0
-    tumour = bool(pipeline.tumours_only(training).any())
-    model = TrainingModel(network, coarse, tumour) if coarse or tumour else network
+    teacher = _load_teacher(settings.teacher, split) if settings.teacher else None
+    model = _training_model(network, settings, training, teacher)
     compile_model(model, settings, steps)
 
     state = TrainingState(model, out / "state.npz")
@@ -95,6 +112,7 @@ def train(
             policy=settings.augmentation,
             class_weight_at=settings.class_loss_weight_at,
             shares=settings.shares,
+            teacher=teacher,
         ),
         validation_data=pipeline.evaluation_batches(validation, settings.batch_size),
         epochs=settings.epochs,
@@ -108,7 +126,30 @@ def train(
             *callbacks,
         ],
     )
-    return out / "best.keras"
+
+
+def _training_model(
+    network: keras.Model,
+    settings: TrainSettings,
+    training: pipeline.ImageCache,
+    teacher: "Teacher | None",
+) -> keras.Model:
+    coarse = settings.deep_supervision > 0
+    tumour = bool(pipeline.tumours_only(training).any())
+    if not (coarse or tumour or teacher):
+        return network
+    return TrainingModel(network, coarse, tumour, teacher.size if teacher else None)
+
+
+@contextmanager
+def _dtype_policy(name: str) -> Iterator[None]:
+    """Makes a policy the global one for a while."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(name)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
 
 
 def load_split(settings: TrainSettings, out: Path) -> Split:
@@ -119,12 +160,33 @@ def load_split(settings: TrainSettings, out: Path) -> Split:
     return read_split(samples, [Path(f) for f in settings.split], settings.fold)
 
 
-def describe_run(settings: TrainSettings, split: Split) -> dict[str, Any]:
-    """Gives the content of settings.json: settings, the split's hash, versions."""
+def _load_teacher(file: str, split: Split) -> "Teacher":
+    from keras_efsnet.training.teacher import Teacher
+
+    teacher = Teacher(Path(file))
+    if teacher.split_digest != split.digest:
+        raise ValueError(
+            f"{file}: the teacher was trained on another split, so it may know images "
+            "that are held out here; train it on this split."
+        )
+    return teacher
+
+
+def describe_run(
+    settings: TrainSettings, split: Split, network: keras.Model
+) -> dict[str, Any]:
+    """Gives the content of settings.json.
+
+    Returns:
+        The settings, an EFSNet's own settings, the split's hash, numbers of images, and
+        versions.
+    """
+    own = network if isinstance(network, EFSNet) else None
     backend = keras.backend.backend()
     packages = ["keras", backend, "numpy", "pillow"]
     return {
         "settings": settings.to_json(),
+        "network": {name: getattr(own, name) for name in NETWORK_SETTINGS if own},
         "split_digest": split.digest,
         "protocol": split.protocol,
         "images": {
@@ -165,6 +227,15 @@ def _warn_of_leaks(settings: TrainSettings, split: Split) -> None:
     warn_of_leaks(split, settings.split)
 
 
+def _note_run(
+    settings: TrainSettings, split: Split, network: keras.Model, out: Path
+) -> None:
+    _warn_of_leaks(settings, split)
+    if not settings.on_phantoms:
+        _note_images(settings, split, out)
+    _write_json(out / "settings.json", describe_run(settings, split, network))
+
+
 def _check_split(split: Split, saved: Path) -> None:
     stored = json.loads(saved.read_text(encoding="utf-8")).get("split_digest")
     if stored != split.digest:
@@ -190,9 +261,10 @@ def _note_images(settings: TrainSettings, split: Split, out: Path) -> None:
     _write_json(out / seen.FILE, seen.describe_seen(split, start))
 
 
-def _load_training(
+def load_training(
     samples: Sequence[Sample], settings: TrainSettings, out: Path
 ) -> pipeline.ImageCache:
+    """Gives the run's training images, with those that are made for it in `out`."""
     samples = _with_phantoms(samples, settings, out)
     cache = pipeline.load_cache(samples, settings.image_size)
     if not settings.removed_lesions:
