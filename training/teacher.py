@@ -131,7 +131,6 @@ class Teacher:
                 "training/teacher.py wrote."
             ) from error
 
-    @torch.inference_mode()
     def __call__(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Answers images of any size that is a multiple of the teacher's.
 
@@ -143,9 +142,10 @@ class Teacher:
             float32 `(n, 3)`.
         """
         x = torch.from_numpy(images.astype(np.float32))[:, None]
-        x = F.interpolate(x, (self.size, self.size), mode="area")
-        mask, logits = self._network(x.permute(0, 2, 3, 1))
-        return mask.numpy(), logits.softmax(1).numpy()
+        with torch.inference_mode():
+            x = F.interpolate(x, (self.size, self.size), mode="area")
+            mask, logits = self._network(x.permute(0, 2, 3, 1))
+            return mask.numpy(), logits.softmax(1).numpy()
 
 
 def train_teacher(

@@ -61,6 +61,13 @@ def train(
         str | None,
         typer.Option(metavar="PRESET_OR_FILE", help="Initial weights."),
     ] = None,
+    teacher: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="teacher.pt, whose answers count as much as the truth.",
+        ),
+    ] = None,
     phantoms: Annotated[
         int | None, typer.Option(min=0, help="Synthetic images to add per class.")
     ] = None,
@@ -93,6 +100,7 @@ def train(
         "batch_size": batch_size,
         "seed": seed,
         "init": init,
+        "teacher": teacher,
         "phantoms": phantoms,
     }
     with console.quiet_start():
