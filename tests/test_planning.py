@@ -152,6 +152,66 @@ def test_links_that_lead_nowhere_are_problems(tmp_path):
     assert loop.problem == f"{data}/loop.png: Too many levels of symbolic links"
 
 
+def test_linked_folders_are_searched_once_each(tmp_path):
+    data, disk, out = tmp_path / "data", tmp_path / "disk", tmp_path / "out"
+    _touch(data, "a.png", "z/b.png")
+    _touch(disk, "c.png", "deep/d.png", "e.png")
+    (data / "first").symlink_to(data / "z")  # before its folder, which counts
+    (data / "disk").symlink_to(disk)
+    (data / "again").symlink_to(disk / "deep")
+    (data / "z" / "e.png").symlink_to(disk / "e.png")
+    (disk / "deep" / "loop").symlink_to(disk)
+    (disk / "home").symlink_to(data)
+    assert _plan([data], out) == {
+        "a.png": "a",
+        "b.png": "z/b",
+        "c.png": "disk/c",
+        "d.png": "again/d",
+        "e.png": "disk/e",
+    }
+
+
+def test_two_links_that_lead_to_each_other(tmp_path):
+    for one, other in (("x", "y"), ("y", "x")):
+        _touch(tmp_path / one, f"{one}.png")
+        (tmp_path / one / "other").symlink_to(tmp_path / other)
+    found = _plan([tmp_path / "x"], tmp_path / "out")
+    assert found == {"x.png": "x", "y.png": "other/y"}
+
+
+def test_an_input_that_is_itself_a_link_is_searched(tmp_path):
+    _touch(tmp_path / "data", "sub/a.png")
+    (tmp_path / "link").symlink_to(tmp_path / "data")
+    assert _plan([tmp_path / "link"], tmp_path / "out") == {"a.png": "sub/a"}
+
+
+def test_a_link_to_a_folder_above_is_not_followed_and_told(tmp_path, caplog):
+    _touch(tmp_path / "data", "a.png")
+    _touch(tmp_path, "b.png")
+    (tmp_path / "data" / "up").symlink_to(tmp_path)
+    with caplog.at_level(logging.INFO):
+        assert _plan([tmp_path / "data"], tmp_path / "out") == {"a.png": "a"}
+    up = tmp_path / "data" / "up"
+    told = f"{up}: not followed, as it leads to a folder above {tmp_path / 'data'}"
+    assert caplog.messages == [told]
+
+
+def test_output_inside_a_linked_folder_is_refused(tmp_path):
+    _touch(tmp_path / "data", "a.png")
+    _touch(tmp_path / "disk", "deep/b.png")
+    (tmp_path / "data" / "disk").symlink_to(tmp_path / "disk")
+    with pytest.raises(ValueError, match="lies inside the input .*disk, a link to"):
+        plan_jobs([tmp_path / "data"], tmp_path / "disk" / "out")
+
+
+def test_a_link_to_a_folder_that_is_not_there_is_a_problem(tmp_path):
+    _touch(tmp_path / "data", "a.png")
+    for name in ("disk", "notes.txt", ".hidden"):
+        (tmp_path / "data" / name).symlink_to("nowhere")
+    _, bad = plan_jobs([tmp_path / "data"], tmp_path / "out")
+    assert bad.problem == f"{tmp_path}/data/disk: a link to a file that is not there"
+
+
 def test_a_folder_that_may_not_be_read_is_a_problem(tmp_path, monkeypatch):
     data = tmp_path / "data"
     _touch(data, "a.png", "secret/b.png")

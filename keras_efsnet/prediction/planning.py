@@ -44,10 +44,11 @@ class Job:
 def plan_jobs(inputs: Sequence[Path], out: Path) -> list[Job]:
     """Lists the images in files and folders and gives each a unique output name.
 
-    Folders are searched recursively, and the output folder mirrors them. Hidden files,
-    files without an image suffix, and masks by their names (see `images.mask_names`)
-    are left out; the log says how many masks. Duplicate output names get `_2`, `_3`,
-    and so on; long names are cut.
+    Folders are searched recursively, and the output folder mirrors them. Links to
+    folders are followed, and each folder is searched once. Hidden files, files without
+    an image suffix, and masks by their names (see `images.mask_names`) are left out;
+    the log says how many masks. Duplicate output names get `_2`, `_3`, and so on; long
+    names are cut.
 
     Args:
         inputs: image files and folders.
@@ -62,7 +63,7 @@ def plan_jobs(inputs: Sequence[Path], out: Path) -> list[Job]:
         for job in _find(path, out):
             found.setdefault(_real(job.source), job)
     jobs = _without_masks(list(found.values()))
-    _refuse_output_in_input(jobs, inputs, out)
+    _refuse_output_beside_input(jobs)
     return _with_taken(_with_unique_targets(jobs))
 
 
@@ -73,10 +74,10 @@ def _find(path: Path, out: Path) -> Iterator[Job]:
     endings = (*SUFFIXES, *dicom.SUFFIXES)
     unreadable: list[OSError] = []
     files = [
-        Path(folder, name)
-        for folder, _, names in os.walk(path, onerror=unreadable.append)
-        for name in names
-        if Path(name).suffix.lower() in endings and not name.startswith(".")
+        file
+        for file in _walk(path, out, unreadable)
+        if not file.name.startswith(".")
+        and (file.suffix.lower() in endings or _is_broken_folder_link(file))
     ]
     for file in sorted(files):
         target = out / file.relative_to(path).with_suffix("")
@@ -85,6 +86,62 @@ def _find(path: Path, out: Path) -> Iterator[Job]:
         yield Job(Path(error.filename), out, describe_error(error))
     if not files and not unreadable:
         yield Job(path, out, f"{path}: no image in this folder ({', '.join(endings)})")
+
+
+def _walk(path: Path, out: Path, unreadable: list[OSError]) -> Iterator[Path]:
+    """Yields the files of a folder, then those of the folders that links lead to.
+
+    Each real folder is searched once, under its own path if that is in `path`.
+
+    Args:
+        path: the folder.
+        out: the output folder.
+        unreadable: receives the errors of folders that cannot be read.
+
+    Raises:
+        ValueError: `out` lies in one of these folders.
+    """
+    _refuse_output_in(path, out)
+    seen: set[Path] = set()
+    waiting = [path]
+    for start in waiting:
+        for folder, names, files in os.walk(start, onerror=unreadable.append):
+            if _real(Path(folder)) in seen:
+                names.clear()
+                continue
+            seen.add(_real(Path(folder)))
+            yield from (Path(folder, name) for name in files)
+            links = [Path(folder, name) for name in sorted(names)]
+            waiting.extend(link for link in links if _is_followed(link, path, out))
+
+
+def _is_followed(folder: Path, path: Path, out: Path) -> bool:
+    """Says whether a folder below `path` is a link whose folder is searched too."""
+    if not folder.is_symlink():
+        return False
+    if _real(path).is_relative_to(_real(folder)):
+        if _real(path) != _real(folder):
+            _LOGGER.info(
+                "%s: not followed, as it leads to a folder above %s", folder, path
+            )
+        return False
+    _refuse_output_in(folder, out)
+    return True
+
+
+def _refuse_output_in(folder: Path, out: Path) -> None:
+    if _real(out).is_relative_to(_real(folder)):
+        where = (
+            f"{folder}, a link to {_real(folder)}" if folder.is_symlink() else folder
+        )
+        raise ValueError(
+            f"{out}: lies inside the input {where}; choose another output folder."
+        )
+
+
+def _is_broken_folder_link(path: Path) -> bool:
+    """Says whether a path is a link that may lead to a folder, which is not there."""
+    return not path.suffix and path.is_symlink() and not os.path.exists(path)
 
 
 def _problem(path: Path) -> str:
@@ -116,14 +173,7 @@ def _without_masks(jobs: Sequence[Job]) -> list[Job]:
     return kept
 
 
-def _refuse_output_in_input(
-    jobs: Sequence[Job], inputs: Sequence[Path], out: Path
-) -> None:
-    for path in inputs:
-        if os.path.isdir(path) and _real(out).is_relative_to(_real(path)):
-            raise ValueError(
-                f"{out}: lies inside the input {path}; choose another output folder."
-            )
+def _refuse_output_beside_input(jobs: Sequence[Job]) -> None:
     read_from = {_real(job.source).parent for job in jobs}
     for job in jobs:
         if not job.problem and _real(job.target).parent in read_from:
