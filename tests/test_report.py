@@ -9,12 +9,13 @@ import pytest
 from PIL import Image
 
 from keras_efsnet.cli import main
+from keras_efsnet.training.report import _draw_curves, _read_log
 
-LOG = """epoch,class_sparse_categorical_accuracy,loss,mask_dice,\
-val_class_sparse_categorical_accuracy,val_loss,val_mask_dice
-0,0.4,1.5,0.1,0.5,1.4,0.2
-1,0.5,1.2,0.3,0.5,1.3,0.6
-2,0.6,1.1,0.4,0.5,1.3,0.5
+LOG = """epoch,class_sparse_categorical_accuracy,loss,mask_dice,mask_loss,\
+val_class_sparse_categorical_accuracy,val_loss,val_mask_dice,val_mask_loss
+0,0.4,1.5,0.1,1.0,0.5,1.4,0.2,0.9
+1,0.5,1.2,0.3,0.8,0.5,1.3,0.6,0.7
+2,0.6,1.1,0.4,0.6,0.5,1.3,0.5,0.5
 """
 METRICS = {
     "n": 30,
@@ -173,3 +174,11 @@ def test_a_run_without_an_epoch_shows_its_settings(run, tmp_path, capsys):
     page = make(tmp_path, capsys, run)
     assert "Learning curves" not in page
     assert "settings.epochs" in page
+
+
+def test_a_panel_compares_one_function(run):
+    """The sums of the losses are two functions."""
+    panel, *_ = _draw_curves(_read_log(run / "log.csv")).axes
+    curves = {line.get_label(): line.get_ydata().tolist() for line in panel.lines}
+    assert curves["training, augmented"] == [1.0, 0.8, 0.6]
+    assert curves["validation"] == [0.9, 0.7, 0.5]

@@ -107,7 +107,10 @@ class EpochReport(keras.callbacks.Callback):
             `seconds_left`.
     """
 
-    SHOWN = ("loss", "val_loss", MONITOR, "val_class_sparse_categorical_accuracy")
+    SHOWN = (
+        *("mask_loss", "val_mask_loss", MONITOR),
+        "val_class_sparse_categorical_accuracy",
+    )
 
     def __init__(self, report: Callable[[int, dict[str, float]], None]) -> None:
         super().__init__()

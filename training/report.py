@@ -47,6 +47,16 @@ CASES = {"worst_cases": "Lowest Dice first.", "best_cases": "Highest Dice first.
 CASE_QUALITY = 85
 
 
+# Each is one function of the network in training and in validation. The sum of the
+# losses is not: the class weighs less in training, and a teacher only counts there.
+PANELS = {
+    "loss of the mask": "mask_loss",
+    "Dice of the mask": "mask_dice",
+    "accuracy of the class": "class_sparse_categorical_accuracy",
+}
+"""The learning curves: columns of log.csv by title."""
+
+
 def write_report(sources: Sequence[Path], out: Path) -> int:
     """Writes the report of runs and evaluations and gives its size in bytes.
 
@@ -147,14 +157,9 @@ def _run(folder: Path) -> Iterator[str]:
 
 
 def _draw_curves(log: dict[str, np.ndarray]) -> Figure:
-    panels = {
-        "loss": "loss",
-        "Dice of the mask": "mask_dice",
-        "accuracy of the class": "class_sparse_categorical_accuracy",
-    }
     figure = Figure(figsize=(12, 3.6), layout="constrained")
     FigureCanvasAgg(figure)
-    for axes, (title, name) in zip(figure.subplots(1, 3), panels.items(), strict=True):
+    for axes, (title, name) in zip(figure.subplots(1, 3), PANELS.items(), strict=True):
         axes.plot(log["epoch"] + 1, log[name], ".-", label="training, augmented")
         axes.plot(log["epoch"] + 1, log[f"val_{name}"], ".-", label="validation")
         axes.set(title=title, xlabel="epoch")
@@ -168,8 +173,10 @@ def _read_log(path: Path) -> dict[str, np.ndarray]:
     try:
         values = np.array(rows, np.float64)
         log = dict(zip(names, values.T, strict=True))
-        if not len(rows) or "val_mask_dice" not in log:
-            raise ValueError("no epoch, or no val_mask_dice")
+        drawn = [f"{part}{name}" for name in PANELS.values() for part in ("", "val_")]
+        missing = [name for name in ("epoch", *drawn) if name not in log]
+        if not len(rows) or missing:
+            raise ValueError(f"no epoch, or no {', '.join(missing)}")
     except ValueError as error:
         raise _damaged(path, error) from error
     return log
