@@ -93,11 +93,76 @@ def test_another_run_does_not_go_on_in_the_folder(
     assert "holds a run of other images or another mod" in capsys.readouterr().err
 
 
+@pytest.fixture
+def model(tmp_path, predictor, monkeypatch):
+    """A model's folder whose files are not read, as loading is replaced."""
+    for place in ("loading", "archive"):
+        name = f"keras_efsnet.prediction.{place}.load_predictor"
+        monkeypatch.setattr(name, lambda *_: predictor)
+    folder = tmp_path / "model"
+    folder.mkdir()
+    for name in ("model_float32.tflite", "model_int8.tflite", "card.json"):
+        (folder / name).write_text(name)
+    return folder
+
+
+def _resume(archive, tmp_path, model):
+    return predict(archive, tmp_path / "out", "--workers", "2", "--model", str(model))
+
+
+@pytest.mark.parametrize("name", ["model_float32.tflite", "card.json"])
+@pytest.mark.parametrize("as_file", [False, True])
+def test_another_model_of_the_same_name_does_not_go_on(
+    archive, tmp_path, shards_done, model, name, as_file, capsys
+):
+    given = model / "model_float32.tflite" if as_file else model
+    assert _resume(archive, tmp_path, given) == 1
+    (model / name).write_text("another")
+    capsys.readouterr()
+    assert _resume(archive, tmp_path, given) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "holds a run of other images or another model" in line
+    assert shards_done == [0, 1, 2]
+
+
+def test_the_same_model_elsewhere_goes_on(archive, tmp_path, shards_done, model):
+    assert _resume(archive, tmp_path, model) == 1
+    (model / "model_int8.tflite").write_text("not used")
+    moved = model.rename(tmp_path / "moved")
+    assert _resume(archive, tmp_path, moved) == 1
+    assert shards_done == [0, 1, 2]
+
+
+def test_an_image_that_has_changed_does_not_go_on(
+    archive, tmp_path, shards_done, model, scan
+):
+    assert _resume(archive, tmp_path, model) == 1
+    Image.fromarray(scan[::-1, :40]).save(archive / "0.png")
+    assert _resume(archive, tmp_path, model) == 2
+
+
+@pytest.mark.parametrize("first", [["--workers", "2"], []])
+def test_runs_with_and_without_workers_do_not_share_a_folder(
+    archive, tmp_path, shards_done, model, first, capsys
+):
+    second = [] if first else ["--workers", "2"]
+    out = tmp_path / "out"
+    options = ["--model", str(model)]
+    assert predict(archive, out, *first, *options) == 1
+    before = {file: file.read_bytes() for file in out.rglob("*.*")}
+    capsys.readouterr()
+    assert predict(archive, out, *second, *options) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    what = "holds a run with --workers" if first else "holds a run without --workers"
+    assert what in line
+    assert {file: file.read_bytes() for file in out.rglob("*.*")} == before
+
+
 def test_a_full_disk_is_told(archive, tmp_path, shards_done, monkeypatch):
     def full(*arguments):
         raise OSError(28, "No space left on device", "a_mask.png")
 
-    monkeypatch.setattr(sharding, "run_jobs", full)
+    monkeypatch.setattr(sharding, "predict_jobs", full)
     worker = sharding._Worker(tmp_path, "efsnet_base_breast")
     answer = worker({"number": 5, "jobs": []})
     assert answer == {"number": 5, "problem": "a_mask.png: No space left on device"}

@@ -2,7 +2,8 @@
 
 The images are split in order into shards of `SHARD`. A worker predicts a shard, then
 writes its records to `predictions/<number>.json`; a shard with a file is done.
-`predictions/run.json` identifies the run, so that no other run continues in its folder.
+`predictions/run.json` identifies the run by its images and by the hashes of the model's
+files, so that no other run continues in its folder.
 """
 
 import json
@@ -14,12 +15,17 @@ from pathlib import Path
 from typing import Any
 
 from keras_efsnet.files import describe_error, write_text
-from keras_efsnet.prediction.batch import run_jobs
+from keras_efsnet.models.presets import file_digest, find_folder
+from keras_efsnet.prediction.batch import predict_jobs
 from keras_efsnet.prediction.loading import load_predictor
 from keras_efsnet.prediction.planning import Job
-from keras_efsnet.prediction.writing import write_records
+from keras_efsnet.prediction.writing import (
+    RECORDS_NAME,
+    RUN_FILE,
+    SHARDS_NAME,
+    write_records,
+)
 
-FOLDER = "predictions"
 SHARD = 100
 """Images per shard. A resumed run may repeat up to one shard per worker."""
 
@@ -46,7 +52,8 @@ def run_sharded(
 ) -> Iterator[dict[str, Any]]:
     """Predicts the images that are not done yet and yields all records.
 
-    Records of finished shards come first. Records and files are those of `run_jobs`.
+    Records of finished shards come first. Records and files are those of
+    `predict_jobs`.
 
     Args:
         jobs: from `plan_jobs`.
@@ -60,7 +67,7 @@ def run_sharded(
         ValueError: Ray is not installed, or `out` holds another run.
         OSError: the disk is full.
     """
-    _check_run(out, {"model": model, "kind": kind, "inputs": _digest(jobs)})
+    _check_run(out, {"model": _model_digests(model, kind), "inputs": _digest(jobs)})
     shards = [jobs[first : first + SHARD] for first in range(0, len(jobs), SHARD)]
     done = {number for number in range(len(shards)) if _file(out, number).exists()}
     for number in sorted(done):
@@ -85,8 +92,8 @@ class _Worker:
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
         number = row["number"]
         try:
-            records = list(run_jobs(row["jobs"], self.predictor, self.out))
-            write_records(self.out / FOLDER, records, _file(self.out, number).name)
+            records = list(predict_jobs(row["jobs"], self.predictor, self.out))
+            write_records(self.out / SHARDS_NAME, records, _file(self.out, number).name)
         except OSError as error:  # the disk is full
             return {"number": number, "problem": describe_error(error)}
         return {"number": number, "problem": ""}
@@ -129,30 +136,48 @@ def _run_on_ray(
 
 def _check_run(out: Path, run: dict[str, Any]) -> None:
     """Writes run.json, or checks that it describes this run."""
-    file = out / FOLDER / "run.json"
+    if (out / RECORDS_NAME).exists():
+        raise ValueError(
+            f"{out}: holds a run without --workers ({RECORDS_NAME}); choose another "
+            "output folder."
+        )
+    file = out / RUN_FILE
     text = json.dumps(run, indent=2) + "\n"
     file.parent.mkdir(exist_ok=True)
     if not file.exists():
         write_text(file, text)
     elif file.read_text(encoding="utf-8") != text:
         raise ValueError(
-            f"{out}: holds a run of other images or another model; give the same ones "
-            "to resume it, or choose another output folder."
+            f"{out}: holds a run of other images or another model, or one of their "
+            "files has changed; give the same ones to resume it, or choose another "
+            "output folder."
         )
+
+
+def _model_digests(model: str, kind: str | None) -> list[str]:
+    """Hashes of the files that `load_predictor` may use: weights, and their card."""
+    folder = find_folder(model)
+    files = [Path(model)]
+    if folder is not None:
+        files = [folder / f"model_{kind or 'float32'}.tflite"]
+        files += [folder / "model.keras"] if kind in (None, "float32") else []
+    files.append(files[0].with_name("card.json"))
+    return [file_digest(file.read_bytes()) for file in files if file.is_file()]
 
 
 def _digest(jobs: Sequence[Job]) -> str:
-    """Hash of the names of images and outputs, in order."""
-    names = sha256()
+    """Hash of the images' names, sizes and times and of their outputs, in order."""
+    facts = sha256()
     for job in jobs:
-        names.update(
-            repr(({"path": str(job.source)}, str(job.target))).encode(errors="replace")
-        )
-    return names.hexdigest()
+        state = None if job.problem else job.source.stat()
+        version = state and (state.st_size, state.st_mtime_ns)
+        text = repr((str(job.source), str(job.target), version))
+        facts.update(text.encode(errors="replace"))
+    return facts.hexdigest()
 
 
 def _file(out: Path, number: int) -> Path:
-    return out / FOLDER / f"{number:06}.json"
+    return out / SHARDS_NAME / f"{number:06}.json"
 
 
 def _read_shard(out: Path, number: int) -> list[dict[str, Any]]:

@@ -10,14 +10,52 @@ from keras_efsnet.images.reading import read_frames
 from keras_efsnet.prediction.planning import Job
 from keras_efsnet.prediction.predictor import Predictor, predict_frame
 from keras_efsnet.prediction.writing import (
+    RUN_FILE,
     Record,
     frame_names,
+    list_files,
+    read_records,
+    remove_files,
     write_prediction,
     write_probability,
 )
 
 
 def run_jobs(
+    jobs: Sequence[Job],
+    predictor: Predictor,
+    out: Path,
+    save_probabilities: bool = False,
+) -> Iterator[Record]:
+    """Predicts each frame as `predict_jobs`, then removes what an earlier run left.
+
+    This is each file that the folder's predictions.json lists and this run did not
+    write. A run that is interrupted removes nothing.
+
+    Raises:
+        OSError: the disk is full, or a file cannot be removed.
+        ValueError: `out` holds a run with workers.
+    """
+    if (out / RUN_FILE).exists():
+        raise ValueError(
+            f"{out}: holds a run with --workers ({RUN_FILE}); choose another output "
+            "folder."
+        )
+    return _replace_run(jobs, predictor, out, save_probabilities)
+
+
+def _replace_run(
+    jobs: Sequence[Job], predictor: Predictor, out: Path, save_probabilities: bool
+) -> Iterator[Record]:
+    earlier = [file for record in read_records(out) for file in list_files(record, out)]
+    kept = [job.source for job in jobs]
+    for record in predict_jobs(jobs, predictor, out, save_probabilities):
+        kept += list_files(record, out)
+        yield record
+    remove_files(earlier, kept)
+
+
+def predict_jobs(
     jobs: Sequence[Job],
     predictor: Predictor,
     out: Path,

@@ -1,7 +1,8 @@
 """Writing masks, overlays, probability maps and predictions.json."""
 
 import json
-from collections.abc import Sequence
+import os
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,17 @@ from keras_efsnet.prediction.overlay import draw_overlay
 from keras_efsnet.prediction.postprocess import Prediction
 
 RECORDS_NAME = "predictions.json"
+
+SHARDS_NAME = "predictions"
+"""Folder of a run with workers; its records are in several files."""
+
+RUN_FILE = f"{SHARDS_NAME}/run.json"
+"""Says that a folder holds a run with workers."""
+
+_ENDINGS = {
+    f"{name}_file": f"_{name}.png" for name in ("mask", "overlay", "probability")
+}
+"""Keys of a record that name a file, and the endings of these names."""
 
 Record = dict[str, Any]
 """An entry of predictions.json."""
@@ -75,9 +87,67 @@ def write_image(path: Path, image: Image.Image) -> None:
 def write_records(
     out: Path, records: Sequence[Record], name: str = RECORDS_NAME
 ) -> None:
-    """Writes predictions.json with one record per line, whole or not at all."""
-    lines = [json.dumps(record, ensure_ascii=False) for record in records]
+    """Writes predictions.json with one record per line, whole or not at all.
+
+    Records of an earlier run follow if their files are still there, and none of them is
+    one of the new records': a later run then knows these files.
+    """
+    new = {file for record in records for file in list_files(record, out)}
+    old = [
+        record
+        for record in read_records(out, name)
+        if (files := set(list_files(record, out)))
+        and new.isdisjoint(files)
+        and any(map(os.path.lexists, files))
+    ]
+    lines = [json.dumps(record, ensure_ascii=False) for record in (*records, *old)]
     write_text(out / name, "[\n" + ",\n".join(lines) + "\n]\n")
+
+
+def read_records(out: Path, name: str = RECORDS_NAME) -> list[Record]:
+    """Reads an earlier run's records; empty if there are none.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    try:
+        with open(out / name, encoding="utf-8") as file:
+            found = json.load(file)
+    except (FileNotFoundError, ValueError, RecursionError):
+        return []
+    records = found if isinstance(found, list) else []
+    return [record for record in records if isinstance(record, dict)]
+
+
+def list_files(record: Record, out: Path) -> Iterator[Path]:
+    """Yields the files in `out` that a record names, whoever wrote the record."""
+    for key, ending in _ENDINGS.items():
+        name = record.get(key)
+        if not isinstance(name, str) or not name.endswith(ending) or "\0" in name:
+            continue
+        folder = os.path.realpath((out / name).parent)
+        if Path(folder).is_relative_to(os.path.realpath(out)):
+            yield out / name
+
+
+def remove_files(files: Iterable[Path], kept: Iterable[Path]) -> None:
+    """Removes files that are not among the kept ones, under any name of these.
+
+    Raises:
+        OSError: one cannot be removed.
+    """
+    same = {(state.st_dev, state.st_ino) for state in map(_state, kept) if state}
+    for file in files:
+        state = _state(file)
+        if state and (state.st_dev, state.st_ino) not in same:
+            file.unlink()
+
+
+def _state(path: Path) -> os.stat_result | None:
+    try:
+        return path.stat()
+    except OSError:
+        return None
 
 
 def _write(target: Path, name: str, picture: Image.Image, out: Path) -> str:
