@@ -8,8 +8,9 @@ from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL.TiffImagePlugin import TiffImageFile
 
-from keras_efsnet.images import dicom
+from keras_efsnet.images import dicom, tiff
 from keras_efsnet.images.frame import DamagedFrame, Frame
 from keras_efsnet.images.grey import SixteenBit, to_grey
 
@@ -20,9 +21,27 @@ MAX_PIXELS, MAX_SIDE = 2**25, 2**16
 """Limits checked before decoding, as a small file can claim any size. Predicting the
 largest image takes about 1 GiB of memory."""
 
+_chosen: dict[str, SixteenBit] = {"sixteen_bit": "full"}
+
+
+@contextmanager
+def sixteen_bit_as(rule: SixteenBit) -> Iterator[None]:
+    """Reads 16-bit files by `rule`, in all threads, where a call does not say it."""
+    before = chosen_sixteen_bit()
+    _chosen["sixteen_bit"] = rule
+    try:
+        yield
+    finally:
+        _chosen["sixteen_bit"] = before
+
+
+def chosen_sixteen_bit() -> SixteenBit:
+    """Returns the rule of `sixteen_bit_as`, or "full"."""
+    return _chosen["sixteen_bit"]
+
 
 def read_frames(
-    path: str | Path, sixteen_bit: SixteenBit = "full"
+    path: str | Path, sixteen_bit: SixteenBit | None = None
 ) -> Iterator[Frame | DamagedFrame]:
     """Reads the frames of a file, one at a time.
 
@@ -33,8 +52,8 @@ def read_frames(
         path: a PNG, JPEG, BMP, TIFF or DICOM file. Pictures: 8- or 16-bit grey, RGB,
             RGBA, CMYK or palette, of at most `MAX_PIXELS` and `MAX_SIDE`. For DICOM
             see `dicom.read_frames`.
-        sixteen_bit: how 16-bit grey pictures become 8-bit, see `to_grey`. Pillow reads
-            16-bit colour as 8-bit.
+        sixteen_bit: how 16-bit grey pictures become 8-bit, see `to_grey`; None takes
+            that of `sixteen_bit_as`, or "full". Pillow reads 16-bit colour as 8-bit.
 
     Yields:
         A `Frame`, or a `DamagedFrame` if only this frame cannot be decoded.
@@ -44,6 +63,7 @@ def read_frames(
         ValueError: it is not an image of these formats, or all of it is damaged.
     """
     path = Path(path)
+    sixteen_bit = sixteen_bit or chosen_sixteen_bit()
     with _open(path) as file:
         if _may_be_dicom(path) and dicom.has_mark(file):
             yield from dicom.read_frames(path, file)
@@ -51,7 +71,7 @@ def read_frames(
             yield from _read_pages(path, file, sixteen_bit)
 
 
-def read_frame(path: str | Path, sixteen_bit: SixteenBit = "full") -> Frame:
+def read_frame(path: str | Path, sixteen_bit: SixteenBit | None = None) -> Frame:
     """Reads the frame of a file that holds one.
 
     Args:
@@ -72,7 +92,7 @@ def read_frame(path: str | Path, sixteen_bit: SixteenBit = "full") -> Frame:
     return frame
 
 
-def read_image(path: str | Path, sixteen_bit: SixteenBit = "full") -> np.ndarray:
+def read_image(path: str | Path, sixteen_bit: SixteenBit | None = None) -> np.ndarray:
     """Reads a file of one image as uint8 grey `(height, width)`; see `read_frame`."""
     return read_frame(path, sixteen_bit).pixels
 
@@ -88,7 +108,7 @@ def open_picture(path: Path) -> Iterator[Image.Image]:
         OSError, ValueError: as in `read_frame`; any error while it is open names the
             file.
     """
-    with _open(path) as file, _naming(path), Image.open(file, formats=FORMATS) as image:
+    with _open(path) as file, _naming(path), _open_image(file) as image:
         if _count_pages(image) > 1:
             raise ValueError("one image a file is read here; save each alone.")
         yield _upright(image)
@@ -117,24 +137,34 @@ def _open(path: Path) -> BinaryIO:
     return path.open("rb")
 
 
+def _open_image(file: BinaryIO) -> Image.Image:
+    try:
+        return Image.open(file, formats=FORMATS)
+    except (UnidentifiedImageError, KeyError) as error:
+        file.seek(0)
+        if file.read(4) in tiff.MARKS:
+            raise ValueError(tiff.UNKNOWN) from error
+        raise
+
+
 def _read_pages(
     path: Path, file: BinaryIO, sixteen_bit: SixteenBit
 ) -> Iterator[Frame | DamagedFrame]:
     with _naming(path):
-        image = Image.open(file, formats=FORMATS)
+        image = _open_image(file)
     with image:
         with _naming(path):
             count = _count_pages(image)
         if count == 1:
             with _naming(path):
-                grey = to_grey(_pixels(image), sixteen_bit)
+                grey = _to_grey(image, sixteen_bit)
             yield Frame(grey, path)
             return
         for page in range(count):
             try:
                 with _naming(path):
                     image.seek(page)
-                    grey = to_grey(_pixels(image), sixteen_bit)
+                    grey = _to_grey(image, sixteen_bit)
             except ValueError as error:
                 yield DamagedFrame(path, page + 1, count, str(error))
             else:
@@ -149,13 +179,31 @@ def _count_pages(image: Image.Image) -> int:
     return pages
 
 
+def _to_grey(image: Image.Image, sixteen_bit: SixteenBit) -> np.ndarray:
+    raw_modes = str(getattr(image, "tile", ""))
+    pixels = _pixels(image)
+    if sixteen_bit == "minmax" and pixels.dtype == np.uint8 and ";16" in raw_modes:
+        raise ValueError(
+            "16-bit colour is read as 8-bit, so minmax cannot stretch it; save it as "
+            "16-bit grey."
+        )
+    return to_grey(pixels, sixteen_bit)
+
+
 def _pixels(image: Image.Image) -> np.ndarray:
-    """Decodes to 8-bit grey, 16-bit grey or 8-bit RGBA."""
+    """Decodes to 8-bit grey, 16-bit grey, 8-bit RGB or 8-bit RGBA."""
+    tags = image.tag_v2 if isinstance(image, TiffImageFile) else None
     mode = image.mode
     image = _upright(image)
+    if tags is not None:
+        pixels = tiff.to_pixels(image, tags)
+        if pixels is not None:
+            return pixels
     if mode.startswith("I;16"):
         return np.asarray(image).astype(np.uint16)
-    if mode in ("1", "L", "LA"):
+    if mode == "La":
+        image = image.convert("LA")
+    if mode in ("1", "L", "LA", "La"):
         return np.asarray(image.convert("L"))
     return np.asarray(image.convert("RGBA"))
 
@@ -164,6 +212,8 @@ def _upright(image: Image.Image) -> Image.Image:
     """Checks size and depth before decoding, then applies the EXIF orientation."""
     if image.width * image.height > MAX_PIXELS or max(image.size) > MAX_SIDE:
         raise Image.DecompressionBombError
+    if isinstance(image, TiffImageFile):
+        tiff.check_page(image.tag_v2)
     if image.mode in ("I", "F"):
         raise ValueError("32-bit pixels are not supported; save it with 8 or 16 bits.")
     return ImageOps.exif_transpose(image)
@@ -189,5 +239,7 @@ def _reason(error: Exception) -> str:
         )
     if isinstance(error, ValueError) and str(error):
         return str(error)
+    if isinstance(error, SyntaxError):  # Pillow's word for a page that it cannot read
+        return tiff.UNKNOWN
     problem = str(error) or type(error).__name__
     return f"damaged image file ({problem}); save or copy it again."
