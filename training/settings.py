@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from keras_efsnet.images.grey import SixteenBit
 from keras_efsnet.training.augmentation import Augmentation
 
 PHANTOM = "phantom"
@@ -35,6 +36,8 @@ class TrainSettings:
             32 for DeepLabV3+).
         batch_size: images in a step.
         seed: of weights, order, augmentation, dropout and phantoms.
+        sixteen_bit: "full" or "minmax", the range of 16-bit grey files (see
+            `images.grey.to_grey`).
         init: preset or `.keras` file to start from, or None for random weights.
         width: scales the network's channels.
         dropout: EFSNet's `dropout`.
@@ -73,6 +76,7 @@ class TrainSettings:
     image_size: int = 256
     batch_size: int = 8
     seed: int = 0
+    sixteen_bit: SixteenBit = "full"
     init: str | None = None
     width: float | None = None
     dropout: float | None = None

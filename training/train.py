@@ -16,6 +16,7 @@ import numpy as np
 
 from keras_efsnet import __version__
 from keras_efsnet.files import write_text, write_whole
+from keras_efsnet.images.reading import sixteen_bit_as
 from keras_efsnet.models.efsnet import EFSNet
 from keras_efsnet.phantoms import write_phantoms
 from keras_efsnet.training import pipeline, seen
@@ -74,7 +75,7 @@ def train(
     _check_run_folder(settings, out, resume)
     out.mkdir(parents=True, exist_ok=True)
     split = load_split(settings, out)
-    with _dtype_policy(settings.dtype_policy):
+    with _dtype_policy(settings.dtype_policy), sixteen_bit_as(settings.sixteen_bit):
         keras.utils.set_random_seed(settings.seed)
         network = build_model(settings)
         if resume:

@@ -13,6 +13,7 @@ from keras_efsnet.cli.options import (
     KindOption,
     ModelOption,
     OutOption,
+    SixteenBitOption,
     ThreadsOption,
 )
 from keras_efsnet.files import prepare_output, write_text
@@ -34,6 +35,7 @@ def audit(
     model: ModelOption = DEFAULT_MODEL,
     kind: KindOption = None,
     threads: ThreadsOption = None,
+    sixteen_bit: SixteenBitOption = "full",
 ) -> None:
     """Check whether a model suits your scans: appearance, referrals and, with labels,
     metrics."""

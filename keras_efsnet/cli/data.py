@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from keras_efsnet.cli import console
+from keras_efsnet.cli.options import SixteenBitOption
 
 app = typer.Typer(help="Check datasets, make folds, or convert other formats.")
 DataFolders = Annotated[
@@ -27,6 +28,7 @@ def verify_data(
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Folder for report.json.")
     ] = None,
+    sixteen_bit: SixteenBitOption = "full",
 ) -> None:
     """Check all images and masks, and find images of the same scan."""
     from keras_efsnet.files import prepare_output
@@ -54,6 +56,7 @@ def split_data(
     folders: DataFolders = None,
     data: DataOption = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the shuffle.")] = 0,
+    sixteen_bit: SixteenBitOption = "full",
 ) -> None:
     """Make folds balanced by class; images of the same scan stay together."""
     from keras_efsnet.files import prepare_output
@@ -99,6 +102,7 @@ def index_data(
             help="What a name stands for, such as cancer=malignant; can be repeated.",
         ),
     ] = None,
+    sixteen_bit: SixteenBitOption = "full",
 ) -> None:
     """Write a manifest of images, masks and classes in any known format."""
     from collections import Counter
@@ -125,6 +129,7 @@ def convert_labelme(
         Path, typer.Argument(metavar="DIR", help="Folder of LabelMe files (recursive).")
     ],
     out: Annotated[Path, typer.Option(metavar="DATA", help="Dataset folder to write.")],
+    sixteen_bit: SixteenBitOption = "full",
 ) -> None:
     """Convert corrected LabelMe files to a dataset in BUSI's layout."""
     from collections import Counter

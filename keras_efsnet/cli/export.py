@@ -12,6 +12,7 @@ from keras_efsnet.cli.options import (
     AllowSeenOption,
     DataOption,
     FoldOption,
+    SixteenBitOption,
     SplitOption,
 )
 
@@ -38,6 +39,7 @@ def export(
         float, typer.Option(help="Smallest allowed share of equal classes.")
     ] = 0.97,
     allow_seen: AllowSeenOption = False,
+    sixteen_bit: SixteenBitOption = "full",
 ) -> None:
     """Write files for deployment and compare each with the Keras model."""
     with console.quiet_start():

@@ -8,7 +8,13 @@ import typer
 
 from keras_efsnet.cli import console
 from keras_efsnet.cli.console import NOTHING_DONE, SOME_FAILED
-from keras_efsnet.cli.options import NOTICE, KindOption, ModelOption, ThreadsOption
+from keras_efsnet.cli.options import (
+    NOTICE,
+    KindOption,
+    ModelOption,
+    SixteenBitOption,
+    ThreadsOption,
+)
 from keras_efsnet.models.presets import DEFAULT_MODEL
 
 
@@ -39,6 +45,7 @@ def stream(
     model: ModelOption = DEFAULT_MODEL,
     kind: KindOption = None,
     threads: ThreadsOption = None,
+    sixteen_bit: SixteenBitOption = "full",
     frames: Annotated[
         int | None,
         typer.Option(min=1, max=10**9, help="Number of frames to predict."),

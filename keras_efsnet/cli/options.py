@@ -1,7 +1,7 @@
 """Options and texts that several commands share."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -36,4 +36,22 @@ AllowSeenOption = Annotated[
     bool,
     typer.Option("--allow-seen", help="Also use images that the model was trained on."),
 ]
+
+
 OutOption = Annotated[Path, typer.Option(metavar="DIR", help="Output folder.")]
+SIXTEEN_BIT = "Range of 16-bit grey PNG and TIFF: full, or each image's own (minmax)."
+
+
+def _read_by(context: typer.Context, rule: Literal["full", "minmax"]) -> None:
+    from keras_efsnet.images.reading import sixteen_bit_as
+
+    context.with_resource(sixteen_bit_as(rule))
+
+
+SixteenBitOption = Annotated[
+    Literal["full", "minmax"],
+    typer.Option(
+        "--sixteen-bit", callback=_read_by, expose_value=False, help=SIXTEEN_BIT
+    ),
+]
+"""Holds until the command ends, which does not see the value."""

@@ -15,6 +15,7 @@ from keras_efsnet.cli.options import (
     KindOption,
     ModelOption,
     OutOption,
+    SixteenBitOption,
     ThreadsOption,
 )
 from keras_efsnet.files import prepare_output
@@ -50,6 +51,7 @@ def predict(
     model: ModelOption = DEFAULT_MODEL,
     kind: KindOption = None,
     threads: ThreadsOption = None,
+    sixteen_bit: SixteenBitOption = "full",
     workers: Annotated[
         int | None,
         typer.Option(

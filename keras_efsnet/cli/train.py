@@ -3,18 +3,20 @@
 from contextlib import nullcontext
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from keras_efsnet.cli import console
 from keras_efsnet.cli.options import (
     NOTICE,
+    SIXTEEN_BIT,
     AllowSeenOption,
     DataOption,
     FoldOption,
     ModelOption,
     OutOption,
+    SixteenBitOption,
 )
 from keras_efsnet.models.presets import DEFAULT_MODEL
 
@@ -57,6 +59,9 @@ def train(
     image_size: Annotated[int | None, typer.Option(min=8)] = None,
     batch_size: Annotated[int | None, typer.Option(min=1)] = None,
     seed: Annotated[int | None, typer.Option(min=0)] = None,
+    sixteen_bit: Annotated[
+        Literal["full", "minmax"] | None, typer.Option(help=SIXTEEN_BIT)
+    ] = None,
     init: Annotated[
         str | None,
         typer.Option(metavar="PRESET_OR_FILE", help="Initial weights."),
@@ -99,6 +104,7 @@ def train(
         "image_size": image_size,
         "batch_size": batch_size,
         "seed": seed,
+        "sixteen_bit": sixteen_bit,
         "init": init,
         "teacher": teacher,
         "phantoms": phantoms,
@@ -108,6 +114,7 @@ def train(
         import keras
 
         from keras_efsnet.files import naming
+        from keras_efsnet.images.reading import sixteen_bit_as
         from keras_efsnet.training.callbacks import EpochReport
         from keras_efsnet.training.datasets.leaks import no_leak_check
         from keras_efsnet.training.distribute import all_devices
@@ -121,7 +128,8 @@ def train(
     changes = {name: value for name, value in given.items() if value is not None}
     chosen = TrainSettings.from_json({**stored, **changes})
     if not (resume or skip_scan_check or chosen.on_phantoms):
-        _look_for_leaks(chosen, out)
+        with sixteen_bit_as(chosen.sixteen_bit):
+            _look_for_leaks(chosen, out)
     devices = all_devices(chosen.batch_size) if distribute else nullcontext()
     with (
         no_leak_check(),
@@ -165,6 +173,7 @@ def evaluate(
         Subset | None, typer.Option(help="Part of the split to evaluate.")
     ] = None,
     allow_seen: AllowSeenOption = False,
+    sixteen_bit: SixteenBitOption = "full",
 ) -> None:
     """Write metrics.json, per_image.csv and plots for one part of a dataset."""
     whole = split == [Path("none")]

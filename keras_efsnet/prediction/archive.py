@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from keras_efsnet.files import describe_error, write_text
+from keras_efsnet.images.grey import SixteenBit
+from keras_efsnet.images.reading import chosen_sixteen_bit, sixteen_bit_as
 from keras_efsnet.models.presets import file_digest, find_folder
 from keras_efsnet.prediction.batch import predict_jobs
 from keras_efsnet.prediction.loading import load_predictor
@@ -67,7 +69,9 @@ def run_sharded(
         ValueError: Ray is not installed, or `out` holds another run.
         OSError: the disk is full.
     """
-    _check_run(out, {"model": _model_digests(model, kind), "inputs": _digest(jobs)})
+    rule = chosen_sixteen_bit()
+    run = {"model": _model_digests(model, kind), "inputs": _digest(jobs)}
+    _check_run(out, {**run, "sixteen_bit": rule})
     shards = [jobs[first : first + SHARD] for first in range(0, len(jobs), SHARD)]
     done = {number for number in range(len(shards)) if _file(out, number).exists()}
     for number in sorted(done):
@@ -78,21 +82,30 @@ def run_sharded(
         if number not in done
     ]
     if rows:
-        for number in _run_on_ray(rows, workers, (out, model, threads, kind)):
+        for number in _run_on_ray(rows, workers, (out, model, threads, kind, rule)):
             yield from _read_shard(out, number)
 
 
 class _Worker:
     """Loads the network once and predicts shards."""
 
-    def __init__(self, out: Path, *model: Any) -> None:
+    def __init__(
+        self,
+        out: Path,
+        model: str,
+        threads: int | None = None,
+        kind: str | None = None,
+        rule: SixteenBit = "full",
+    ) -> None:
         self.out = out
-        self.predictor = load_predictor(*model)
+        self.rule = rule
+        self.predictor = load_predictor(model, threads, kind)
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
         number = row["number"]
         try:
-            records = list(predict_jobs(row["jobs"], self.predictor, self.out))
+            with sixteen_bit_as(self.rule):
+                records = list(predict_jobs(row["jobs"], self.predictor, self.out))
             write_records(self.out / SHARDS_NAME, records, _file(self.out, number).name)
         except OSError as error:  # the disk is full
             return {"number": number, "problem": describe_error(error)}
