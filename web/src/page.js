@@ -12,7 +12,13 @@ import { startNetwork } from './network.js';
 import { find } from './page-parts.js';
 import { drawContour, drawImage, encodeMask } from './picture.js';
 import { postprocess, THRESHOLD, toRecord } from './prediction.js';
-import { showPrediction, showRefer, showThreshold, showTiming } from './result.js';
+import {
+  clearResult,
+  showPrediction,
+  showRefer,
+  showThreshold,
+  showTiming,
+} from './result.js';
 
 const image = /** @type {HTMLCanvasElement} */ (find('image'));
 const overlay = /** @type {HTMLCanvasElement} */ (find('overlay'));
@@ -83,30 +89,48 @@ function showShown(isLive) {
   for (const id of ['save-mask', 'save-record']) find(id).removeAttribute('disabled');
 }
 
+/** Takes the last image and what was said of it off the page: it is not of the next. */
+function clear() {
+  shown = undefined;
+  clearResult();
+  find('figure').hidden = true;
+  find('empty').hidden = false;
+  for (const id of ['save-mask', 'save-record']) find(id).setAttribute('disabled', '');
+}
+
 /**
  * Ends what runs and begins something new; a failure is said on the page.
  *
  * @param {(signal: AbortSignal) => Promise<void>} begin
+ * @param {string} [note] said on the page in any case
  */
-async function change(begin) {
+async function change(begin, note = '') {
   source.abort();
   source = new AbortController();
   const { signal } = source;
   find('stop').hidden = true;
-  find('problem').textContent = '';
+  find('problem').textContent = note;
   try {
     await begin(signal);
   } catch (error) {
     if (signal.aborted) return;
     find('stop').hidden = true;
-    find('problem').textContent = error instanceof Error ? error.message : String(error);
+    clear();
+    const problem = error instanceof Error ? error.message : String(error);
+    find('problem').textContent = `${problem} ${note}`.trim();
   }
 }
 
-/** @param {File} file */
-function openFile(file) {
-  if (file.type.startsWith('video/')) return openLive(() => openVideo(file), file.name);
-  return change((signal) => showFile(file, file.name, signal));
+/** @param {FileList | null | undefined} files the first is opened */
+function openFiles(files) {
+  if (!files?.length) return;
+  const [file] = files;
+  const note =
+    files.length > 1
+      ? `Only ${file.name} of the ${files.length} files was opened: open one file at a time.`
+      : '';
+  if (file.type.startsWith('video/')) openLive(() => openVideo(file), file.name, note);
+  else change((signal) => showFile(file, file.name, signal), note);
 }
 
 /** @param {string} label */
@@ -122,14 +146,15 @@ function openPhantom(label) {
 /**
  * @param {() => Promise<HTMLVideoElement>} open
  * @param {string} name
+ * @param {string} [note]
  */
-function openLive(open, name) {
+function openLive(open, name, note) {
   return change(async (signal) => {
     const video = await open();
     if (!signal.aborted) find('stop').hidden = false;
     const meter = makeMeter();
     await watch(video, ask, (asked) => show(name, asked, meter.tick()), signal);
-  });
+  }, note);
 }
 
 /** Shows the same output cut elsewhere. */
@@ -176,16 +201,16 @@ function save(name, content) {
 function connect() {
   const file = /** @type {HTMLInputElement} */ (find('file'));
   file.addEventListener('change', () => {
-    if (file.files?.length) openFile(file.files[0]);
+    openFiles(file.files);
     file.value = '';
   });
   document.addEventListener('dragover', (event) => event.preventDefault());
   document.addEventListener('drop', (event) => {
     event.preventDefault();
-    if (event.dataTransfer?.files.length) openFile(event.dataTransfer.files[0]);
+    openFiles(event.dataTransfer?.files);
   });
   document.addEventListener('paste', (event) => {
-    if (event.clipboardData?.files.length) openFile(event.clipboardData.files[0]);
+    openFiles(event.clipboardData?.files);
   });
   for (const button of document.querySelectorAll('[data-phantom]')) {
     const { phantom } = /** @type {HTMLElement} */ (button).dataset;

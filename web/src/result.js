@@ -35,6 +35,19 @@ export function showPrediction(prediction, isLive) {
   }
 }
 
+/** Leaves no words and bars of an image. */
+export function clearResult() {
+  find('summary').ariaLive = 'polite';
+  find('summary').textContent = 'No result.';
+  for (const row of find('bars').children) {
+    row.classList.remove('first');
+    row.getElementsByTagName('i')[0].style.width = '0';
+    row.getElementsByTagName('b')[0].textContent = '';
+  }
+  find('refer').hidden = true;
+  find('timing').textContent = '';
+}
+
 /**
  * @param {string[]} reasons for a person to look
  * @param {Card} card

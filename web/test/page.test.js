@@ -67,7 +67,7 @@ test('a file that is dropped or pasted is predicted', async () => {
   const { file } = expectedFor('benign.png');
   for (const kind of ['drop', 'paste']) {
     await pickPhantom(page, 'normal');
-    await giveFile(kind, await readFile(file), 'benign.png');
+    await giveFiles(kind, await readFile(file), ['benign.png']);
     await waitForCaption(page, 'benign.png');
     assert.match(await page.innerText('#summary'), /^benign/);
   }
@@ -85,14 +85,41 @@ test('of several in a row the last one is shown', async () => {
   }
 });
 
-test('a file that is no image is named', async () => {
-  await page.setInputFiles('#file', {
-    name: 'notes.txt',
-    mimeType: 'text/plain',
-    buffer: Buffer.from('no image'),
+for (const [name, mimeType, problem] of [
+  ['notes.txt', 'text/plain', /^notes\.txt: not an image/],
+  ['scan.png', 'image/png', /^scan\.png: not an image/],
+  ['scan.mp4', 'video/mp4', /^scan\.mp4: not a video/],
+]) {
+  test(`${name}, which cannot be opened, is named and leaves no other result`, async () => {
+    await pickPhantom(page, 'malignant');
+    await page.setInputFiles('#file', {
+      name: String(name),
+      mimeType: String(mimeType),
+      buffer: Buffer.from('no image'),
+    });
+    await page.waitForFunction(() => document.getElementById('problem')?.textContent);
+    assert.match(await page.innerText('#problem'), /** @type {RegExp} */ (problem));
+    await assertNoResult();
   });
-  await page.waitForFunction(() => document.getElementById('problem')?.textContent);
-  assert.match(await page.innerText('#problem'), /^notes\.txt: not an image/);
+}
+
+test('after a file that cannot be opened, the next one is shown', async () => {
+  await pickPhantom(page, 'benign');
+  assert.equal(await page.textContent('#problem'), '');
+});
+
+test('of several files, the first is opened and this is said', async () => {
+  const content = await readFile(expectedFor('benign.png').file);
+  const note = 'Only one.png of the 3 files was opened: open one file at a time.';
+  for (const kind of ['drop', 'paste']) {
+    await pickPhantom(page, 'normal');
+    await giveFiles(kind, content, ['one.png', 'two.png', 'three.png']);
+    await waitForCaption(page, 'one.png');
+    assert.equal(await page.innerText('#problem'), note);
+  }
+  await giveFiles('drop', Buffer.from('no image'), ['one.png', 'two.png', 'three.png']);
+  await page.waitForFunction(() => document.getElementById('summary')?.textContent === 'No result.');
+  assert.match(await page.innerText('#problem'), /^one\.png: not an image.* Only one\.png of the 3/);
   await pickPhantom(page, 'benign');
   assert.equal(await page.textContent('#problem'), '');
 });
@@ -214,6 +241,15 @@ function expectedFor(name) {
   return found;
 }
 
+async function assertNoResult() {
+  assert.equal(await page.innerText('#summary'), 'No result.');
+  assert.equal((await page.innerText('#bars')).match(/%/), null);
+  assert.ok(await page.isHidden('#figure'));
+  assert.ok(await page.isHidden('#refer'));
+  assert.ok(await page.isVisible('#empty'));
+  for (const id of ['#save-mask', '#save-record']) assert.ok(await page.isDisabled(id));
+}
+
 /** @param {import('playwright-core').Page} page */
 async function save(page) {
   const [mask] = await Promise.all([page.waitForEvent('download'), page.click('#save-mask')]);
@@ -276,21 +312,21 @@ function compareMasks(one, other) {
 
 /**
  * @param {string} kind
- * @param {Buffer} content
- * @param {string} name
+ * @param {Buffer} content of each
+ * @param {string[]} names
  */
-function giveFile(kind, content, name) {
+function giveFiles(kind, content, names) {
   return page.evaluate(
-    ([kind, content, name]) => {
+    ({ kind, content, names }) => {
       const bytes = Uint8Array.from(atob(content), (letter) => letter.charCodeAt(0));
       const transfer = new DataTransfer();
-      transfer.items.add(new File([bytes], name, { type: 'image/png' }));
+      for (const name of names) transfer.items.add(new File([bytes], name, { type: 'image/png' }));
       const event =
         kind === 'drop'
           ? new DragEvent(kind, { dataTransfer: transfer, bubbles: true })
           : new ClipboardEvent(kind, { clipboardData: transfer, bubbles: true });
       document.body.dispatchEvent(event);
     },
-    [kind, content.toString('base64'), name],
+    { kind, content: content.toString('base64'), names },
   );
 }
