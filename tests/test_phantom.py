@@ -7,6 +7,7 @@ from PIL import Image
 from keras_efsnet.labels import LABELS
 from keras_efsnet.phantoms import make_phantom, write_phantoms
 from keras_efsnet.phantoms.scan import envelope as scan_envelope
+from keras_efsnet.training.datasets.masks import read_mask_file
 
 SMALL = (160, 200)
 
@@ -46,6 +47,14 @@ def test_equal_arguments_give_equal_pixels(label):
     np.testing.assert_array_equal(first.mask, again.mask)
     other = make_phantom(label, 8, SMALL)
     assert np.mean(first.image != other.image) > 0.5
+
+
+def test_no_lesion_touches_all_four_borders(tmp_path):
+    """The first drawing of the third malignant phantom of seed 3 would."""
+    folder = write_phantoms(tmp_path, {"malignant": 3}, seed=3)
+
+    for path in sorted(folder.glob("*/*_mask.png")):
+        assert read_mask_file(path).any()
 
 
 @pytest.mark.parametrize("size", [(32, 32), (33, 150), (150, 47), (400, 500)])

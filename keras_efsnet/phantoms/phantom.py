@@ -59,7 +59,8 @@ def make_phantom(label: str, seed: int, size: tuple[int, int] = (400, 500)) -> P
 
     Benign lesions are smooth ovals, wider than tall, with a thin capsule and posterior
     enhancement. Malignant ones are irregular, often taller than wide, with a halo and a
-    shadow. Every class has fat lobules and shadows of ligaments.
+    shadow. Every class has fat lobules and shadows of ligaments. A phantom whose lesion
+    touches all four borders, as an inverted mask does, is drawn anew.
 
     Args:
         label: "normal", "benign" or "malignant".
@@ -79,17 +80,10 @@ def make_phantom(label: str, seed: int, size: tuple[int, int] = (400, 500)) -> P
     """
     _check_arguments(label, seed, size)
     rng = np.random.default_rng([seed, LABELS.index(label)])
-    grid = draw_grid(rng, size)
-    lesions = draw_lesions(rng, grid, label)
-    tissue = draw_tissue(rng, grid, lesions)
-    gain = time_gain(rng, grid, tissue.loss)
-    for lesion in lesions:
-        insert_lesion(rng, grid, tissue, lesion)
-    shade = gain - path_loss(grid, tissue.loss) - column_shadows(rng, grid)
-    grey = compress(rng, scan(rng, grid, tissue, shade))
-    visible = field_of_view(rng, grid)
-    mask = visible & np.any([lesion.distance < 0 for lesion in lesions], axis=0)
-    return Phantom(np.where(visible, grey, np.uint8(0)), mask, label)
+    phantom = _draw(rng, label, size)
+    while _touches_all_borders(phantom.mask):
+        phantom = _draw(rng, label, size)
+    return phantom
 
 
 def write_phantoms(folder: Path, per_class: int | Mapping[str, int], seed: int) -> Path:
@@ -139,6 +133,24 @@ def _check_arguments(label: str, seed: int, size: tuple[int, int]) -> None:
             f"size must be (height, width), each at least {_SMALLEST_SIDE} pixels,"
             f" not {size}."
         )
+
+
+def _draw(rng: np.random.Generator, label: str, size: tuple[int, int]) -> Phantom:
+    grid = draw_grid(rng, size)
+    lesions = draw_lesions(rng, grid, label)
+    tissue = draw_tissue(rng, grid, lesions)
+    gain = time_gain(rng, grid, tissue.loss)
+    for lesion in lesions:
+        insert_lesion(rng, grid, tissue, lesion)
+    shade = gain - path_loss(grid, tissue.loss) - column_shadows(rng, grid)
+    grey = compress(rng, scan(rng, grid, tissue, shade))
+    visible = field_of_view(rng, grid)
+    mask = visible & np.any([lesion.distance < 0 for lesion in lesions], axis=0)
+    return Phantom(np.where(visible, grey, np.uint8(0)), mask, label)
+
+
+def _touches_all_borders(mask: NDArray[np.bool_]) -> bool:
+    return all(side.any() for side in (mask[0], mask[-1], mask[:, 0], mask[:, -1]))
 
 
 def _numbered_phantom(label: str, number: int, seed: int) -> Phantom:
