@@ -172,6 +172,7 @@ def test_without_ray_it_says_what_to_install(archive, tmp_path, monkeypatch, cap
     monkeypatch.setitem(sys.modules, "ray", None)
     assert predict(archive, tmp_path / "out", "--workers", "2") == 2
     assert 'pip install "keras-efsnet[scale]"' in capsys.readouterr().err
+    assert predict(archive, tmp_path / "out") == 1
 
 
 @pytest.mark.slow

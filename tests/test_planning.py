@@ -398,11 +398,19 @@ def test_an_interrupted_rerun_loses_nothing(
 
 
 @pytest.mark.parametrize(
-    "name", ["../b_mask.png", "{tmp}/b_mask.png", "link/b_mask.png", "notes.txt", 7]
+    "name",
+    [
+        "../b_mask.png",
+        "{tmp}/b_mask.png",
+        "link/b_mask.png",
+        "folder_mask.png",
+        "notes.txt",
+        7,
+    ],
 )
 def test_a_record_from_elsewhere_removes_nothing(tmp_path, rerun, two_images, name):
     out = tmp_path / "out"
-    _touch(tmp_path, "b_mask.png", "out/notes.txt")
+    _touch(tmp_path, "b_mask.png", "out/notes.txt", "out/folder_mask.png/c.png")
     (out / "link").symlink_to(tmp_path)
     name = name.format(tmp=tmp_path) if isinstance(name, str) else name
     write_records(out, [{"path": "b.png", "mask_file": name}])

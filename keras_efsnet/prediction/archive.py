@@ -21,12 +21,7 @@ from keras_efsnet.models.presets import file_digest, find_folder
 from keras_efsnet.prediction.batch import predict_jobs
 from keras_efsnet.prediction.loading import load_predictor
 from keras_efsnet.prediction.planning import Job
-from keras_efsnet.prediction.writing import (
-    RECORDS_NAME,
-    RUN_FILE,
-    SHARDS_NAME,
-    write_records,
-)
+from keras_efsnet.prediction.writing import RECORDS_NAME, SHARDS_NAME, write_records
 
 SHARD = 100
 """Images per shard. A resumed run may repeat up to one shard per worker."""
@@ -154,7 +149,7 @@ def _check_run(out: Path, run: dict[str, Any]) -> None:
             f"{out}: holds a run without --workers ({RECORDS_NAME}); choose another "
             "output folder."
         )
-    file = out / RUN_FILE
+    file = out / SHARDS_NAME / "run.json"
     text = json.dumps(run, indent=2) + "\n"
     file.parent.mkdir(exist_ok=True)
     if not file.exists():

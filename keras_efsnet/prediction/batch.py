@@ -10,7 +10,7 @@ from keras_efsnet.images.reading import read_frames
 from keras_efsnet.prediction.planning import Job
 from keras_efsnet.prediction.predictor import Predictor, predict_frame
 from keras_efsnet.prediction.writing import (
-    RUN_FILE,
+    SHARDS_NAME,
     Record,
     frame_names,
     list_files,
@@ -36,10 +36,10 @@ def run_jobs(
         OSError: the disk is full, or a file cannot be removed.
         ValueError: `out` holds a run with workers.
     """
-    if (out / RUN_FILE).exists():
+    if any((out / SHARDS_NAME).glob("[0-9]*.json")):
         raise ValueError(
-            f"{out}: holds a run with --workers ({RUN_FILE}); choose another output "
-            "folder."
+            f"{out}: holds a run with --workers ({SHARDS_NAME}/); choose another "
+            "output folder."
         )
     return _replace_run(jobs, predictor, out, save_probabilities)
 

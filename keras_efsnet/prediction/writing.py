@@ -20,9 +20,6 @@ RECORDS_NAME = "predictions.json"
 SHARDS_NAME = "predictions"
 """Folder of a run with workers; its records are in several files."""
 
-RUN_FILE = f"{SHARDS_NAME}/run.json"
-"""Says that a folder holds a run with workers."""
-
 _ENDINGS = {
     f"{name}_file": f"_{name}.png" for name in ("mask", "overlay", "probability")
 }
@@ -136,18 +133,15 @@ def remove_files(files: Iterable[Path], kept: Iterable[Path]) -> None:
     Raises:
         OSError: one cannot be removed.
     """
-    same = {(state.st_dev, state.st_ino) for state in map(_state, kept) if state}
+    same = {_identity(path) for path in kept if os.path.isfile(path)}
     for file in files:
-        state = _state(file)
-        if state and (state.st_dev, state.st_ino) not in same:
+        if os.path.isfile(file) and _identity(file) not in same:
             file.unlink()
 
 
-def _state(path: Path) -> os.stat_result | None:
-    try:
-        return path.stat()
-    except OSError:
-        return None
+def _identity(path: Path) -> tuple[int, int]:
+    state = path.stat()
+    return state.st_dev, state.st_ino
 
 
 def _write(target: Path, name: str, picture: Image.Image, out: Path) -> str:
