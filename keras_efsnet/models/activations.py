@@ -49,12 +49,11 @@ class SharedPReLU(keras.layers.Layer):
     def compute_output_shape(self, input_shape):
         return input_shape
 
+    def get_config(self) -> dict[str, Any]:
+        # Without this method, Keras refuses the config of a layer whose dtype is a
+        # policy object.
+        return super().get_config()
+
 
 def _slope_start(shape, dtype=None):
     return ops.full(shape, 0.25, dtype=dtype)
-
-
-def make_activation(name: str | None, dtype: Any) -> keras.layers.Layer:
-    if name == "prelu":
-        return SharedPReLU(dtype=dtype)
-    return keras.layers.Activation(name, dtype=dtype)

@@ -10,7 +10,8 @@ import numpy as np
 from keras import ops
 
 from keras_efsnet.models import backend_ops
-from keras_efsnet.models.activations import make_activation, register
+from keras_efsnet.models.activations import SharedPReLU, register
+from keras_efsnet.models.parts import Composite
 
 
 def with_arguments(
@@ -156,8 +157,9 @@ class BatchNorm(keras.layers.BatchNormalization):
     """
 
     def call(self, inputs, training=None, mask=None):
-        if not (training and self.trainable):
-            return super().call(inputs, training=False)
+        # The fused kernels take weights in float32.
+        if not (training and self.trainable and self.dtype == "float32"):
+            return super().call(inputs, training=training)
         gamma = ops.convert_to_tensor(self.gamma)
         beta = ops.convert_to_tensor(self.beta)
         outputs, mean, variance = backend_ops.batch_norm(
@@ -178,7 +180,7 @@ def require_divisible(what: str, value: int, groups: int) -> None:
 
 
 @register
-class ConvNorm(keras.layers.Layer):
+class ConvNorm(Composite):
     """Convolution without bias, norm and activation.
 
     Height and width are divided by `strides`. A kernel as large as its stride gets no
@@ -217,24 +219,29 @@ class ConvNorm(keras.layers.Layer):
         self.separable = separable
         self.activation = activation
         self.conv = self._make_conv()
-        self.norm = BatchNorm(dtype=self.dtype_policy)
-        self.act = make_activation(activation, self.dtype_policy)
+        self.norm = self.part(BatchNorm, "norm")
+        self.act = self._make_activation()
 
     def _make_conv(self) -> keras.layers.Layer:
-        dtype = self.dtype_policy
         if self.groups > 1:
-            return GroupedPointwiseConv2D(self.filters, self.groups, dtype=dtype)
+            return self.part(GroupedPointwiseConv2D, "conv", self.filters, self.groups)
         if self.separable:
-            return SeparableConv2D(self.filters, dtype=dtype)
-        return keras.layers.Conv2D(
+            return self.part(SeparableConv2D, "conv", self.filters)
+        return self.part(
+            keras.layers.Conv2D,
+            "conv",
             self.filters,
             self.kernel_size,
             strides=self.strides,
             padding="same",
             dilation_rate=self.dilation_rate,
             use_bias=False,
-            dtype=dtype,
         )
+
+    def _make_activation(self) -> keras.layers.Layer:
+        if self.activation == "prelu":
+            return self.part(SharedPReLU, "act")
+        return self.part(keras.layers.Activation, "act", self.activation)
 
     def build(self, input_shape):
         build_chain([self.conv, self.norm, self.act], input_shape)

@@ -1,5 +1,7 @@
 """EFSNet: encoder -> decoder -> mask, encoder -> class."""
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +9,7 @@ import keras
 
 from keras_efsnet.models import layers
 from keras_efsnet.models.keras_archive import read_archive
+from keras_efsnet.models.parts import Parts, Shared, shared_by
 from keras_efsnet.models.presets import find_model
 
 MULTIPLE = 8
@@ -25,6 +28,11 @@ class EFSNet(keras.Model):
         dropout: rate of the blocks' spatial dropouts.
         class_dropout: rate of the dropout before the class head.
         name: name of the model.
+        trainable: False freezes every layer.
+        dtype: dtype policy of the layers, such as "mixed_bfloat16"; None takes Keras's
+            global policy.
+        parts: for each layer's name, what was changed in it since it was made, such as
+            `{"down_1": {"trainable": False}}`. Copies and files keep it.
 
     Input shape: `image`, `(batch, height, width, 1)`, grey values in [0, 255], integer
         or float. The model rescales them.
@@ -33,7 +41,8 @@ class EFSNet(keras.Model):
         num_classes)`, probabilities (softmax) of normal, benign and malignant.
 
     Raises:
-        ValueError: a size, `num_classes`, `width` or a rate is outside its range.
+        ValueError: a size, `num_classes`, `width` or a rate is outside its range, or
+            `dtype` is not a policy of floating numbers.
 
     Example:
 
@@ -55,38 +64,47 @@ class EFSNet(keras.Model):
         dropout: float = 0.1,
         class_dropout: float = 0.3,
         name: str = "efsnet",
-        **kwargs: Any,
+        *,
+        trainable: bool = True,
+        dtype: Any = None,
+        parts: dict[str, dict[str, Any]] | None = None,
     ) -> None:
         _check_arguments(input_shape, num_classes, dropout, class_dropout)
+        policy = _float_policy(dtype)
         small, middle, large = (scale_filters(n, width) for n in (16, 64, 128))
+        own_parts = Parts(parts)
+        make = partial(own_parts.make, Shared(policy, trainable))
 
         image = keras.Input(input_shape, name="image")
-        x = keras.layers.Rescaling(1 / 127.5, offset=-1.0, name="rescaling")(image)
-        x = layers.InitialBlock(small, name="initial")(x)
-        x = skip_4 = layers.DownsamplingBlock(middle, dropout, name="down_1")(x)
+        x = make(keras.layers.Rescaling, "rescaling", 1 / 127.5, offset=-1.0)(image)
+        x = make(layers.InitialBlock, "initial", small)(x)
+        x = skip_4 = make(layers.DownsamplingBlock, "down_1", middle, dropout)(x)
         for i in range(1, 5):
-            x = layers.FactorizedBlock(middle, dropout, name=f"factorized_{i}")(x)
-        x = skip_8 = layers.DownsamplingBlock(large, dropout, name="down_2")(x)
+            x = make(layers.FactorizedBlock, f"factorized_{i}", middle, dropout)(x)
+        x = skip_8 = make(layers.DownsamplingBlock, "down_2", large, dropout)(x)
         for i in range(1, 3):
-            x = layers.CSDCBlock(large, dropout=dropout, name=f"csdc_{i}")(x)
+            x = make(layers.CSDCBlock, f"csdc_{i}", large, dropout=dropout)(x)
         encoded = x
 
-        x = layers.UpsamplingModule(middle, dropout, name="up_1")([x, skip_8])
+        x = make(layers.UpsamplingModule, "up_1", middle, dropout)([x, skip_8])
         for i in range(1, 3):
-            x = layers.ShuffleUnit(middle, 2, dropout, name=f"shuffle_4_{i}")(x)
-        x = layers.UpsamplingModule(small, dropout, name="up_2")([x, skip_4])
+            x = make(layers.ShuffleUnit, f"shuffle_4_{i}", middle, 2, dropout)(x)
+        x = make(layers.UpsamplingModule, "up_2", small, dropout)([x, skip_4])
         for i in range(1, 3):
-            x = layers.ShuffleUnit(small, 1, dropout, name=f"shuffle_2_{i}")(x)
-        x = layers.MaskHead(name="mask_logits")(x)
-        mask = keras.layers.Activation("sigmoid", dtype="float32", name="mask")(x)
+            x = make(layers.ShuffleUnit, f"shuffle_2_{i}", small, 1, dropout)(x)
+        x = make(layers.MaskHead, "mask_logits")(x)
+        mask = make(keras.layers.Activation, "mask", "sigmoid", dtype="float32")(x)
 
-        label = class_head(encoded, num_classes, class_dropout)
+        label = class_head(encoded, num_classes, class_dropout, make)
 
-        super().__init__(image, {"mask": mask, "class": label}, name=name, **kwargs)
+        outputs = {"mask": mask, "class": label}
+        super().__init__(image, outputs, name=name, trainable=trainable)
+        self.dtype_policy = policy
         self.num_classes = num_classes
         self.width = width
         self.dropout = dropout
         self.class_dropout = class_dropout
+        self._parts = own_parts
 
     def get_config(self) -> dict[str, Any]:
         return {
@@ -97,6 +115,8 @@ class EFSNet(keras.Model):
             "class_dropout": self.class_dropout,
             "name": self.name,
             "trainable": self.trainable,
+            "dtype": keras.dtype_policies.serialize(self.dtype_policy),
+            "parts": self._parts.changes(shared_by(self)),
         }
 
     @classmethod
@@ -109,6 +129,7 @@ class EFSNet(keras.Model):
         preset: str | Path,
         num_classes: int | None = None,
         input_shape: tuple[int | None, int | None, int] | None = None,
+        dtype: Any = None,
     ) -> "EFSNet":
         """Loads trained weights.
 
@@ -117,6 +138,8 @@ class EFSNet(keras.Model):
             num_classes: None keeps the preset's; another number gives a new, untrained
                 class head.
             input_shape: None keeps the preset's.
+            dtype: dtype policy. None keeps the preset's, but a float32 preset takes
+                Keras's global policy.
 
         Raises:
             ValueError: there is no such preset or file, or it holds no EFSNet.
@@ -127,25 +150,40 @@ class EFSNet(keras.Model):
                 f"{preset}: from_preset takes a file saved from an EFSNet, got a "
                 f"{type(trained).__name__}; load it with keras.saving.load_model."
             )
-        changes = {"num_classes": num_classes, "input_shape": input_shape}
-        wanted = {key: value for key, value in changes.items() if value is not None}
-        model = cls(**{**trained.get_config(), **wanted})
+        config = trained.get_config()
+        if dtype is None and trained.dtype_policy.name != "float32":
+            dtype = trained.dtype_policy
+        new_head = num_classes not in (None, trained.num_classes)
+        if new_head:
+            config["num_classes"] = num_classes
+            config["parts"].pop("class_logits", None)
+        shape = input_shape or config["input_shape"]
+        model = cls(**{**config, "input_shape": shape, "dtype": dtype})
         for layer in model.layers:
-            weights = trained.get_layer(layer.name).get_weights()
-            if layer.name != "class_logits" or model.num_classes == trained.num_classes:
-                layer.set_weights(weights)
+            if not (new_head and layer.name == "class_logits"):
+                layer.set_weights(trained.get_layer(layer.name).get_weights())
         return model
 
 
-def class_head(encoded: Any, num_classes: int, dropout: float) -> Any:
+def make_layer(
+    kind: type[keras.layers.Layer], name: str, *arguments: Any, **options: Any
+) -> keras.layers.Layer:
+    return kind(*arguments, name=name, **options)
+
+
+def class_head(
+    encoded: Any,
+    num_classes: int,
+    dropout: float,
+    make: Callable[..., keras.layers.Layer] = make_layer,
+) -> Any:
     """Returns the output `class`, given the encoder's last feature map."""
-    x = keras.layers.GlobalAveragePooling2D(name="pool")(encoded)
+    x = make(keras.layers.GlobalAveragePooling2D, "pool")(encoded)
     # With a noise shape, PyTorch also uses the layer's seed: training resumes exactly.
-    x = keras.layers.Dropout(
-        dropout, noise_shape=(None, encoded.shape[-1]), name="class_dropout"
-    )(x)
-    x = keras.layers.Dense(num_classes, name="class_logits")(x)
-    return keras.layers.Activation("softmax", dtype="float32", name="class")(x)
+    noise_shape = (None, encoded.shape[-1])
+    x = make(keras.layers.Dropout, "class_dropout", dropout, noise_shape)(x)
+    x = make(keras.layers.Dense, "class_logits", num_classes)(x)
+    return make(keras.layers.Activation, "class", "softmax", dtype="float32")(x)
 
 
 def scale_filters(filters: int, width: float) -> int:
@@ -159,6 +197,16 @@ def scale_filters(filters: int, width: float) -> int:
             f"width must be above 0, got {width}; 1.0 is the network's own."
         )
     return max(round(filters * width / MULTIPLE), 1) * MULTIPLE
+
+
+def _float_policy(dtype: Any) -> keras.DTypePolicy:
+    policy = keras.dtype_policies.get(dtype)
+    if policy.quantization_mode or "float" not in policy.compute_dtype:
+        raise ValueError(
+            "dtype must be a policy of floating numbers, such as float32 or "
+            f"mixed_bfloat16, got {policy.name}; for fewer bits quantize the model."
+        )
+    return policy
 
 
 def _check_arguments(

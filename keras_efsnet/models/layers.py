@@ -22,13 +22,14 @@ from keras_efsnet.models.convolutions import (
     build_chain,
     with_arguments,
 )
+from keras_efsnet.models.parts import Composite
 
 REDUCTION = 4
 """Bottlenecks have 1/REDUCTION of their output channels inside (the paper's r)."""
 
 
 @register
-class InitialBlock(keras.layers.Layer):
+class InitialBlock(Composite):
     """ENet's first block: strided convolution in parallel with max-pooling.
 
     Halves height and width. Convolution and pooling together give `filters` channels.
@@ -45,12 +46,11 @@ class InitialBlock(keras.layers.Layer):
     def __init__(self, filters: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.filters = filters
-        self.pool = keras.layers.MaxPooling2D(2, dtype=self.dtype_policy)
+        self.pool = self.part(keras.layers.MaxPooling2D, "pool", 2)
 
     def build(self, input_shape):
-        self.conv = ConvNorm(
-            self.filters - input_shape[-1], 3, strides=2, dtype=self.dtype_policy
-        )
+        filters = self.filters - input_shape[-1]
+        self.conv = self.part(ConvNorm, "conv", filters, 3, strides=2)
         self.conv.build(input_shape)
 
     def call(self, inputs, training=None):
@@ -65,7 +65,7 @@ class InitialBlock(keras.layers.Layer):
 
 
 @register
-class DownsamplingBlock(keras.layers.Layer):
+class DownsamplingBlock(Composite):
     """FSSNet's downsampling: a strided bottleneck plus pooling and projection.
 
     Halves height and width and sets the channels to `filters`. The decoder's skips are
@@ -85,14 +85,13 @@ class DownsamplingBlock(keras.layers.Layer):
         super().__init__(**kwargs)
         self.filters = filters
         self.dropout = dropout
-        dtype = self.dtype_policy
-        self.pool = keras.layers.MaxPooling2D(2, dtype=dtype)
-        self.project = ConvNorm(filters, activation=None, dtype=dtype)
-        self.reduce = ConvNorm(filters // REDUCTION, 2, strides=2, dtype=dtype)
-        self.filter = ConvNorm(filters // REDUCTION, 3, dtype=dtype)
-        self.expand = ConvNorm(filters, activation=None, dtype=dtype)
-        self.drop = keras.layers.SpatialDropout2D(dropout, dtype=dtype)
-        self.act = SharedPReLU(dtype=dtype)
+        self.pool = self.part(keras.layers.MaxPooling2D, "pool", 2)
+        self.project = self.part(ConvNorm, "project", filters, activation=None)
+        self.reduce = self.part(ConvNorm, "reduce", filters // REDUCTION, 2, strides=2)
+        self.filter = self.part(ConvNorm, "filter", filters // REDUCTION, 3)
+        self.expand = self.part(ConvNorm, "expand", filters, activation=None)
+        self.drop = self.part(keras.layers.SpatialDropout2D, "drop", dropout)
+        self.act = self.part(SharedPReLU, "act")
 
     def build(self, input_shape):
         build_chain([self.pool, self.project], input_shape)
@@ -114,7 +113,7 @@ class DownsamplingBlock(keras.layers.Layer):
 
 
 @register
-class FactorizedBlock(keras.layers.Layer):
+class FactorizedBlock(Composite):
     """FSSNet's factorized bottleneck: 3x1 and 1x3 convolutions instead of a 3x3.
 
     Args:
@@ -130,15 +129,16 @@ class FactorizedBlock(keras.layers.Layer):
         super().__init__(**kwargs)
         self.filters = filters
         self.dropout = dropout
-        dtype = self.dtype_policy
-        self.reduce = ConvNorm(filters // REDUCTION, dtype=dtype)
-        self.vertical = ConvNorm(
-            filters // REDUCTION, (3, 1), activation=None, dtype=dtype
+        self.reduce = self.part(ConvNorm, "reduce", filters // REDUCTION)
+        self.vertical = self.part(
+            ConvNorm, "vertical", filters // REDUCTION, (3, 1), activation=None
         )
-        self.horizontal = ConvNorm(filters // REDUCTION, (1, 3), dtype=dtype)
-        self.expand = ConvNorm(filters, activation=None, dtype=dtype)
-        self.drop = keras.layers.SpatialDropout2D(dropout, dtype=dtype)
-        self.act = SharedPReLU(dtype=dtype)
+        self.horizontal = self.part(
+            ConvNorm, "horizontal", filters // REDUCTION, (1, 3)
+        )
+        self.expand = self.part(ConvNorm, "expand", filters, activation=None)
+        self.drop = self.part(keras.layers.SpatialDropout2D, "drop", dropout)
+        self.act = self.part(SharedPReLU, "act")
 
     def build(self, input_shape):
         chain = [self.reduce, self.vertical, self.horizontal, self.expand]
@@ -159,7 +159,7 @@ class FactorizedBlock(keras.layers.Layer):
 
 
 @register
-class SDCBlock(keras.layers.Layer):
+class SDCBlock(Composite):
     """Shuffle dilated convolution: grouped 1x1, shuffle, dilated 3x3, grouped 1x1.
 
     The shuffle mixes the channels of all groups for the dilated convolution.
@@ -188,16 +188,17 @@ class SDCBlock(keras.layers.Layer):
         self.dilation_rate = dilation_rate
         self.groups = groups
         self.dropout = dropout
-        dtype = self.dtype_policy
         reduced = filters // REDUCTION
-        self.reduce = ConvNorm(reduced, groups=groups, dtype=dtype)
-        self.shuffle = ChannelShuffle(groups, dtype=dtype)
-        self.dilate = ConvNorm(
-            reduced, 3, dilation_rate=dilation_rate, activation=None, dtype=dtype
+        self.reduce = self.part(ConvNorm, "reduce", reduced, groups=groups)
+        self.shuffle = self.part(ChannelShuffle, "shuffle", groups)
+        self.dilate = self.part(
+            ConvNorm, "dilate", reduced, 3, dilation_rate=dilation_rate, activation=None
         )
-        self.expand = ConvNorm(filters, groups=groups, activation=None, dtype=dtype)
-        self.drop = keras.layers.SpatialDropout2D(dropout, dtype=dtype)
-        self.act = SharedPReLU(dtype=dtype)
+        self.expand = self.part(
+            ConvNorm, "expand", filters, groups=groups, activation=None
+        )
+        self.drop = self.part(keras.layers.SpatialDropout2D, "drop", dropout)
+        self.act = self.part(SharedPReLU, "act")
 
     def build(self, input_shape):
         chain = [self.reduce, self.shuffle, self.dilate, self.expand]
@@ -218,7 +219,7 @@ class SDCBlock(keras.layers.Layer):
 
 
 @register
-class CSDCBlock(keras.layers.Layer):
+class CSDCBlock(Composite):
     """Continuous shuffle dilated convolutions: SDC blocks of growing dilation.
 
     The receptive field grows to cover the image.
@@ -248,8 +249,8 @@ class CSDCBlock(keras.layers.Layer):
         self.groups = groups
         self.dropout = dropout
         self.blocks = [
-            SDCBlock(filters, rate, groups, dropout, dtype=self.dtype_policy)
-            for rate in dilation_rates
+            self.part(SDCBlock, f"block_{i}", filters, rate, groups, dropout)
+            for i, rate in enumerate(dilation_rates, start=1)
         ]
 
     def build(self, input_shape):
@@ -270,7 +271,7 @@ class CSDCBlock(keras.layers.Layer):
 
 
 @register
-class UpsamplingModule(keras.layers.Layer):
+class UpsamplingModule(Composite):
     """Doubles height and width: bilinear features joined with a learned upsampled skip.
 
     Called on `(features, skip)` of equal size; the skip is an encoder output.
@@ -289,17 +290,21 @@ class UpsamplingModule(keras.layers.Layer):
         super().__init__(**kwargs)
         self.filters = filters
         self.dropout = dropout
-        dtype = self.dtype_policy
-        self.reduce = ConvNorm(filters // 2, dtype=dtype)
-        self.reduce_skip = keras.layers.Conv2D(
-            filters // 2, 1, use_bias=False, dtype=dtype
+        self.reduce = self.part(ConvNorm, "reduce", filters // 2)
+        self.reduce_skip = self.part(
+            keras.layers.Conv2D, "reduce_skip", filters // 2, 1, use_bias=False
         )
-        self.expand_skip = keras.layers.Conv2DTranspose(
-            filters // 2, 2, strides=2, use_bias=False, dtype=dtype
+        self.expand_skip = self.part(
+            keras.layers.Conv2DTranspose,
+            "expand_skip",
+            filters // 2,
+            2,
+            strides=2,
+            use_bias=False,
         )
-        self.norm_skip = BatchNorm(dtype=dtype)
-        self.drop_skip = keras.layers.SpatialDropout2D(dropout, dtype=dtype)
-        self.act = SharedPReLU(dtype=dtype)
+        self.norm_skip = self.part(BatchNorm, "norm_skip")
+        self.drop_skip = self.part(keras.layers.SpatialDropout2D, "drop_skip", dropout)
+        self.act = self.part(SharedPReLU, "act")
 
     def build(self, input_shape):
         features, skip = input_shape
@@ -320,7 +325,7 @@ class UpsamplingModule(keras.layers.Layer):
 
 
 @register
-class ShuffleUnit(keras.layers.Layer):
+class ShuffleUnit(Composite):
     """ShuffleNet unit with a 1x1 after the depthwise convolution.
 
     With one group it does not shuffle.
@@ -342,13 +347,18 @@ class ShuffleUnit(keras.layers.Layer):
         self.filters = filters
         self.groups = groups
         self.dropout = dropout
-        dtype = self.dtype_policy
         reduced = filters // REDUCTION
-        self.reduce = ConvNorm(reduced, groups=groups, activation="relu", dtype=dtype)
-        self.shuffle = ChannelShuffle(groups, dtype=dtype)
-        self.filter = ConvNorm(reduced, separable=True, activation="relu", dtype=dtype)
-        self.expand = ConvNorm(filters, groups=groups, activation=None, dtype=dtype)
-        self.drop = keras.layers.SpatialDropout2D(dropout, dtype=dtype)
+        self.reduce = self.part(
+            ConvNorm, "reduce", reduced, groups=groups, activation="relu"
+        )
+        self.shuffle = self.part(ChannelShuffle, "shuffle", groups)
+        self.filter = self.part(
+            ConvNorm, "filter", reduced, separable=True, activation="relu"
+        )
+        self.expand = self.part(
+            ConvNorm, "expand", filters, groups=groups, activation=None
+        )
+        self.drop = self.part(keras.layers.SpatialDropout2D, "drop", dropout)
 
     def build(self, input_shape):
         chain = [self.reduce, self.shuffle, self.filter, self.expand, self.drop]

@@ -1,7 +1,7 @@
 """Loading and saving of `.keras` files; Keras is imported on use."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from keras_efsnet.extras import MissingPackage
 from keras_efsnet.files import write_whole
@@ -60,9 +60,13 @@ def _float32_copy(model: "keras.Model") -> "keras.Model":
                 {**layer.get_config(), "dtype": "float32"}
             ),
         )
-    policy = keras.config.dtype_policy()
-    keras.config.set_dtype_policy("float32")
-    try:
-        return EFSNet(**model.get_config())
-    finally:
-        keras.config.set_dtype_policy(policy)
+    return EFSNet(**{**_without_dtype(model.get_config()), "dtype": "float32"})
+
+
+def _without_dtype(config: dict[str, Any]) -> dict[str, Any]:
+    """Drops the dtype policies of a config and of its parts."""
+    return {
+        key: _without_dtype(value) if isinstance(value, dict) else value
+        for key, value in config.items()
+        if key != "dtype"
+    }
