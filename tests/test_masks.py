@@ -167,6 +167,35 @@ def test_ambiguous_masks_are_refused_in_one_line(save, kind):
     assert kind in [problem.kind for problem in mask_problems(path)]
 
 
+WHITE_FRAME = Image.fromarray(WHITE * 0 + 255)
+INVERTED = {
+    "a_mask.bmp": Image.fromarray(~LESION),
+    "a_mask.jpg": Image.fromarray(255 - WHITE),
+    "a_mask.png": Image.merge(
+        "LA", [WHITE_FRAME, Image.fromarray(np.where(LESION, 0, 255).astype(np.uint8))]
+    ),
+    "a_mask.tif": Image.fromarray((~LESION).astype(np.uint16) * 65535),
+}
+
+
+@pytest.mark.parametrize("name", INVERTED)
+def test_inverted_masks_of_every_kind_are_refused(save, name):
+    path = save(INVERTED[name], name)
+
+    with pytest.raises(ValueError, match="lesion touches all four borders"):
+        read_mask_file(path)
+    assert "inverted mask" in [problem.kind for problem in mask_problems(path)]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.int32])
+def test_tiffs_of_other_numbers_are_refused(save, dtype):
+    path = save(LESION.astype(dtype), "a_mask.tif")
+
+    with pytest.raises(ValueError, match="32-bit numbers; save it as RGB or grey of 8"):
+        read_mask_file(path)
+    assert [problem.kind for problem in mask_problems(path)] == ["unreadable"]
+
+
 def test_a_photograph_is_no_mask(save):
     with pytest.raises(ValueError, match="areas of a third value"):
         read_mask_file(save(photograph()))

@@ -9,6 +9,7 @@ import pytest
 
 from checks import count, noise
 from keras_efsnet import EFSNet, layers
+from keras_efsnet.models import backend_ops
 from keras_efsnet.models.convolutions import ConvNorm
 from keras_efsnet.models.saving import save_model
 
@@ -311,8 +312,10 @@ def test_a_saved_dtype_is_stronger_than_the_global_policy(tmp_path):
 
 @pytest.mark.parametrize("dtype", [*POLICIES, "float64"])
 def test_every_float_policy_trains_and_loads(dtype, tmp_path):
-    if dtype == "float64" and keras.backend.backend() == "jax":
-        pytest.skip("JAX computes in float64 only where it is switched on")
+    if dtype == "float64" and not backend_ops.has_float64():
+        with pytest.raises(ValueError, match="got float64 on JAX.*jax_enable_x64"):
+            small_model(dtype=dtype)
+        return
     model = compiled(small_model(dtype=dtype))
     assert np.isfinite(model.fit(IMAGES, TARGETS, verbose=0).history["loss"][0])
 

@@ -88,6 +88,15 @@ else:
         return ops.cast(y, x.dtype)
 
 
+def has_float64() -> bool:
+    """Whether the backend computes in float64; JAX does where it is switched on."""
+    if _BACKEND != "jax":
+        return True
+    import jax
+
+    return bool(jax.config.jax_enable_x64)
+
+
 if _BACKEND != "tensorflow":
 
     def double_bilinear(x: Any) -> Any:

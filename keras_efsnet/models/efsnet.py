@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from keras_efsnet.models import layers
+from keras_efsnet.models import backend_ops, layers
 from keras_efsnet.models.keras_archive import read_archive
 from keras_efsnet.models.parts import Parts, Shared, shared_by
 from keras_efsnet.models.presets import find_model
@@ -205,6 +205,11 @@ def _float_policy(dtype: Any) -> keras.DTypePolicy:
         raise ValueError(
             "dtype must be a policy of floating numbers, such as float32 or "
             f"mixed_bfloat16, got {policy.name}; for fewer bits quantize the model."
+        )
+    if policy.variable_dtype == "float64" and not backend_ops.has_float64():
+        raise ValueError(
+            "dtype must be one that the backend has, got float64 on JAX without it; "
+            'call jax.config.update("jax_enable_x64", True) first.'
         )
     return policy
 
