@@ -1,6 +1,7 @@
-"""Bad input on purpose: images and model files, changed at random.
+"""Bad input on purpose: images and model files, changed or laid out at random.
 
     python tests/fuzz.py images 2000
+    python tests/fuzz.py layouts 4000
     python tests/fuzz.py lite 200
     python tests/fuzz.py keras 200
 
@@ -25,6 +26,7 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+from fuzz_layouts import fuzz_dicom, fuzz_tiff
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -230,6 +232,7 @@ def _keras_file() -> bytes:
 
 CAMPAIGNS = {
     "images": [fuzz_image, fuzz_pixels],
+    "layouts": [fuzz_tiff, fuzz_dicom],
     "lite": [fuzz_lite],
     "keras": [fuzz_keras],
 }

@@ -1,6 +1,7 @@
 """DICOM files made here: pixels, frames, sizes, and no word of a patient."""
 
 import json
+import subprocess
 import sys
 import traceback
 from dataclasses import replace
@@ -8,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from PIL import Image
+from test_supply_chain import OFFLINE
 
 from keras_efsnet.cli import main
 from keras_efsnet.images.reading import read_frame, read_image
@@ -264,6 +266,16 @@ def test_without_pydicom_the_extra_is_named(tmp_path, grey, monkeypatch):
     monkeypatch.setitem(sys.modules, "pydicom", None)
     with pytest.raises(ValueError, match=r"keras-efsnet\[dicom\]"):
         read_image(path)
+
+
+def test_dicom_is_read_without_a_network(tmp_path, grey):
+    path = write(tmp_path / "a.dcm", grey)
+    code = f"""{OFFLINE}
+from keras_efsnet.images.reading import read_image
+assert read_image({str(path)!r}).shape == {grey.shape}
+assert not blocked, blocked
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
 
 def test_text_named_dcm_is_no_image(tmp_path):

@@ -36,6 +36,13 @@ RULES = [
     Postprocess(minimum_lesion_fraction=0.02),
     Postprocess(normal_gate=0.3),
 ]
+WINDOWS = [
+    ("LINEAR", 1000.0, 600.0),
+    ("LINEAR", 2047.5, 1.0),
+    ("LINEAR_EXACT", 900.5, 1200.0),
+    ("SIGMOID", 1500.0, 700.0),
+]
+"""DICOM's functions, with centre and width."""
 MARGINS = [(4, 0, 9, 3), (0, 5, 0, 0)]
 """Rows above and below, columns left and right."""
 
@@ -50,6 +57,9 @@ def make_vectors():
             for before, after in SIZES
         ],
         "postprocess": list(_postprocess(rng)),
+        "sixteen_bit": [_sixteen_bit(rng, top) for top in (4095, 65535)],
+        "scale_bits": [_scale_bits(rng, bits) for bits in (1, 4, 6, 10, 12, 16)],
+        "window": [_window(rng, *window) for window in WINDOWS],
     }
 
 
@@ -62,6 +72,30 @@ def _images(rng):
 
 def _grey(rgba):
     return {"rgba": encode(rgba), "grey": encode(greys.to_grey(rgba))}
+
+
+def _sixteen_bit(rng, top):
+    image = rng.integers(0, top + 1, (13, 17), np.uint16)
+    rules = {rule: encode(greys.to_grey(image, rule)) for rule in ("full", "minmax")}
+    return {"image": encode(image), **rules}
+
+
+def _scale_bits(rng, bits):
+    """Values of DICOM without a window, and of TIFF."""
+    values = rng.integers(0, 1 << bits, (13, 17), np.uint16)
+    grey = greys.scale_bits(values, bits)
+    return {"values": encode(values), "bits": bits, "grey": encode(grey)}
+
+
+def _window(rng, function, centre, width):
+    values = rng.integers(-100, 4096, (13, 17)).astype(np.int32)
+    return {
+        "values": encode(values),
+        "function": function,
+        "centre": centre,
+        "width": width,
+        "grey": encode(greys.apply_window(values, centre, width, function)),
+    }
 
 
 def _resize_image(grey, size):
