@@ -9,15 +9,24 @@ import pytest
 
 from checks import randomize_weights
 from keras_efsnet import EFSNet
+from keras_efsnet.images.grey import resize_mask
+from keras_efsnet.images.reading import read_image
 from keras_efsnet.labels import LABELS
 from keras_efsnet.phantoms import write_phantoms
 from keras_efsnet.prediction.audit import read_looks
 from keras_efsnet.prediction.loading import load_predictor
 from keras_efsnet.prediction.postprocess import Postprocess
-from keras_efsnet.training.calibrate import Calibration, calibrate, fold, write_preset
+from keras_efsnet.training import calibrate as calibrating
+from keras_efsnet.training.calibrate import (
+    Calibration,
+    _fit_temperature,
+    calibrate,
+    fold,
+    write_preset,
+)
 from keras_efsnet.training.card import write_card
 from keras_efsnet.training.datasets.reading import read_dataset
-from keras_efsnet.training.datasets.sample import Sample
+from keras_efsnet.training.datasets.sample import Sample, load_mask
 from keras_efsnet.training.evaluate import RawOutput, run_network, score_output
 from keras_efsnet.training.fit_referral import (
     Malignancy,
@@ -162,3 +171,43 @@ def test_sources_have_the_same_weight(model, tmp_path):
         )
     assert found.dice[0] == pytest.approx(np.mean(means), abs=1e-6)
     assert set(found.looks) == {"few", "many"}
+
+
+def test_a_known_temperature_is_recovered():
+    rng = np.random.default_rng(0)
+    logits = rng.normal(0, 2, (20_000, 3))
+    true = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    labels = (true.cumsum(axis=1) > rng.random((len(true), 1))).argmax(axis=1)
+    sharp = np.exp(3 * logits) / np.exp(3 * logits).sum(axis=1, keepdims=True)
+    each = np.full(len(true), 1 / len(true))
+    assert _fit_temperature(sharp, labels, each) == pytest.approx(3, rel=0.03)
+    assert _fit_temperature(true, labels, each) == pytest.approx(1, rel=0.03)
+
+
+def test_the_search_finds_a_threshold_a_fraction_and_a_gate(tmp_path, monkeypatch):
+    """Lesions have 0.4, their surroundings 0.2, specks 0.9; a normal image 0.4."""
+    samples = read_dataset(write_phantoms(tmp_path / "phantoms", 1, seed=0))
+    normal = np.float32([0.8, 0.1, 0.1])
+
+    def answer(predictor, chosen):
+        for sample in chosen:
+            grey = read_image(sample.image)
+            mask = resize_mask(load_mask(sample, grey.shape), (256, 256))
+            probability = np.where(mask > 0, 0.4, 0.2).astype(np.float32)
+            if sample.label == "normal":
+                probability[60:120, 60:120] = 0.4
+            probability[2:8, 2:8] = 0.9
+            classes = np.roll(normal, LABELS.index(sample.label))
+            yield RawOutput(sample, grey, probability, classes)
+
+    class Network:
+        size = (256, 256)
+
+    monkeypatch.setattr(calibrating, "run_network", answer)
+    monkeypatch.setattr(calibrating, "KerasPredictor", lambda file: Network())
+    found = calibrate(tmp_path / "m.keras", samples, samples)
+    assert 0.2 < found.mask_threshold < 0.4
+    assert found.rules.minimum_lesion_fraction > 36 / 256**2
+    assert found.rules.normal_gate is not None
+    assert found.dice[0] < 0.1
+    assert found.dice[1] > 0.95

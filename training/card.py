@@ -115,7 +115,7 @@ def _describe(run: Path) -> dict[str, Any]:
     settings["data"] = [Path(folder).name for folder in folders]
     settings["split"] = [Path(file).name for file in settings["split"]]
     for name in ("init", "teacher"):
-        if settings[name] not in (None, *preset_names()):
+        if settings.get(name) not in (None, *preset_names()):
             settings[name] = EARLIER_RUN
     return facts
 

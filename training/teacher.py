@@ -34,8 +34,8 @@ from keras_efsnet.files import write_whole
 from keras_efsnet.labels import LABELS
 from keras_efsnet.models.losses import DiceBCE
 from keras_efsnet.training import pipeline
+from keras_efsnet.training.run_images import load_split, load_training
 from keras_efsnet.training.settings import TrainSettings, read_settings
-from keras_efsnet.training.train import load_split, load_training
 
 FILE = "teacher.pt"
 SIZE = 128

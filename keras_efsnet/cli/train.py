@@ -144,7 +144,7 @@ def train(
 def _look_for_leaks(settings: "TrainSettings", out: Path) -> None:
     """Does what `train` would do without progress."""
     from keras_efsnet.training.datasets.leaks import count_leaks, describe_leaks
-    from keras_efsnet.training.train import load_split
+    from keras_efsnet.training.run_images import load_split
 
     split = load_split(settings, out)
     with console.progress_bar("Looking for shared scans") as show:

@@ -24,7 +24,8 @@ class KerasPredictor:
 
     Raises:
         MissingPackage: no Keras backend is installed.
-        ValueError: the file cannot be loaded or has other inputs or outputs.
+        ValueError: the file cannot be loaded or has other inputs or outputs; the
+            backend cannot change its number of threads.
     """
 
     def __init__(self, file: Path, threads: int | None = None) -> None:
@@ -59,7 +60,14 @@ def _limit_threads(threads: int) -> None:
     if backend == "tensorflow":
         import tensorflow as tf
 
-        tf.config.threading.set_intra_op_parallelism_threads(threads)
+        try:
+            tf.config.threading.set_intra_op_parallelism_threads(threads)
+        except RuntimeError as error:
+            raise ValueError(
+                f"threads cannot become {threads}: TensorFlow keeps the number with "
+                "which it started in this process; leave it out, or load this model in "
+                "a new process."
+            ) from error
     elif backend == "torch":
         import torch
 

@@ -1,0 +1,91 @@
+"""Each step gets the subset that its documentation names, and no other."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from keras_efsnet import EFSNet
+from keras_efsnet.cli import main
+from keras_efsnet.phantoms import write_phantoms
+from keras_efsnet.tflite import export as exporting
+from keras_efsnet.training import calibrate as calibrating
+from keras_efsnet.training import evaluate as evaluating
+
+CLASSES = ("normal", "benign", "malignant")
+FOLDS = {"test": 0, "validation": 1, "train": 2}
+
+
+class Reached(Exception):
+    """The step that is looked at has its images."""
+
+
+@pytest.fixture(scope="module")
+def options(tmp_path_factory):
+    """Options of a model, a dataset and its split: one image of a class a subset."""
+    folder = tmp_path_factory.mktemp("split")
+    EFSNet((32, 32, 1), width=0.25).save(folder / "m.keras")
+    data = write_phantoms(folder / "phantoms", 3, seed=0)
+    rows = [f"{c} ({n + 1}),{c},{n}" for c in CLASSES for n in FOLDS.values()]
+    (folder / "folds.csv").write_text("\n".join(["stem,label,fold", *rows]) + "\n")
+    given = {"model": folder / "m.keras", "data": data, "split": folder / "folds.csv"}
+    return [part for name, value in given.items() for part in (f"--{name}", str(value))]
+
+
+def subset_of(samples):
+    """The one subset that the samples are."""
+    numbers = {int(sample.stem.split("(")[1].rstrip(")")) - 1 for sample in samples}
+    assert len(samples) == len(CLASSES) * len(numbers)
+    (number,) = numbers
+    return next(name for name, fold in FOLDS.items() if fold == number)
+
+
+def spy(monkeypatch, module, name, place, stop):
+    """Records the subset that a function gets as its argument number `place`."""
+    real, seen = getattr(module, name), []
+
+    def watch(*arguments, **named):
+        seen.append(subset_of(arguments[place]))
+        if stop:
+            raise Reached
+        return real(*arguments, **named)
+
+    monkeypatch.setattr(module, name, watch)
+    return seen
+
+
+def test_calibration_is_fitted_on_validation_images(options, tmp_path, monkeypatch):
+    fitted = spy(monkeypatch, calibrating, "run_network", 1, stop=False)
+    looks = spy(monkeypatch, calibrating, "_by_source", 0, stop=False)
+    command = ["calibrate", *options, "--out", str(tmp_path / "preset")]
+    monkeypatch.setattr(sys, "argv", command)
+    calibrating.main()
+    assert fitted == ["validation"]
+    assert looks == ["train", "validation"]
+
+
+def test_int8_is_calibrated_on_training_images(options, tmp_path, monkeypatch):
+    seen = spy(monkeypatch, exporting, "representative_images", 0, stop=True)
+    with pytest.raises(Reached):
+        main(["export", *options, "--out", str(tmp_path), "--kind", "int8"])
+    assert seen == ["train"]
+
+
+def test_files_are_compared_on_validation_images(options, tmp_path, monkeypatch):
+    seen = spy(monkeypatch, exporting, "verify", 2, stop=True)
+    with pytest.raises(Reached):
+        main(["export", *options, "--out", str(tmp_path), "--kind", "float32"])
+    assert seen == ["validation"]
+
+
+@pytest.mark.parametrize("subset", FOLDS)
+def test_evaluate_takes_the_subset_that_it_is_given(
+    options, tmp_path, monkeypatch, subset
+):
+    seen = spy(monkeypatch, evaluating, "run_network", 1, stop=False)
+    out = tmp_path / subset
+    assert main(["evaluate", *options, "--subset", subset, "--out", str(out)]) == 0
+    assert seen == [subset]
+    facts = json.loads(Path(out, "metrics.json").read_text())
+    assert facts["subset"] == subset
