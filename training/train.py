@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import keras
-import numpy as np
 
 from keras_efsnet import __version__
 from keras_efsnet.files import write_text, write_whole
