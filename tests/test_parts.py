@@ -1,7 +1,9 @@
 """Frozen layers and dtype policies hold in every copy and file."""
 
 import copy
+import json
 import pickle
+import zipfile
 
 import keras
 import numpy as np
@@ -10,7 +12,7 @@ import pytest
 from checks import count, noise
 from keras_efsnet import EFSNet, layers
 from keras_efsnet.models import backend_ops
-from keras_efsnet.models.convolutions import ConvNorm
+from keras_efsnet.models.convolutions import BatchNorm, ConvNorm
 from keras_efsnet.models.saving import save_model
 
 SIZE = (32, 32, 1)
@@ -193,7 +195,7 @@ def test_a_block_keeps_frozen_and_float32_parts(name):
     block = make(dtype="mixed_bfloat16")
     block.build((None, 8, 8, channels))
     norm = next(
-        layer for layer in block._flatten_layers() if layer.name.startswith("norm")
+        layer for layer in block._flatten_layers() if isinstance(layer, BatchNorm)
     )
     norm.trainable, norm.dtype_policy = False, "float32"
 
@@ -235,6 +237,17 @@ def test_changed_arguments_of_a_config_are_followed():
     assert other.num_classes == 5
     assert tuple(other.get_layer("class_logits").kernel.shape) == (64, 5)
     assert count(other.trainable_weights) == 64 * 5 + 5
+
+
+@pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16"])
+def test_an_unchanged_model_has_no_changed_parts(dtype, tmp_path):
+    model = small_model(dtype=dtype)
+    loaded = through_file(model, tmp_path)
+
+    with zipfile.ZipFile(tmp_path / "m.keras") as archive:
+        saved = json.loads(archive.read("config.json"))["config"]
+    assert saved["parts"] == model.get_config()["parts"] == {}
+    assert loaded.get_config() == model.get_config()
 
 
 def test_a_changed_rate_is_kept(tmp_path):

@@ -1,7 +1,6 @@
 """EFSNet: encoder -> decoder -> mask, encoder -> class."""
 
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +72,12 @@ class EFSNet(keras.Model):
         policy = _float_policy(dtype)
         small, middle, large = (scale_filters(n, width) for n in (16, 64, 128))
         own_parts = Parts(parts)
-        make = partial(own_parts.make, Shared(policy, trainable))
+        shared = Shared(policy, trainable)
+
+        def make(
+            kind: type[keras.layers.Layer], name: str, *arguments: Any, **options: Any
+        ) -> keras.layers.Layer:
+            return own_parts.make(shared, kind, name, *arguments, name=name, **options)
 
         image = keras.Input(input_shape, name="image")
         x = make(keras.layers.Rescaling, "rescaling", 1 / 127.5, offset=-1.0)(image)

@@ -37,35 +37,35 @@ class Parts:
         self,
         shared: Shared,
         kind: type[keras.layers.Layer],
-        name: str,
+        key: str,
         *arguments: Any,
         **options: Any,
     ) -> keras.layers.Layer:
         """Makes a layer of a kind; an option `dtype` replaces the shared one."""
-        layer = kind(*arguments, name=name, **{"dtype": shared.dtype, **options})
+        layer = kind(*arguments, **{"dtype": shared.dtype, **options})
         layer.trainable = shared.trainable
         config = _describe(layer)
-        if name in self._wanted:
-            layer = kind.from_config({**config, **self._wanted[name]})
+        if key in self._wanted:
+            layer = kind.from_config({**config, **self._wanted[key]})
         followed = {"trainable", "dtype"} - options.keys()
-        own = {key: value for key, value in config.items() if key not in followed}
-        self._made[name] = layer, own
+        own = {entry: config[entry] for entry in config.keys() - followed}
+        self._made[key] = layer, own
         return layer
 
     def changes(self, shared: Shared) -> dict[str, dict[str, Any]]:
-        """Returns for each part's name what in its config is not as it was made.
+        """Returns for each part's key what in its config is not as it was made.
 
         Args:
             shared: what the parts share with their present owner.
         """
-        dtype = keras.dtype_policies.serialize(shared.dtype)
+        dtype = _without_ids(keras.dtype_policies.serialize(shared.dtype))
         followed = {"trainable": shared.trainable, "dtype": dtype}
         made = {
-            name: _difference(_describe(layer), {**followed, **own})
-            for name, (layer, own) in self._made.items()
+            key: _difference(_describe(layer), {**followed, **own})
+            for key, (layer, own) in self._made.items()
         }
         changes = {**self._wanted, **made}
-        return {name: change for name, change in changes.items() if change}
+        return {key: change for key, change in changes.items() if change}
 
 
 class Composite(keras.layers.Layer):
@@ -84,12 +84,12 @@ class Composite(keras.layers.Layer):
     def part(
         self,
         kind: type[keras.layers.Layer],
-        name: str,
+        key: str,
         *arguments: Any,
         **options: Any,
     ) -> keras.layers.Layer:
         """Makes a part, unless `parts` says otherwise, of these arguments."""
-        return self._parts.make(shared_by(self), kind, name, *arguments, **options)
+        return self._parts.make(shared_by(self), kind, key, *arguments, **options)
 
     def get_config(self) -> dict[str, Any]:
         changes = self._parts.changes(shared_by(self))
@@ -99,7 +99,16 @@ class Composite(keras.layers.Layer):
 def _describe(layer: keras.layers.Layer) -> dict[str, Any]:
     # Some of Keras's layers tell the dtype of their weights instead of their policy.
     dtype = keras.dtype_policies.serialize(layer.dtype_policy)
-    return {**layer.get_config(), "dtype": dtype}
+    return _without_ids({**layer.get_config(), "dtype": dtype})
+
+
+def _without_ids(config: dict[str, Any]) -> dict[str, Any]:
+    """Drops the numbers that Keras gives to objects within one save or load."""
+    return {
+        key: _without_ids(value) if isinstance(value, dict) else value
+        for key, value in config.items()
+        if key != "shared_object_id"
+    }
 
 
 def _difference(config: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
