@@ -21,6 +21,8 @@ from keras_efsnet.prediction.audit import (
     summarize,
 )
 from keras_efsnet.prediction.postprocess import Postprocess
+from keras_efsnet.training import seen
+from keras_efsnet.training.datasets.reading import read_dataset
 from keras_efsnet.training.fit_referral import fit_appearance
 
 SIDE = 64
@@ -110,6 +112,17 @@ def test_a_labelled_dataset_gets_metrics(phantoms, tmp_path, capsys):
     metrics = json.loads((out / "metrics.json").read_text())
     assert metrics["n"] == 3
     assert "Fewer than 30 labelled images" in capsys.readouterr().out
+
+
+def test_images_that_trained_the_model_are_told(
+    phantoms, tmp_path, capsys, monkeypatch
+):
+    hashes = seen.hash_images(read_dataset(phantoms))
+    monkeypatch.setattr(seen, "read_seen", lambda model: {"train": hashes[:2]})
+    assert main(["audit", str(phantoms), "--out", str(tmp_path / "out")]) == 0
+    assert "seen: 2 of these images trained the model" in capsys.readouterr().out
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert metrics["seen"] == 2
 
 
 def test_a_damaged_image_is_named_and_the_others_count(phantoms, tmp_path, capsys):

@@ -305,6 +305,7 @@ def test_a_start_that_saw_held_out_images_is_told(
         train(on_folds, first)
     seen = json.loads((first / "images.json").read_text())
     assert [len(seen[name]) for name in ("train", "validation")] == [6, 3]
+    EFSNet((16, 16, 1), width=0.5).save(first / "best.keras")
     same = replace(on_folds, init=str(first / "best.keras"))
     with pytest.raises(Stopped):
         train(same, tmp_path / "same")

@@ -139,6 +139,7 @@ def _evaluate(samples: "list[Sample]", predictor: Any, model: str, out: Path) ->
     with console.quiet_start():
         from keras_efsnet.training import evaluate as evaluation
         from keras_efsnet.training.datasets import splits
+        from keras_efsnet.training.seen import refuse_seen
 
     known = [s for s in samples if s.label == "normal" or (s.label and s.masks)]
     if len(known) < len(samples):
@@ -149,6 +150,7 @@ def _evaluate(samples: "list[Sample]", predictor: Any, model: str, out: Path) ->
     if not known:
         return
     parts = splits.take_all(known)
+    seen = refuse_seen(model, parts.test, "test", allow=True)
     with console.quiet_start():  # the first operation starts Keras's backend
         metrics = evaluation.evaluate(
             predictor,
@@ -158,6 +160,7 @@ def _evaluate(samples: "list[Sample]", predictor: Any, model: str, out: Path) ->
             subset="test",
             model_name=model,
             protocol=parts.protocol,
+            seen=seen,
             out=out,
             subgroups=splits.group_by_facts(known),
         )
@@ -166,3 +169,4 @@ def _evaluate(samples: "list[Sample]", predictor: Any, model: str, out: Path) ->
             f"Fewer than {FEWEST} labelled images: the metrics say little about others."
         )
     console.print_evaluation(metrics)
+    console.print_seen(seen)

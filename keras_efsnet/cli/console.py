@@ -133,6 +133,14 @@ def _summary(record: dict[str, Any]) -> str:
     )
 
 
+def print_seen(seen: int | None) -> None:
+    """Says how many of the evaluated images trained the model; None is unknown."""
+    if seen is None:
+        typer.echo("warning: the model does not say what it was trained on.", err=True)
+    elif seen:
+        typer.echo(f"seen: {seen} of these images trained the model.")
+
+
 def print_evaluation(metrics: dict[str, Any]) -> None:
     """Prints the metrics of all images, of each source and of each subgroup."""
     from keras_efsnet.training.intervals import TOO_FEW, has_too_few

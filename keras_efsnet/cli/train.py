@@ -218,10 +218,7 @@ def evaluate(
             progress=show,
         )
     console.print_evaluation(metrics)
-    if seen is None:
-        typer.echo("warning: the model does not say what it was trained on.", err=True)
-    elif seen:
-        typer.echo(f"seen: {seen} of these images trained the model.")
+    console.print_seen(seen)
     typer.echo(f"metrics.json, per_image.csv and plots: {out}. {NOTICE}")
 
 
