@@ -40,6 +40,7 @@ def train(
     out: Path,
     *,
     resume: bool = False,
+    check_leaks: bool = True,
     callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> Path:
     """Trains EFSNet or another network and writes the run's folder.
@@ -56,6 +57,8 @@ def train(
         resume: continue after the last complete epoch of the run in `out`, or from the
             start if no epoch is complete. The result is the same as without the
             interruption (same backend and versions).
+        check_leaks: warn if a scan or patient lies on two sides of the split, unless the
+            run resumes. Without groups in the split file that takes minutes.
         callbacks: additional Keras callbacks.
 
     Returns:
@@ -77,6 +80,8 @@ def train(
         if resume:
             _check_split(split, out / "settings.json")
         else:
+            if check_leaks and not settings.on_phantoms:
+                warn_of_leaks(split, settings.split)
             _note_run(settings, split, network, out)
         _fit(network, settings, split, out, callbacks)
     return out / "best.keras"
@@ -210,16 +215,9 @@ def _check_run_folder(settings: TrainSettings, out: Path, resume: bool) -> None:
         )
 
 
-def _warn_of_leaks(settings: TrainSettings, split: Split) -> None:
-    if settings.on_phantoms:
-        return
-    warn_of_leaks(split, settings.split)
-
-
 def _note_run(
     settings: TrainSettings, split: Split, network: keras.Model, out: Path
 ) -> None:
-    _warn_of_leaks(settings, split)
     if not settings.on_phantoms:
         _note_images(settings, split, out)
     _write_json(out / "settings.json", describe_run(settings, split, network))

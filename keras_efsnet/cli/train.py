@@ -116,7 +116,6 @@ def train(
         from keras_efsnet.files import naming
         from keras_efsnet.images.reading import sixteen_bit_as
         from keras_efsnet.training.callbacks import EpochReport
-        from keras_efsnet.training.datasets.leaks import no_leak_check
         from keras_efsnet.training.distribute import all_devices
         from keras_efsnet.training.settings import TrainSettings, read_settings
         from keras_efsnet.training.train import train as run
@@ -132,12 +131,17 @@ def train(
             _look_for_leaks(chosen, out)
     devices = all_devices(chosen.batch_size) if distribute else nullcontext()
     with (
-        no_leak_check(),
         devices,
         console.epoch_lines(chosen.epochs) as report,
         naming(out),
     ):
-        best = run(chosen, out, resume=resume, callbacks=[EpochReport(report)])
+        best = run(
+            chosen,
+            out,
+            resume=resume,
+            check_leaks=False,  # done above, with progress
+            callbacks=[EpochReport(report)],
+        )
     typer.echo(f"Best model: {best}. {NOTICE}")
 
 

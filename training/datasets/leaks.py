@@ -2,9 +2,7 @@
 
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from keras_efsnet.training.datasets.groups import find_leaks
@@ -14,13 +12,9 @@ from keras_efsnet.training.datasets.splits import Split, read_groups
 Progress = Callable[[int, int], None]
 """Told how much is done, and of how much."""
 
-_skipped = ContextVar("skipped", default=False)
-
 
 def warn_of_leaks(split: Split, split_files: Sequence[str | Path]) -> None:
-    """Logs a warning if `count_leaks` counts any; does nothing in `no_leak_check`."""
-    if _skipped.get():
-        return
+    """Logs a warning if `count_leaks` counts any."""
     warning = describe_leaks(*count_leaks(split, split_files))
     if warning:
         logging.getLogger(__name__).warning(warning)
@@ -35,16 +29,6 @@ def describe_leaks(scans: int, images: int) -> str:
         "training, validation and test, so figures will be too good; efsnet data split "
         "makes folds without them."
     )
-
-
-@contextmanager
-def no_leak_check() -> Iterator[None]:
-    """Inside, training starts without looking for shared scans and patients."""
-    token = _skipped.set(True)
-    try:
-        yield
-    finally:
-        _skipped.reset(token)
 
 
 def count_leaks(
