@@ -57,8 +57,8 @@ def train(
         resume: continue after the last complete epoch of the run in `out`, or from the
             start if no epoch is complete. The result is the same as without the
             interruption (same backend and versions).
-        check_leaks: warn if a scan or patient lies on two sides of the split, unless the
-            run resumes. Without groups in the split file that takes minutes.
+        check_leaks: warn if a scan or patient lies on two sides of the split. A resumed
+            run does not look; without groups in the split file it takes minutes.
         callbacks: additional Keras callbacks.
 
     Returns:
