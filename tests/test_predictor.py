@@ -3,6 +3,7 @@ import shutil
 import sys
 import zipfile
 
+import keras
 import numpy as np
 import pytest
 from PIL import Image
@@ -261,3 +262,10 @@ def test_a_model_of_any_size_runs_at_the_default_one(tmp_path):
     path = tmp_path / "any.keras"
     keras.Model(image, {"mask": mask, "class": label}).save(path)
     assert load_predictor(path).size == (256, 256)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="of TensorFlow")
+def test_tensorflows_number_of_threads_cannot_change(presets):
+    load_predictor(presets / "model.keras")
+    with pytest.raises(ValueError, match="threads cannot become 3: TensorFlow keeps"):
+        load_predictor(presets / "model.keras", threads=3)
