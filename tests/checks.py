@@ -1,7 +1,20 @@
 """Assertions shared by the tests."""
 
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+
 import keras
 import numpy as np
+
+OTHER_BACKENDS = [
+    name
+    for name in ("tensorflow", "jax", "torch")
+    if name != keras.backend.backend() and importlib.util.find_spec(name)
+]
+"""Installed backends that do not run these tests."""
 
 
 def check_layer(layer_type, config, inputs, output_shape, trainable_parameters):
@@ -52,6 +65,19 @@ def assert_fit_changes_weights(layer, inputs, output_shape):
     for weight, old, new in zip(layer.trainable_weights, before, after, strict=True):
         assert np.isfinite(new).all(), weight.path
         assert not np.array_equal(old, new), weight.path
+
+
+def passes_on(backend, file, select):
+    """Runs the tests of a file that `-k select` chooses; gives the number of passes."""
+    here = [sys.executable, "-m", "pytest", "-n0", "-q", "-p", "no:cacheprovider"]
+    result = subprocess.run(
+        [*here, file, "-k", select],
+        env={**os.environ, "KERAS_BACKEND": backend},
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    return int(re.search(r"(\d+) passed", result.stdout)[1])
 
 
 def count(weights):

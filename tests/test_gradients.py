@@ -1,16 +1,11 @@
 """Gradients of our own kernels against central differences, on every backend."""
 
-import importlib.util
-import os
-import subprocess
-import sys
-
 import keras
 import numpy as np
 import pytest
 from keras import ops
 
-from checks import noise
+from checks import OTHER_BACKENDS, noise, passes_on
 from keras_efsnet import layers
 from keras_efsnet.models import backend_ops
 from keras_efsnet.models.activations import SharedPReLU
@@ -26,12 +21,6 @@ STEP = 1 / 64
 
 DIRECTIONS = 4
 """Random signs: a wrong element shows in each with its whole error."""
-
-OTHERS = [
-    name
-    for name in ("tensorflow", "jax", "torch")
-    if name != keras.backend.backend() and importlib.util.find_spec(name)
-]
 
 
 class DoubleBilinear(keras.layers.Layer):
@@ -125,14 +114,9 @@ def difference(function, tensors, place, direction):
     return (ahead - behind) / (2 * STEP)
 
 
-@pytest.mark.parametrize("backend", OTHERS)
+@pytest.mark.parametrize("backend", OTHER_BACKENDS)
 def test_the_same_on_another_backend(backend):
-    here = [sys.executable, "-m", "pytest", "-n0", "-q", "-p", "no:cacheprovider"]
-    result = subprocess.run(
-        [*here, __file__, "-k", "central_differences or their_sum"],
-        env={**os.environ, "KERAS_BACKEND": backend},
-        capture_output=True,
-        text=True,
+    assert (
+        passes_on(backend, __file__, "central_differences or their_sum")
+        == len(CASES) + 4
     )
-    assert result.returncode == 0, result.stdout + result.stderr
-    assert f"{len(CASES) + 4} passed" in result.stdout

@@ -1,28 +1,17 @@
 """Threads that share one runtime object get their own images' answers."""
 
-import importlib.util
-import os
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 
-import keras
 import numpy as np
 import pytest
 
-from checks import noise
+from checks import OTHER_BACKENDS, noise, passes_on
 from keras_efsnet import EFSNet
 from keras_efsnet.models.presets import DEFAULT_MODEL
 from keras_efsnet.prediction.loading import load_predictor
 from keras_efsnet.prediction.predictor import Predictor
 
 THREADS, IMAGES, ROUNDS = 8, 6, 2
-
-OTHERS = [
-    name
-    for name in ("tensorflow", "jax", "torch")
-    if name != keras.backend.backend() and importlib.util.find_spec(name)
-]
 
 
 def count_wrong_answers(predictor: Predictor) -> int:
@@ -55,14 +44,6 @@ def test_threads_share_a_keras_predictor(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("backend", OTHERS)
+@pytest.mark.parametrize("backend", OTHER_BACKENDS)
 def test_the_same_on_another_backend(backend):
-    here = [sys.executable, "-m", "pytest", "-n0", "-q", "-p", "no:cacheprovider"]
-    done = subprocess.run(
-        [*here, __file__, "-k", "keras_predictor"],
-        env={**os.environ, "KERAS_BACKEND": backend},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "1 passed" in done.stdout
+    assert passes_on(backend, __file__, "keras_predictor") == 1

@@ -16,6 +16,8 @@ from keras_efsnet.models.saving import save_model
 from keras_efsnet.phantoms import write_phantoms
 from keras_efsnet.training import pipeline
 from keras_efsnet.training.datasets.reading import read_dataset
+from keras_efsnet.training.networks import describe_network
+from keras_efsnet.training.run_images import load_split
 from keras_efsnet.training.settings import (
     EARLIER_RUN,
     TrainSettings,
@@ -285,16 +287,33 @@ def test_what_a_card_does_not_hold_must_be_given(name):
     assert TrainSettings.from_json({**stored, name: "a.keras"})
 
 
-def test_a_teacher_of_another_split_is_refused(on_folds, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("digest", "message"),
+    [
+        ("0", r"t\.pt: the teacher was trained on another split"),
+        (None, "image_size must be a multiple of the teacher's, 128, got 16; use 128"),
+    ],
+)
+def test_a_teacher_that_does_not_fit_is_refused(
+    on_folds, tmp_path, monkeypatch, digest, message
+):
     class Other:
-        split_digest = "0"
+        size = 128
+        split_digest = digest or load_split(on_folds, tmp_path).digest
 
         def __init__(self, file):
             pass
 
     monkeypatch.setattr("keras_efsnet.training.teacher.Teacher", Other)
-    with pytest.raises(ValueError, match=r"t\.pt: the teacher was trained on another"):
+    with pytest.raises(ValueError, match=message):
         train(replace(on_folds, teacher="t.pt"), tmp_path / "run")
+    assert not list((tmp_path / "run").iterdir())
+
+
+def test_a_run_of_another_network_notes_its_settings():
+    settings = TrainSettings(data="d", split=("s.csv",), model="unet", width=0.25)
+    found = describe_network(keras.Model(), settings)
+    assert found == {"width": 0.25, "class_dropout": 0.3}
 
 
 def test_a_start_that_saw_held_out_images_is_told(

@@ -108,7 +108,9 @@ class EpochReport(keras.callbacks.Callback):
     """
 
     SHOWN = (
-        *("mask_loss", "val_mask_loss", MONITOR),
+        "mask_loss",
+        "val_mask_loss",
+        MONITOR,
         "val_class_sparse_categorical_accuracy",
     )
 

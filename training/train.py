@@ -14,18 +14,18 @@ from typing import TYPE_CHECKING, Any
 import keras
 
 from keras_efsnet import __version__
+from keras_efsnet.extras import MissingPackage
 from keras_efsnet.files import write_text, write_whole
 from keras_efsnet.images.reading import sixteen_bit_as
-from keras_efsnet.models.efsnet import EFSNet
 from keras_efsnet.training import pipeline, seen
 from keras_efsnet.training.callbacks import Checkpoints
 from keras_efsnet.training.datasets.leaks import warn_of_leaks
 from keras_efsnet.training.datasets.splits import Split
 from keras_efsnet.training.networks import (
-    NETWORK_SETTINGS,
     TrainingModel,
     build_model,
     compile_model,
+    describe_network,
 )
 from keras_efsnet.training.run_images import load_split, load_training
 from keras_efsnet.training.settings import TrainSettings
@@ -67,8 +67,9 @@ def train(
     Raises:
         ValueError: a setting, the split or the dataset is wrong; `out` holds a run but
             `resume` is False; `resume` is True but `out` holds no run, or one with
-            other settings or another split; the teacher was trained on another split;
-            the loss is not a finite number.
+            other settings or another split; there is no such teacher
+            (`MissingPackage` without its packages), or it was trained on another split
+            or does not fit `image_size`; the loss is not a finite number.
         OSError: a file cannot be read or written.
     """
     _check_run_folder(settings, out, resume)
@@ -77,18 +78,20 @@ def train(
     with _dtype_policy(settings.dtype_policy), sixteen_bit_as(settings.sixteen_bit):
         keras.utils.set_random_seed(settings.seed)
         network = build_model(settings)
+        teacher = _load_teacher(settings, split) if settings.teacher else None
         if resume:
             _check_split(split, out / "settings.json")
         else:
             if check_leaks and not settings.on_phantoms:
                 warn_of_leaks(split, settings.split)
             _note_run(settings, split, network, out)
-        _fit(network, settings, split, out, callbacks)
+        _fit(network, teacher, settings, split, out, callbacks)
     return out / "best.keras"
 
 
 def _fit(
     network: keras.Model,
+    teacher: "Teacher | None",
     settings: TrainSettings,
     split: Split,
     out: Path,
@@ -97,7 +100,6 @@ def _fit(
     training = load_training(split.train, settings, out)
     validation = pipeline.load_cache(split.validation, settings.image_size)
     steps = pipeline.steps_per_epoch(training, settings.batch_size)
-    teacher = _load_teacher(settings.teacher, split) if settings.teacher else None
     model = _training_model(network, settings, training, teacher)
     compile_model(model, settings, steps)
 
@@ -154,14 +156,25 @@ def _dtype_policy(name: str) -> Iterator[None]:
         keras.config.set_dtype_policy(before)
 
 
-def _load_teacher(file: str, split: Split) -> "Teacher":
-    from keras_efsnet.training.teacher import Teacher
-
+def _load_teacher(settings: TrainSettings, split: Split) -> "Teacher":
+    try:
+        from keras_efsnet.training.teacher import Teacher
+    except ImportError as error:
+        raise MissingPackage(
+            f"a teacher needs PyTorch ({error}); install it: "
+            'pip install "keras-efsnet[teacher]".'
+        ) from error
+    file = str(settings.teacher)
     teacher = Teacher(Path(file))
     if teacher.split_digest != split.digest:
         raise ValueError(
             f"{file}: the teacher was trained on another split, so it may know images "
             "that are held out here; train it on this split."
+        )
+    if settings.image_size % teacher.size:
+        raise ValueError(
+            f"image_size must be a multiple of the teacher's, {teacher.size}, got "
+            f"{settings.image_size}; use {teacher.size} or {2 * teacher.size}."
         )
     return teacher
 
@@ -172,15 +185,14 @@ def describe_run(
     """Gives the content of settings.json.
 
     Returns:
-        The settings, an EFSNet's own settings, the split's hash, numbers of images, and
-        versions.
+        The settings, those that the network has, the split's hash, numbers of images,
+        and versions.
     """
-    own = network if isinstance(network, EFSNet) else None
     backend = keras.backend.backend()
     packages = ["keras", backend, "numpy", "pillow"]
     return {
         "settings": settings.to_json(),
-        "network": {name: getattr(own, name) for name in NETWORK_SETTINGS if own},
+        "network": describe_network(network, settings),
         "split_digest": split.digest,
         "protocol": split.protocol,
         "images": {

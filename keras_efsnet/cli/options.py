@@ -36,8 +36,6 @@ AllowSeenOption = Annotated[
     bool,
     typer.Option("--allow-seen", help="Also use images that the model was trained on."),
 ]
-
-
 OutOption = Annotated[Path, typer.Option(metavar="DIR", help="Output folder.")]
 SIXTEEN_BIT = "Range of 16-bit grey PNG and TIFF: full, or each image's own (minmax)."
 
