@@ -6,7 +6,7 @@ PYTHON ?= python3
 CONSTRAINTS ?= constraints.txt
 PIP_INSTALL = .venv/bin/pip install --constraint $(CONSTRAINTS)
 
-.PHONY: demo test test-all test-web lint docs audit bench
+.PHONY: demo test test-all test-web mutants lint docs audit bench
 .DELETE_ON_ERROR:
 
 demo: .venv/.demo-stamp
@@ -27,6 +27,10 @@ web/node_modules/.package-lock.json: web/package-lock.json
 	@command -v npm > /dev/null || { \
 	    echo "make test-web needs Node 20.19 or newer with npm: nodejs.org" >&2; exit 1; }
 	cd web && npm ci
+
+mutants: .venv/.test-stamp
+	$(PIP_INSTALL) mutmut
+	.venv/bin/python tests/mutants.py
 
 lint: .venv/.lint-stamp
 	.venv/bin/ruff check

@@ -2,7 +2,7 @@
 
     python benchmarks/compare.py [--model NAME_OR_FILE] [--threads 1 2] [--json FILE]
     python benchmarks/compare.py --networks [--unet FILE] [--deeplab FILE]
-        [--data DIR --split FOLDS.csv] [--skip-full-unet] ...
+        [--data DIR ... --split FOLDS.csv] [--skip-full-unet] ...
 
 "Ours" are the model's `.tflite` files, made if they are missing. "Plain" is the Keras
 graph converted without our rewrites (tflite/plain_graph.py). "Keras" is
@@ -14,7 +14,7 @@ model is the default preset, or an untrained EFSNet if that is not shipped.
 `--networks` compares float32 and int8 files of EFSNet, U-Net, a U-Net of quarter width
 and DeepLabV3+ (needs keras-cv), untrained where no file is given. With `--data` and
 `--split`, int8 files are calibrated on training images, and trained networks are
-evaluated on validation images (fold 1 of a folds file).
+evaluated on validation images. `--data` can be used several times.
 """
 
 import argparse
@@ -63,12 +63,12 @@ def compare_networks(
 ) -> None:
     import networks
 
-    from keras_efsnet.training.datasets.reading import read_dataset
+    from keras_efsnet.training.datasets.reading import read_datasets
     from keras_efsnet.training.datasets.splits import read_split
 
     split = None
     if arguments.data:
-        split = read_split(read_dataset(arguments.data), arguments.split)
+        split = read_split(read_datasets(arguments.data), arguments.split)
     efsnet = networks.Network("EFSNet", keras_file, trained=bool(arguments.model))
     rows, unmeasured = {}, []
     for i, network in enumerate(
@@ -97,7 +97,9 @@ def parse() -> argparse.Namespace:
     group.add_argument("--networks", action="store_true", help="compare networks")
     group.add_argument("--unet", metavar="FILE", help="trained, of quarter width")
     group.add_argument("--deeplab", metavar="FILE", help="trained DeepLabV3+")
-    group.add_argument("--data", type=Path, metavar="DIR", help="for the accuracy")
+    group.add_argument(
+        "--data", type=Path, action="append", metavar="DIR", help="for the accuracy"
+    )
     group.add_argument("--split", type=Path, nargs="+", metavar="FILE")
     group.add_argument(
         "--skip-full-unet", action="store_true", help="not its latency, seconds a run"

@@ -2,6 +2,8 @@
 
     python tests/fuzz.py images 2000
     python tests/fuzz.py layouts 4000
+    python tests/fuzz.py masks 2000
+    python tests/fuzz.py threads 200
     python tests/fuzz.py lite 200
     python tests/fuzz.py keras 200
 
@@ -27,6 +29,8 @@ from pathlib import Path
 
 import numpy as np
 from fuzz_layouts import fuzz_dicom, fuzz_tiff
+from fuzz_masks import fuzz_mask
+from fuzz_threads import fuzz_threads
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -233,6 +237,8 @@ def _keras_file() -> bytes:
 CAMPAIGNS = {
     "images": [fuzz_image, fuzz_pixels],
     "layouts": [fuzz_tiff, fuzz_dicom],
+    "masks": [fuzz_mask],
+    "threads": [fuzz_threads],
     "lite": [fuzz_lite],
     "keras": [fuzz_keras],
 }

@@ -42,6 +42,35 @@ def model():
     return randomize_weights(EFSNet((32, 32, 1), width=0.5))
 
 
+@pytest.fixture
+def network(monkeypatch):
+    """Answers instead of a network, with the right class.
+
+    Lesions have 0.4, or 0.6 in the source "easy", their surroundings 0.2, specks 0.9; a
+    normal image has 0.4.
+    """
+    normal = np.float32([0.8, 0.1, 0.1])
+
+    def answer(samples):
+        for sample in samples:
+            grey = read_image(sample.image)
+            mask = resize_mask(load_mask(sample, grey.shape), (256, 256))
+            lesion = 0.6 if sample.source == "easy" else 0.4
+            probability = np.where(mask > 0, lesion, 0.2).astype(np.float32)
+            if sample.label == "normal":
+                probability[60:120, 60:120] = 0.4
+            probability[2:8, 2:8] = 0.9
+            classes = np.roll(normal, LABELS.index(sample.label))
+            yield RawOutput(sample, grey, probability, classes)
+
+    class Network:
+        size = (256, 256)
+
+    monkeypatch.setattr(calibrating, "KerasPredictor", lambda file: Network())
+    monkeypatch.setattr(calibrating, "run_network", lambda _, samples: answer(samples))
+    return answer
+
+
 def test_folding_moves_the_threshold_and_divides_the_logits(model):
     images = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 1)).astype("f4")
     before = model.predict_on_batch(images)
@@ -153,24 +182,21 @@ def test_few_patients_allow_no_limit():
     assert fit_malignancy([], []).limit == 0
 
 
-def test_sources_have_the_same_weight(model, tmp_path):
-    file = tmp_path / "run.keras"
-    model.save(file)
+def test_sources_have_the_same_weight(tmp_path, network):
     few = read_dataset(write_phantoms(tmp_path / "few", 1, seed=0))
-    many = read_dataset(write_phantoms(tmp_path / "many", 4, seed=1))
-    samples = [replace(s, name=f"few/{s.name}", source="few") for s in few]
-    samples += [replace(s, source="many") for s in many]
-    found = calibrate(file, samples, samples)
-    predictor = load_predictor(file)
+    many = read_dataset(write_phantoms(tmp_path / "many", 2, seed=1))
+    samples = [replace(s, name=f"few/{s.name}", source="easy") for s in few]
+    samples += [replace(s, source="hard") for s in many]
+    found = calibrate(tmp_path / "m.keras", samples, samples)
     means = []
-    for source in ("few", "many"):
-        part = [s for s in samples if s.source == source]
-        outputs = run_network(predictor, part)
+    for source in ("easy", "hard"):
+        outputs = network([s for s in samples if s.source == source])
         means.append(
             np.mean([score_output(o, Postprocess(), "B").dice for o in outputs])
         )
+    assert means[0] > means[1] + 0.3
     assert found.dice[0] == pytest.approx(np.mean(means), abs=1e-6)
-    assert set(found.looks) == {"few", "many"}
+    assert set(found.looks) == {"easy", "hard"}
 
 
 def test_a_known_temperature_is_recovered():
@@ -184,27 +210,8 @@ def test_a_known_temperature_is_recovered():
     assert _fit_temperature(true, labels, each) == pytest.approx(1, rel=0.03)
 
 
-def test_the_search_finds_a_threshold_a_fraction_and_a_gate(tmp_path, monkeypatch):
-    """Lesions have 0.4, their surroundings 0.2, specks 0.9; a normal image 0.4."""
+def test_the_search_finds_a_threshold_a_fraction_and_a_gate(tmp_path, network):
     samples = read_dataset(write_phantoms(tmp_path / "phantoms", 1, seed=0))
-    normal = np.float32([0.8, 0.1, 0.1])
-
-    def answer(predictor, chosen):
-        for sample in chosen:
-            grey = read_image(sample.image)
-            mask = resize_mask(load_mask(sample, grey.shape), (256, 256))
-            probability = np.where(mask > 0, 0.4, 0.2).astype(np.float32)
-            if sample.label == "normal":
-                probability[60:120, 60:120] = 0.4
-            probability[2:8, 2:8] = 0.9
-            classes = np.roll(normal, LABELS.index(sample.label))
-            yield RawOutput(sample, grey, probability, classes)
-
-    class Network:
-        size = (256, 256)
-
-    monkeypatch.setattr(calibrating, "run_network", answer)
-    monkeypatch.setattr(calibrating, "KerasPredictor", lambda file: Network())
     found = calibrate(tmp_path / "m.keras", samples, samples)
     assert 0.2 < found.mask_threshold < 0.4
     assert found.rules.minimum_lesion_fraction > 36 / 256**2

@@ -206,6 +206,8 @@ def test_representative_images_are_stratified_and_seeded(tmp_path):
     np.testing.assert_array_equal(frames, again)
     other = representative_images(samples, (32, 40), per_class=2, seed=2)
     assert (frames[3:] != other[3:]).any()
+    one = representative_images(samples, (32, 40), per_class=1, seed=1)
+    np.testing.assert_array_equal(one, frames[[0, 1, 2, 3, 5]])
     with pytest.raises(ValueError, match="at least 1, got 0"):
         representative_images(samples, (32, 40), per_class=0, seed=1)
 

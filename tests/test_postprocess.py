@@ -8,6 +8,7 @@ from keras_efsnet.images.frame import Frame
 from keras_efsnet.labels import LABELS
 from keras_efsnet.prediction.overlay import CONTOUR_COLOUR, _describe, draw_overlay
 from keras_efsnet.prediction.postprocess import Postprocess, postprocess
+from keras_efsnet.prediction.referral import ReferralRule
 
 BENIGN = np.float32([0.2, 0.7, 0.1])
 NORMAL = np.float32([0.9, 0.06, 0.04])
@@ -93,17 +94,33 @@ def test_other_classes_are_refused():
 
 def test_json_has_the_facts_and_no_maps():
     found = postprocess(_two_lesions(), BENIGN, (50, 40), Postprocess())
-    facts = json.loads(json.dumps(found.to_json()))
+    timed = replace(found, lesion_fraction=1 / 3, milliseconds=2 / 3)
+    facts = json.loads(json.dumps(timed.to_json()))
     assert facts == {
         "class": "benign",
         "probabilities": {"normal": 0.2, "benign": 0.7, "malignant": 0.1},
         "lesion_area_px": 204,
-        "lesion_fraction": 0.102,
+        "lesion_fraction": 0.333333,
         "boxes": [[5, 10, 15, 30], [30, 40, 32, 42]],
         "mask_emptied": False,
         "refer": [],
-        "milliseconds": 0.0,
+        "milliseconds": 0.67,
     }
+    assert found.to_json()["lesion_fraction"] == 0.102
+    assert found.to_json()["milliseconds"] == 0
+    halved = {name: p / 7 for name, p in found.probabilities.items()}
+    shares = replace(found, probabilities=halved).to_json()["probabilities"]
+    assert shares == {"normal": 0.028571, "benign": 0.1, "malignant": 0.014286}
+
+
+def test_rules_come_from_json():
+    assert Postprocess.from_json({}) == Postprocess()
+    given = {"minimum_class_probability": 0.4, "minimum_mask_margin": 0.3}
+    facts = {"minimum_lesion_fraction": 0.1, "normal_gate": 0.7, "refer": given}
+    rule = ReferralRule(0.4, 0.3)
+    assert Postprocess.from_json(facts) == Postprocess(0.1, 0.7, rule)
+    given["look"] = None
+    assert Postprocess.from_json(facts) == Postprocess(0.1, 0.7, rule)
 
 
 def test_overlay_draws_the_border_alone_and_hides_no_pixel():
