@@ -246,3 +246,16 @@ def test_a_network_too_small_for_the_look_is_refused():
     tiny = [np.zeros((16, 16), np.uint8)] * 3
     with pytest.raises(ValueError, match="look"):
         fit_appearance(tiny, tiny)
+
+
+def test_limits_outside_their_range_are_refused():
+    for name, off in (
+        ("minimum_class_probability", 0),
+        ("minimum_mask_margin", 0),
+        ("malignancy_limit", 1),
+    ):
+        message = (
+            rf"^refer: {name} must be in \[0, 1\], got 1.5; {off} refers no image.$"
+        )
+        with pytest.raises(ValueError, match=message):
+            replace(RULE, **{name: 1.5})

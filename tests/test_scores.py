@@ -92,7 +92,7 @@ def test_mask_figures_follow_their_definitions():
         score("benign", truth=10, predicted=10, shared=5, distance=4.0),
         score("malignant", truth=20, predicted=0, distance=141.0),
         score("normal"),
-        score("normal", predicted=7),
+        score("normal", predicted=1),
     ]
 
     mask = compute_metrics(rows)["mask"]
@@ -101,7 +101,7 @@ def test_mask_figures_follow_their_definitions():
     assert mask["dice"] == pytest.approx((1 / 2 + 0 + 1 + 0) / 4)
     assert mask["iou_tumour"] == pytest.approx((1 / 3) / 2)
     assert mask["dice_tumour"] == pytest.approx((1 / 2) / 2)
-    assert mask["iou_pooled"] == pytest.approx(5 / (15 + 20 + 7))
+    assert mask["iou_pooled"] == pytest.approx(5 / (15 + 20 + 1))
     assert mask["hd95_tumour"] == pytest.approx((4 + 141) / 2)
     assert mask["missed"] == pytest.approx(1 / 2)
     assert mask["normal_false_positive_rate"] == pytest.approx(1 / 2)
@@ -182,10 +182,11 @@ def test_a_lesion_is_missed_below_an_iou_of_a_tenth():
     shares = [score("benign", 11, 10, 1), score("benign", 10, 10, 2)]
     barely = score("malignant", truth=10, predicted=1, shared=1)
 
-    mask = compute_metrics([*shares, barely])["mask"]
+    mask = compute_metrics([*shares, barely, score("benign", truth=1)])["mask"]
 
-    # IoU 1/20, 2/18 and 1/10.
-    assert mask["missed"] == pytest.approx(1 / 3)
+    # IoU 1/20, 2/18, 1/10 and 0.
+    assert mask["missed"] == pytest.approx(2 / 4)
+    assert mask["iou_batch8"] == pytest.approx(4 / (20 + 18 + 10 + 1))
 
 
 def test_malignant_against_benign_leaves_out_normal_images_and_their_probability():
@@ -361,6 +362,7 @@ def test_figures_without_their_images_are_none():
     assert tumours["mask"]["normal_false_positive_rate_ci"] is None
     assert tumours["class"]["auroc_macro"] is None
     assert tumours["class"]["auroc_malignant"] is not None
+    assert tumours["class"]["confusion"] == [[0, 0, 0], [0, 1, 0], [0, 1, 0]]
     for name in ("iou_tumour", "dice_tumour", "iou_batch8", "hd95_tumour"):
         assert normals["mask"][name] is None
     for name in ("auroc_malignant", "sensitivity_malignant"):
@@ -370,5 +372,7 @@ def test_figures_without_their_images_are_none():
 
 
 def test_summary_of_nothing_is_refused():
-    with pytest.raises(ValueError, match="at least one image"):
+    with pytest.raises(
+        ValueError, match="^rows: a summary needs at least one image; evaluate some.$"
+    ):
         compute_metrics([])
