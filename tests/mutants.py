@@ -48,6 +48,7 @@ only_mutate = {[f"keras_efsnet/{module}.py" for module in CHOSEN]}
 process_isolation = "forkserver"
 pytest_add_cli_args = ["--numprocesses=0", "-p", "no:cacheprovider"]
 pytest_add_cli_args_test_selection = {TESTS}
+do_not_mutate_patterns = ['ArgumentParser|add_argument']
 timeout_multiplier = 5
 timeout_constant = 60
 """
