@@ -35,9 +35,12 @@ TESTS = [
     "tests/test_splits.py",
     "tests/test_scores.py",
     "tests/test_calibrate.py",
+    "tests/test_calibrate_parts.py",
     "tests/test_postprocess.py",
     "tests/test_referral.py",
     "tests/test_which_images.py::test_calibration_is_fitted_on_validation_images",
+    "tests/test_which_images.py::test_calibration_takes_the_subsets_of_its_fold",
+    "tests/test_which_images.py::test_calibration_refuses_images_that_trained_the_model",
     "tests/test_convert.py::test_representative_images_are_stratified_and_seeded",
 ]
 

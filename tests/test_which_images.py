@@ -1,6 +1,7 @@
 """Each step gets the subset that its documentation names, and no other."""
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from keras_efsnet.phantoms import write_phantoms
 from keras_efsnet.tflite import export as exporting
 from keras_efsnet.training import calibrate as calibrating
 from keras_efsnet.training import evaluate as evaluating
+from keras_efsnet.training.datasets.reading import read_dataset
+from keras_efsnet.training.seen import hash_images
 
 CLASSES = ("normal", "benign", "malignant")
 FOLDS = {"test": 0, "validation": 1, "train": 2}
@@ -63,6 +66,54 @@ def test_calibration_is_fitted_on_validation_images(options, tmp_path, monkeypat
     calibrating.main()
     assert fitted == ["validation"]
     assert looks == ["train", "validation"]
+
+
+def calibrate(monkeypatch, *words):
+    """Runs the command up to its first look at the images."""
+    monkeypatch.setattr(sys, "argv", ["calibrate", *words])
+    with pytest.raises(Reached):
+        calibrating.main()
+
+
+@pytest.mark.parametrize(
+    ("fold", "subsets"),
+    [([], ["validation", "train"]), (["--fold", "1"], ["train", "test"])],
+)
+def test_calibration_takes_the_subsets_of_its_fold(
+    options, tmp_path, monkeypatch, fold, subsets
+):
+    seen = []
+
+    def watch(model, validation, training):
+        seen.extend([subset_of(validation), subset_of(training)])
+        raise Reached
+
+    monkeypatch.setattr(calibrating, "calibrate", watch)
+    calibrate(monkeypatch, *options, "--out", str(tmp_path), *fold)
+    assert seen == subsets
+
+
+def test_calibration_refuses_images_that_trained_the_model(
+    options, tmp_path, monkeypatch
+):
+    model = Path(options[1])
+    held_out = [s for s in read_dataset(options[3]) if "(2)" in s.stem]
+    facts = {"train": hash_images(held_out), "validation": []}
+    command = ["calibrate", *options, "--out", str(tmp_path)]
+    folder = tmp_path / "run"
+    folder.mkdir()
+    shutil.copy(model, folder / "m.keras")
+    (folder / "images.json").write_text(json.dumps(facts))
+    command[command.index(str(model))] = str(folder / "m.keras")
+    monkeypatch.setattr(sys, "argv", command)
+    with pytest.raises(ValueError, match="on 3 of the 3 validation images"):
+        calibrating.main()
+    spy(monkeypatch, calibrating, "calibrate", 1, stop=True)
+    calibrate(monkeypatch, *command[1:], "--allow-seen")
+    # Those that chose the epoch may be used.
+    facts = {"train": [], "validation": facts["train"]}
+    (folder / "images.json").write_text(json.dumps(facts))
+    calibrate(monkeypatch, *command[1:])
 
 
 def test_int8_is_calibrated_on_training_images(options, tmp_path, monkeypatch):
