@@ -58,7 +58,9 @@ def spy(monkeypatch, module, name, place, stop):
     return seen
 
 
-def test_calibration_is_fitted_on_validation_images(options, tmp_path, monkeypatch):
+def test_calibration_is_fitted_on_validation_images(
+    options, tmp_path, monkeypatch, capsys
+):
     fitted = spy(monkeypatch, calibrating, "run_network", 1, stop=False)
     looks = spy(monkeypatch, calibrating, "_by_source", 0, stop=False)
     command = ["calibrate", *options, "--out", str(tmp_path / "preset")]
@@ -66,6 +68,10 @@ def test_calibration_is_fitted_on_validation_images(options, tmp_path, monkeypat
     calibrating.main()
     assert fitted == ["validation"]
     assert looks == ["train", "validation"]
+    text = capsys.readouterr().out
+    assert text.startswith('{\n  "temperature": ')
+    printed = json.loads(text)
+    assert printed["looks"] == {} and "look" not in printed["rules"]["refer"]
 
 
 def calibrate(monkeypatch, *words):
