@@ -94,9 +94,15 @@ def test_the_preset_does_what_was_fitted(model, tmp_path):
     model.save(file)
     samples = read_dataset(write_phantoms(tmp_path / "phantoms", 2, seed=0))
     found = calibrate(file, samples, samples)
-    preset = tmp_path / "preset"
-    write_preset(file, found, preset)
-    card = json.loads((preset / "card.json").read_text())
+    preset = tmp_path / "presets" / "preset"
+    images = {"train": ["0123456789abcdef"], "validation": []}
+    (tmp_path / "images.json").write_text(json.dumps(images))
+    for _ in range(2):
+        write_preset(file, found, preset)
+    text = (preset / "card.json").read_text()
+    assert text.startswith('{\n  "postprocess": ') and text.endswith("}\n")
+    card = json.loads(text)
+    assert card["images_seen"] == images
     assert set(card["postprocess"]["refer"]) == {
         "minimum_class_probability",
         "minimum_mask_margin",
