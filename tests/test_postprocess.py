@@ -88,7 +88,11 @@ def test_rules_outside_their_range_are_refused(numbers):
 
 
 def test_other_classes_are_refused():
-    with pytest.raises(ValueError, match="num_classes=3"):
+    message = (
+        r"^the classes must be normal, benign, malignant, got probabilities of shape "
+        r"\(2,\); use a model with num_classes=3\.$"
+    )
+    with pytest.raises(ValueError, match=message):
         postprocess(_two_lesions(), np.float32([0.5, 0.5]), (50, 40), Postprocess())
 
 
