@@ -112,6 +112,13 @@ def test_subsets_of_several_sources(tmp_path):
     split = read_split([sample(name, source="x") for name in "abcd"], [path])
     assert names(split) == ("a", "b", "c")
     assert split.protocol == "C"
+    write(path, "source,stem,label,subset", "x,a,benign,train", "x,b,benign,test")
+    message = (
+        f"{path}: every subset needs an image, but validation has none; add images to "
+        "it."
+    )
+    with pytest.raises(ValueError, match=exactly(message)):
+        read_split([sample(name, source="x") for name in "abcd"], [path])
 
 
 FOLDS_HEAD = "stem,label,fold"
