@@ -63,7 +63,8 @@ def test_normal_gate_empties_the_mask(gate, area):
     probabilities = np.float64([0.9, 0.06, 0.04])
     rules = Postprocess(normal_gate=gate)
     found = postprocess(_two_lesions(), probabilities, (50, 40), rules)
-    assert found.lesion_area_px == area
+    assert found.lesion_area_px == found.mask.sum() == area
+    assert found.mask.shape == (50, 40) and found.mask.dtype == bool
     assert found.label == "normal"
     assert found.probability.max() > 0.5
 
