@@ -10,7 +10,11 @@ from sklearn.metrics import roc_auc_score
 from keras_efsnet.labels import LABELS
 from keras_efsnet.training import bootstrap
 from keras_efsnet.training.per_image import ImageScore
-from keras_efsnet.training.scores import compute_metrics, malignant_share
+from keras_efsnet.training.scores import (
+    compute_metrics,
+    confidence_bins,
+    malignant_share,
+)
 
 MASK_FIGURES = {
     *("iou", "dice", "iou_tumour", "dice_tumour", "iou_pooled", "iou_batch8"),
@@ -176,6 +180,8 @@ def test_calibration_error_weights_the_gap_of_each_bin():
     ece = compute_metrics(sure + wrong + unsure)["class"]["ece"]
 
     assert ece == pytest.approx((4 * abs(3 / 4 - 0.99) + abs(0 - 0.4)) / 5)
+    bins = confidence_bins(np.array([0.0, 0.06, 0.07, 0.5, 1.0]))
+    assert bins.tolist() == [0, 0, 1, 7, 14]
 
 
 def test_a_lesion_is_missed_below_an_iou_of_a_tenth():
