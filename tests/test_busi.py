@@ -1,4 +1,4 @@
-"""The dataset's index, its masks and its splits, on tiny folders and on BUSI."""
+"""The dataset's index and its masks on tiny folders, and BUSI with its splits."""
 
 import csv
 import os
@@ -9,15 +9,9 @@ import pytest
 from PIL import Image
 
 from keras_efsnet.labels import LABELS
-from keras_efsnet.training.datasets import splits as splitting
 from keras_efsnet.training.datasets.reading import read_dataset
 from keras_efsnet.training.datasets.sample import Sample, load_mask
-from keras_efsnet.training.datasets.splits import (
-    group_by_facts,
-    name_groups,
-    read_split,
-    read_subgroups,
-)
+from keras_efsnet.training.datasets.splits import read_split
 
 SIZE = (6, 8)
 
@@ -47,22 +41,6 @@ def dataset(tmp_path: Path) -> Path:
     write_image(folder / "benign" / "benign (4)_mask_1.png", box_mask(3, 4))
     write_image(folder / "benign" / "benign (4)_mask_2.png", box_mask(1, 1))
     return folder
-
-
-def write_folds(path: Path, rows: list[tuple[str, str, object]]) -> Path:
-    lines = ["stem,label,group,fold", *(f"{s},{la},0,{f}" for s, la, f in rows)]
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return path
-
-
-def benign_folds(path: Path, folds: list[object]) -> Path:
-    rows = [(f"benign ({n})", "benign", f) for n, f in enumerate(folds, start=1)]
-    return write_folds(path, rows)
-
-
-def write_list(path: Path, *stems: str) -> Path:
-    path.write_text("\n".join(stems) + "\n\n", encoding="utf-8")
-    return path
 
 
 def stems(samples: tuple[Sample, ...] | list[Sample]) -> list[str]:
@@ -152,124 +130,6 @@ def test_two_images_of_one_stem_are_refused(dataset):
         read_dataset(dataset)
 
 
-def test_folds_file_gives_test_validation_and_the_rest(dataset, tmp_path):
-    samples = read_dataset(dataset)
-    # The last row comes first in no subset but its own: file order is kept.
-    path = benign_folds(tmp_path / "folds.csv", [4, 0, 1, 2, 3, -1, 4, 0, 1, 2])
-
-    split = read_split(samples, [path], fold=4)
-
-    assert stems(split.test) == ["benign (1)", "benign (7)"]
-    assert stems(split.validation) == ["benign (2)", "benign (8)"]
-    assert sorted(stems(split.train)) == sorted(
-        f"benign ({number})" for number in (3, 9, 4, 10, 5)
-    )
-    assert split.protocol == "B"
-
-
-def test_stem_lists_keep_their_order_and_validate_on_the_second(dataset, tmp_path):
-    train = write_list(tmp_path / "train.txt", "malignant (2)", "benign (10)")
-    validation = write_list(tmp_path / "val.txt", "benign (9)", "benign (3)")
-
-    split = read_split(read_dataset(dataset), [train, validation])
-
-    assert stems(split.train) == ["malignant (2)", "benign (10)"]
-    assert stems(split.validation) == ["benign (9)", "benign (3)"]
-    assert split.test == split.validation
-    assert split.protocol == "A"
-
-
-def test_digest_follows_content_not_file_name(dataset, tmp_path):
-    samples = read_dataset(dataset)
-    folds: list[object] = [0, 1, 2, 3, 4]
-    first = read_split(samples, [benign_folds(tmp_path / "one.csv", folds)])
-    same = read_split(samples, [benign_folds(tmp_path / "two.csv", folds)])
-    moved = read_split(
-        samples, [benign_folds(tmp_path / "three.csv", [0, 1, 2, 3, -1])]
-    )
-    next_fold = read_split(samples, [tmp_path / "one.csv"], fold=1)
-
-    assert len(first.digest) == 64
-    assert first.digest == same.digest
-    assert len({first.digest, moved.digest, next_fold.digest}) == 3
-
-
-@pytest.mark.parametrize("fold", [-1, 5])
-def test_fold_out_of_range_is_refused(dataset, tmp_path, fold):
-    path = benign_folds(tmp_path / "folds.csv", [0, 1, 2, 3, 4])
-
-    with pytest.raises(ValueError, match=f"fold {fold}: the test fold must be 0 to 4"):
-        read_split(read_dataset(dataset), [path], fold=fold)
-
-
-@pytest.mark.parametrize(
-    ("rows", "message"),
-    [
-        ([("benign (99)", "benign", 0)], r"line 2: 'benign \(99\)' is not in the data"),
-        ([("benign (1)", "benign", 7)], "line 2: a fold is 0 to 4, or -1 .* got '7'"),
-        ([("benign (1)", "benign", "x")], "got 'x'"),
-        ([("benign (1)", "normal", 0)], "is normal here but lies in the folder benign"),
-        ([("benign (1)", "benign", f) for f in (0, 1)], "line 3: .* named twice"),
-        ([("benign (1)", "benign", 0)], "but train, validation has none"),
-    ],
-)
-def test_contradictions_in_a_folds_file_are_refused(dataset, tmp_path, rows, message):
-    path = write_folds(tmp_path / "folds.csv", rows)
-
-    with pytest.raises(ValueError, match=message):
-        read_split(read_dataset(dataset), [path])
-
-
-@pytest.mark.parametrize("header", ["stem,label", "name,fold,label", ""])
-def test_folds_file_without_its_columns_is_refused(dataset, tmp_path, header):
-    path = tmp_path / "folds.csv"
-    path.write_text(f"{header}\nbenign (1),benign\n", encoding="utf-8")
-
-    with pytest.raises(
-        ValueError, match=r"folds\.csv: .* columns stem, label and fold"
-    ):
-        read_split(read_dataset(dataset), [path])
-
-
-def test_byte_order_mark_and_extra_columns_do_no_harm(dataset, tmp_path):
-    path = benign_folds(tmp_path / "folds.csv", [0, 1, 2, 3, 4])
-    path.write_text(path.read_text(encoding="utf-8"), encoding="utf-8-sig")
-
-    assert stems(read_split(read_dataset(dataset), [path]).test) == ["benign (1)"]
-
-
-@pytest.mark.parametrize(
-    "names", [[], ["a.csv", "b.csv"], ["a.txt"], ["a.txt", "b.csv"], ["a.json"]]
-)
-def test_wrong_number_or_kind_of_split_files_is_refused(dataset, names):
-    with pytest.raises(ValueError, match="one folds file .* or two stem lists"):
-        read_split(read_dataset(dataset), [Path(name) for name in names])
-
-
-def test_image_in_both_lists_is_refused(dataset, tmp_path):
-    train = write_list(tmp_path / "train.txt", "benign (1)", "benign (2)")
-    validation = write_list(tmp_path / "val.txt", "benign (3)", "benign (2)")
-
-    with pytest.raises(ValueError, match=r"val\.txt, line 2: 'benign \(2\)' is named"):
-        read_split(read_dataset(dataset), [train, validation])
-
-
-def test_unknown_stem_in_a_list_is_refused(dataset, tmp_path):
-    train = write_list(tmp_path / "train.txt", "benign (1)", "benign (11)")
-    validation = write_list(tmp_path / "val.txt", "benign (3)")
-
-    with pytest.raises(ValueError, match=r"train\.txt, line 2: 'benign \(11\)' is not"):
-        read_split(read_dataset(dataset), [train, validation])
-
-
-def test_fold_of_stem_lists_is_refused(dataset, tmp_path):
-    train = write_list(tmp_path / "train.txt", "benign (1)")
-    validation = write_list(tmp_path / "val.txt", "benign (3)")
-
-    with pytest.raises(ValueError, match="stem lists have no folds"):
-        read_split(read_dataset(dataset), [train, validation], fold=1)
-
-
 def folder_from(variable: str, content: str) -> Path:
     if not os.environ.get(variable):
         pytest.skip(f"{variable} is unset; it names the folder of the BUSI {content}")
@@ -343,69 +203,3 @@ def test_busi_lists_hold_the_tumour_images(busi, splits, number):
 
     assert (len(split.train), len(split.validation)) == (452, 195)
     assert {s.label for s in split.train} == {"benign", "malignant"}
-
-
-def test_subgroups_are_the_words_of_the_remarks(tmp_path):
-    path = tmp_path / "folds.csv"
-    path.write_text(
-        "stem,label,fold,objection,annotation\n"
-        "a,benign,0,,measurement text\n"
-        "b,benign,0,axilla,text\n"
-        "c,normal,1,,\n"
-    )
-    assert read_subgroups([path]) == {
-        "any annotation": {"a", "b"},
-        "any objection": {"b"},
-        "axilla": {"b"},
-        "measurement": {"a"},
-        "none": {"c"},
-        "text": {"a", "b"},
-    }
-
-
-def test_splits_without_remarks_have_no_subgroups(tmp_path):
-    assert read_subgroups([benign_folds(tmp_path / "folds.csv", [0, 1])]) == {}
-    assert read_subgroups([tmp_path / "train.txt", tmp_path / "val.txt"]) == {}
-
-
-def known(name: str, **facts: str) -> Sample:
-    return Sample(name, "benign", Path(f"{name}.png"), (), "s", **facts)
-
-
-def test_facts_of_some_images_are_subgroups():
-    samples = [
-        known("a", device="one", birads="4", histology="cyst"),
-        known("b", device="one", birads="2"),
-        known("c", device="one", birads="4"),
-    ]
-    assert group_by_facts(samples) == {
-        "birads: 2": {"b"},
-        "birads: 4": {"a", "c"},
-        "histology: cyst": {"a"},
-    }
-
-
-def test_images_of_one_patient_or_scan_have_one_group(tmp_path):
-    path = tmp_path / "folds.csv"
-    groups = {"a": "4", "b": "4", "c": "5", "e": "7", "f": "7"}
-    lines = ["stem,label,group,fold", *(f"{s},benign,{g},0" for s, g in groups.items())]
-    path.write_text("\n".join(lines) + "\n")
-    patients = {"b": "x", "d": "x", "c": "y"}
-    samples = [
-        known(s, patient=patients[s]) if s in patients else known(s) for s in "abcdefg"
-    ]
-
-    # b joins the scan of a and the patient of d.
-    joined = dict(zip("abcdefg", "aacaeeg", strict=True))
-    assert name_groups(samples, [path]) == joined
-    alone = dict(zip("abcdefg", "abcbefg", strict=True))
-    assert name_groups(samples) == alone
-    assert name_groups(samples, [tmp_path / "a.txt", tmp_path / "b.txt"]) == alone
-
-
-def test_groups_of_the_shipped_splits():
-    folder = Path(splitting.__file__).parents[1] / "splits"
-    samples = [known("benign (1)"), known("benign (5)"), known("x", patient="1")]
-    for name in ("busi_grouped_folds.csv", "protocol_c_folds.csv"):
-        assert len(set(name_groups(samples, [folder / name]).values())) == 3
-    assert len(name_groups(samples, [folder / "bus_uclm_halves.csv"])) == 3

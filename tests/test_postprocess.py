@@ -113,8 +113,8 @@ def test_json_has_the_facts_and_no_maps():
     }
     assert found.to_json()["lesion_fraction"] == 0.102
     assert found.to_json()["milliseconds"] == 0
-    halved = {name: p / 7 for name, p in found.probabilities.items()}
-    shares = replace(found, probabilities=halved).to_json()["probabilities"]
+    parts = {name: p / 7 for name, p in found.probabilities.items()}
+    shares = replace(found, probabilities=parts).to_json()["probabilities"]
     assert shares == {"normal": 0.028571, "benign": 0.1, "malignant": 0.014286}
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from keras_efsnet.training.datasets import splits as splitting
 from keras_efsnet.training.datasets.sample import Sample
 from keras_efsnet.training.datasets.splits import (
     group_by_facts,
@@ -79,6 +80,9 @@ def test_the_digest_is_of_names_and_order(folds, tmp_path):
     text = "train\nc\nd\ne\nvalidation\nb\ntest\na\n"
     digest = hashlib.sha256(text.encode()).hexdigest()
     assert read_split(SIX, [folds]).digest == digest
+    copy = tmp_path / "other.csv"
+    copy.write_text(folds.read_text())
+    assert read_split(SIX, [copy]).digest == digest
     lists = write(tmp_path / "t.txt", "b", "a"), write(tmp_path / "v.txt", "c")
     text = "train\nb\na\nvalidation\nc\ntest\nc\n"
     assert read_split(SIX, lists).digest == hashlib.sha256(text.encode()).hexdigest()
@@ -147,6 +151,11 @@ FOLDS_HEAD = "stem,label,fold"
             "correct it.",
         ),
         (
+            (FOLDS_HEAD, "a,benign,x"),
+            "{path}, line 2: a fold is 0 to 4, or -1 for an unused image, got 'x'; "
+            "correct it.",
+        ),
+        (
             (FOLDS_HEAD, "a,benign"),
             "{path}, line 2: a fold is 0 to 4, or -1 for an unused image, got ''; "
             "correct it.",
@@ -165,6 +174,11 @@ FOLDS_HEAD = "stem,label,fold"
             ("stem,class", "a,benign"),
             "{path}: a folds file has the columns stem, label and fold, but label, "
             "fold is missing; add it to the first line.",
+        ),
+        (
+            ("name,fold,label", "a,0,benign"),
+            "{path}: a folds file has the columns stem, label and fold, but stem is "
+            "missing; add it to the first line.",
         ),
         (
             ("label,subset", "benign,train"),
@@ -205,6 +219,7 @@ def test_a_fold_that_is_none(folds, fold):
     [
         ((), "nothing"),
         (("a.txt",), "a.txt"),
+        (("a.json",), "a.json"),
         (("a.csv", "b.csv"), "a.csv b.csv"),
         (("a.txt", "b.csv"), "a.txt b.csv"),
     ],
@@ -342,3 +357,11 @@ def test_facts_group_images_unless_all_share_them():
         "histology: cyst": {"a"},
     }
     assert list(found) == sorted(found)
+
+
+def test_groups_of_the_shipped_splits():
+    folder = Path(splitting.__file__).parents[1] / "splits"
+    samples = [sample("benign (1)"), sample("benign (5)"), sample("x", patient="1")]
+    for name in ("busi_grouped_folds.csv", "protocol_c_folds.csv"):
+        assert len(set(name_groups(samples, [folder / name]).values())) == 3
+    assert len(name_groups(samples, [folder / "bus_uclm_halves.csv"])) == 3
