@@ -18,8 +18,14 @@ from keras_efsnet.prediction.litert import LiteModel
 from keras_efsnet.prediction.postprocess import Postprocess
 from keras_efsnet.prediction.sandbox import description_path
 from keras_efsnet.tflite import convert as convert_module
+from keras_efsnet.tflite.bias_correction import correct_class_bias
 from keras_efsnet.tflite.convert import convert, export_files, representative_images
-from keras_efsnet.tflite.flatbuffer import check_operators, count_macs, list_operators
+from keras_efsnet.tflite.flatbuffer import (
+    add_to_class_bias,
+    check_operators,
+    count_macs,
+    list_operators,
+)
 from keras_efsnet.training.datasets.reading import read_dataset
 
 if keras.backend.backend() != "tensorflow":
@@ -127,6 +133,30 @@ def test_int8_is_small_and_its_probabilities_are_not_rounded(files, images):
     assert np.abs(steps - np.rint(steps)).max() > 0.1
 
 
+def test_the_mean_error_of_the_int8_class_logits_is_removed(
+    files, model, representative, tmp_path
+):
+    def logits(probabilities):
+        logs = np.log(probabilities)
+        return logs - logs.mean(-1, keepdims=True)
+
+    def mean_error(content, path):
+        path.write_bytes(content)
+        found = np.concatenate([LiteModel(path)(frame)["class"] for frame in frames])
+        return (logits(found) - logits(expected)).mean(0)
+
+    frames = representative[:, None, :, :, None]
+    expected = model.predict(representative[..., None].astype("float32"))["class"]
+    path = tmp_path / "model_int8.tflite"
+    wrong = np.array([0.2, 0.1, -0.3])
+    biased = add_to_class_bias(files["int8"].read_bytes(), wrong)
+    np.testing.assert_allclose(mean_error(biased, path), wrong, atol=0.02)
+    corrected = correct_class_bias(biased, representative, expected)
+    np.testing.assert_allclose(mean_error(corrected, path), 0, atol=0.01)
+    made = mean_error(files["int8"].read_bytes(), path)
+    np.testing.assert_allclose(made, 0, atol=0.01)
+
+
 def test_weights_are_aligned_and_tensors_named_after_layers(files):
     content = files["int8"].read_bytes()
     start = np.frombuffer(content, np.uint8).ctypes.data
@@ -139,6 +169,13 @@ def test_weights_are_aligned_and_tensors_named_after_layers(files):
     names = {graph.Tensors(i).Name().decode() for i in range(graph.TensorsLength())}
     assert {"image", "mask", "class"} < names
     assert any(name.startswith("csdc_1_1_dilate") for name in names)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_tensor_has_a_name_of_its_own(kind, files):
+    graph = schema.Model.GetRootAs(files[kind].read_bytes(), 0).Subgraphs(0)
+    names = [graph.Tensors(i).Name() for i in range(graph.TensorsLength())]
+    assert len(set(names)) == len(names)
 
 
 def test_an_interrupted_export_leaves_the_folder_as_it_was(

@@ -26,6 +26,7 @@ from keras_efsnet.labels import LABELS
 from keras_efsnet.models.presets import KINDS, file_digest
 from keras_efsnet.prediction.postprocess import Postprocess
 from keras_efsnet.prediction.sandbox import description_path
+from keras_efsnet.tflite.bias_correction import correct_class_bias
 from keras_efsnet.tflite.deploy import Style, deployment_graph
 from keras_efsnet.tflite.equalize import equalize
 from keras_efsnet.tflite.flatbuffer import check_operators, tidy
@@ -40,6 +41,7 @@ STYLES: Mapping[str, Style] = {
 """The fastest style of deployment graph for each kind."""
 
 BLACK, WHITE = 0, 255
+PREDICTED_AT_ONCE = 8
 
 _log = logging.getLogger(__name__)
 
@@ -62,7 +64,17 @@ def convert(
     graph = deployment_graph(model, STYLES[kind])
     if kind == "int8":
         equalize(graph, to_frames(representative, graph.input_shape[1:3]))
-    return convert_graph(graph, kind, representative)
+    content = convert_graph(graph, kind, representative)
+    return match_classes(content, model, representative) if kind == "int8" else content
+
+
+def match_classes(
+    content: bytes, model: keras.Model, representative: np.ndarray
+) -> bytes:
+    """Corrects an int8 file's class logits to the mean of the model's."""
+    frames = to_frames(representative, representative.shape[1:])
+    expected = model.predict(frames, batch_size=PREDICTED_AT_ONCE, verbose=0)
+    return correct_class_bias(content, representative, expected["class"])
 
 
 def convert_graph(

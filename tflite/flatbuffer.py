@@ -1,5 +1,7 @@
 """Reads and edits a `.tflite` file's flatbuffer, without TensorFlow."""
 
+from collections.abc import Sequence
+from itertools import chain, count
 from math import prod
 from typing import Any
 
@@ -88,21 +90,38 @@ def tidy(content: bytes) -> bytes:
 
     The last sigmoid and softmax of an int8 file take dequantized logits. So
     probabilities are not rounded to 1/256, and LiteRT's CPU delegate, which has no int8
-    softmax, runs the whole network in one part. Tensors are named after their layers.
-    Equal quantization parameters are stored once.
+    softmax, runs the whole network in one part. Tensors have short names of their own,
+    since OpenVINO and tf2onnx find them by name. Equal quantization parameters are
+    stored once.
     """
     model = _unpack(content)
     graph = model.subgraphs[0]
     codes = [_name(code) for code in model.operatorCodes]
     _dequantize_logits(graph, [codes[op.opcodeIndex] for op in graph.operators])
-    for tensor in graph.tensors:
-        tensor.name = _short_name(tensor.name)
-    for signature in model.signatureDefs or ():
-        for named in (*signature.inputs, *signature.outputs):
-            graph.tensors[named.tensorIndex].name = named.name
-    builder = _SharingBuilder(len(content))
-    builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
-    return bytes(builder.Output())
+    _rename(graph, model.signatureDefs or ())
+    return _pack(model, len(content))
+
+
+def add_to_class_bias(content: bytes, values: np.ndarray) -> bytes:
+    """Adds to the bias of the layer that computes the class logits.
+
+    Args:
+        content: of an int8 file, after `tidy`.
+        values: what to add to the logits `(classes,)`.
+    """
+    model = _unpack(content)
+    graph = model.subgraphs[0]
+    producers = {op.outputs[0]: op for op in graph.operators}
+    (output,) = (x for x in model.signatureDefs[0].outputs if x.name == b"class")
+    operator = producers[output.tensorIndex]
+    while len(operator.inputs) < 3:  # not yet a layer with kernel and bias
+        operator = producers[operator.inputs[0]]
+    tensor = graph.tensors[operator.inputs[2]]
+    buffer = model.buffers[tensor.buffer]
+    bias = np.asarray(buffer.data, np.uint8).view(np.int32)
+    bias = bias + np.rint(values / tensor.quantization.scale).astype(np.int32)
+    buffer.data = bias.view(np.uint8)
+    return _pack(model, len(content))
 
 
 class _SharingBuilder(flatbuffers.Builder):
@@ -123,6 +142,12 @@ class _SharingBuilder(flatbuffers.Builder):
 
 def _unpack(content: bytes) -> Any:
     return schema.ModelT.InitFromObj(schema.Model.GetRootAs(content, 0))
+
+
+def _pack(model: Any, size: int) -> bytes:
+    builder = _SharingBuilder(size)
+    builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
+    return bytes(builder.Output())
 
 
 def _name(code: Any) -> str:
@@ -165,7 +190,27 @@ def _move_to_end(graph: Any, places: list[int]) -> None:
         graph.operators[i] = operator
 
 
-def _short_name(name: bytes) -> bytes:
+def _rename(graph: Any, signatures: Sequence[Any]) -> None:
+    """Names tensors after the signature or their layer: `layer`, `layer/2`, ..."""
+    names = {
+        named.tensorIndex: named.name
+        for signature in signatures
+        for named in (*signature.inputs, *signature.outputs)
+    }
+    taken = set(names.values())
+    outputs = [tensor for op in graph.operators for tensor in op.outputs]
+    # A layer's output has its plain name, its weights have numbers.
+    for i in (*outputs, *range(len(graph.tensors))):
+        if i not in names:
+            layer = _layer_name(graph.tensors[i].name)
+            numbered = (b"%s/%d" % (layer, n) for n in count(2))
+            names[i] = next(n for n in chain([layer], numbered) if n not in taken)
+            taken.add(names[i])
+    for i, name in names.items():
+        graph.tensors[i].name = name
+
+
+def _layer_name(name: bytes) -> bytes:
     """`model/layer/op;model/layer/op2` -> `layer`."""
     parts = name.split(b";")[0].split(b"/")
     return parts[1] if len(parts) > 2 else parts[0]

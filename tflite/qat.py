@@ -24,7 +24,12 @@ from tensorflow_model_optimization.python.core.clustering.keras.experimental imp
 )
 
 from keras_efsnet.models.losses import DiceBCE
-from keras_efsnet.tflite.convert import STYLES, convert_graph, to_frames
+from keras_efsnet.tflite.convert import (
+    STYLES,
+    convert_graph,
+    match_classes,
+    to_frames,
+)
 from keras_efsnet.tflite.deploy import deployment_graph
 from keras_efsnet.tflite.equalize import equalize
 from keras_efsnet.tflite.tf_keras_copy import DepthToSpace, copy_to_tf_keras
@@ -91,7 +96,8 @@ def convert_fine_tuned(
         equalize(graph, frames)
     cache = load_cache(samples, graph.input_shape[1])
     fine_tune(graph, step, cache, frames, schedules)
-    return convert_graph(graph, kind, representative)
+    content = convert_graph(graph, kind, representative)
+    return match_classes(content, model, representative) if kind == "int8" else content
 
 
 def fine_tune(
