@@ -151,7 +151,7 @@ def test_the_mean_error_of_the_int8_class_logits_is_removed(
     wrong = np.array([0.2, 0.1, -0.3])
     biased = add_to_class_bias(files["int8"].read_bytes(), wrong)
     np.testing.assert_allclose(mean_error(biased, path), wrong, atol=0.02)
-    corrected = correct_class_bias(biased, representative, expected)
+    corrected = correct_class_bias(biased, frames[:, 0], expected)
     np.testing.assert_allclose(mean_error(corrected, path), 0, atol=0.01)
     made = mean_error(files["int8"].read_bytes(), path)
     np.testing.assert_allclose(made, 0, atol=0.01)

@@ -6,12 +6,14 @@ from dataclasses import replace
 import keras
 import pytest
 
+from checks import randomize_weights
 from keras_efsnet import EFSNet
 from keras_efsnet.cli import main
+from keras_efsnet.labels import LABELS
 from keras_efsnet.phantoms import write_phantoms
 from keras_efsnet.prediction.loading import load_predictor
 from keras_efsnet.tflite import export as exporting
-from keras_efsnet.tflite.interchange import OUTPUTS
+from keras_efsnet.tflite.interchange import OUTPUTS, export_format
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +71,21 @@ def test_other_formats_say_the_same(kind, inputs, tmp_path):
     report = json.loads((tmp_path / "export.json").read_text())
     assert report["files"][kind]["mask_worst"] < 1e-4
     assert report["files"][kind]["class_worst"] < 1e-4
+
+
+def test_onnx_has_no_transposes_and_one_operator_for_each_activation(tmp_path):
+    onnx = pytest.importorskip("onnx")
+    pytest.importorskip("tf2onnx")
+    trained = randomize_weights(EFSNet((32, 32, 1), width=0.5))
+    export_format(trained, "onnx", tmp_path / "model.onnx")
+    model = onnx.load(tmp_path / "model.onnx")
+    assert {node.op_type for node in model.graph.node} == {
+        *("Add", "Concat", "Conv", "DepthToSpace", "Gemm", "GlobalAveragePool"),
+        *("LeakyRelu", "MaxPool", "Mul", "Relu", "Reshape", "Resize", "Sigmoid"),
+        *("Softmax", "Squeeze"),
+    }
+    facts = {entry.key: entry.value for entry in model.metadata_props}
+    assert json.loads(facts["labels"]) == list(LABELS)
 
 
 def test_a_file_beyond_the_limits_is_rejected(inputs, tmp_path, monkeypatch, capsys):

@@ -8,30 +8,30 @@ the last layer is removed.
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
-from keras_efsnet.tflite.flatbuffer import add_to_class_bias
+from keras_efsnet.prediction.litert import MIDDLE_GREY
+from keras_efsnet.tflite.flatbuffer import add_to_class_bias, with_class_logits
 
 
 def correct_class_bias(
-    content: bytes, images: np.ndarray, expected: np.ndarray
+    content: bytes, frames: np.ndarray, expected: np.ndarray
 ) -> bytes:
     """Shifts the class logits so that their mean error on images is 0.
 
     Args:
         content: of an int8 file.
-        images: uint8 `(n, height, width)`.
+        frames: grey values in [0, 255], `(n, height, width, 1)`.
         expected: class probabilities of the float model `(n, classes)`.
 
     Returns:
         The content of the corrected file.
     """
-    runner = Interpreter(model_content=content).get_signature_runner("serving_default")
-    found = np.concatenate([runner(image=i[None, :, :, None])["class"] for i in images])
-    error = (_logits(found) - _logits(expected)).mean(axis=0)
-    return add_to_class_bias(content, -error)
-
-
-def _logits(probabilities: np.ndarray) -> np.ndarray:
-    """Gives the logits with mean 0 that have these probabilities."""
-    least = np.finfo(np.float32).tiny
-    logs = np.log(np.maximum(probabilities, least), dtype=np.float64)
-    return logs - logs.mean(axis=-1, keepdims=True)
+    interpreter = Interpreter(model_content=with_class_logits(content))
+    runner = interpreter.get_signature_runner("serving_default")
+    dtype = runner.get_input_details()["image"]["dtype"]
+    pixels = (frames - MIDDLE_GREY if dtype == np.int8 else frames).astype(dtype)
+    found = [runner(image=image[None])["class"] for image in pixels]
+    scale, zero_point = runner.get_output_details()["class"]["quantization"]
+    error = scale * (np.concatenate(found).astype(np.float64) - zero_point)
+    error -= np.log(np.maximum(expected, np.finfo(np.float32).tiny), dtype=np.float64)
+    error -= error.mean(axis=-1, keepdims=True)  # softmax does not see a common shift
+    return add_to_class_bias(content, -error.mean(axis=0))

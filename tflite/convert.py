@@ -3,6 +3,8 @@
 Each file has one signature, `serving_default`, from `image` `(1, height, width, 1)` in
 [0, 255] to `mask` `(1, height, width, 1)` and `class` `(1, classes)`, both float32
 probabilities. `image` is float32, or uint8 with scale 1 and zero point 0 in int8 files.
+In the file for NPUs, `image` is int8, the grey value minus 128, and the outputs are
+int8.
 """
 
 import json
@@ -23,13 +25,16 @@ from keras_efsnet import __version__
 from keras_efsnet.images.grey import Size, resize_image
 from keras_efsnet.images.reading import read_image
 from keras_efsnet.labels import LABELS
+from keras_efsnet.models.efsnet import EFSNet
 from keras_efsnet.models.presets import KINDS, file_digest
+from keras_efsnet.prediction.litert import MIDDLE_GREY
 from keras_efsnet.prediction.postprocess import Postprocess
 from keras_efsnet.prediction.sandbox import description_path
 from keras_efsnet.tflite.bias_correction import correct_class_bias
 from keras_efsnet.tflite.deploy import Style, deployment_graph
 from keras_efsnet.tflite.equalize import equalize
 from keras_efsnet.tflite.flatbuffer import check_operators, tidy
+from keras_efsnet.tflite.npu_graph import npu_graph
 from keras_efsnet.training.datasets.sample import Sample
 
 STYLES: Mapping[str, Style] = {
@@ -39,6 +44,12 @@ STYLES: Mapping[str, Style] = {
     "int8": "dense",
 }
 """The fastest style of deployment graph for each kind."""
+
+FULL = "int8-full"
+"""The kind for NPUs and microcontrollers: its outputs are int8 too."""
+
+CONVERTED = (*KINDS, FULL)
+QUANTIZED = ("int8", FULL)
 
 BLACK, WHITE = 0, 255
 PREDICTED_AT_ONCE = 8
@@ -52,29 +63,41 @@ def convert(
     """Converts a trained EFSNet to a `.tflite` file's content.
 
     Args:
-        kind: one of `KINDS`.
-        representative: calibration images for "int8", uint8 `(n, height, width)` of the
-            network's size, with a black and a white one; see `representative_images`.
+        kind: one of `CONVERTED`.
+        representative: calibration images for the kinds in `QUANTIZED`, uint8 `(n,
+            height, width)` of the network's size, with a black and a white one; see
+            `representative_images`.
 
     Raises:
-        ValueError: the kind is unknown, the images for "int8" are missing or wrong, or
-            Keras does not run on TensorFlow.
+        ValueError: the kind is unknown, its images are missing or wrong, the model for
+            "int8-full" is not an EFSNet, or Keras does not run on TensorFlow.
     """
     _check_kind(kind)
-    graph = deployment_graph(model, STYLES[kind])
-    if kind == "int8":
-        equalize(graph, to_frames(representative, graph.input_shape[1:3]))
+    if kind == FULL:
+        require_efsnet(model, kind)
+        graph = npu_graph(model)
+    else:
+        graph = deployment_graph(model, STYLES[kind])
+    if kind not in QUANTIZED:
+        return convert_graph(graph, kind)
+    frames = to_frames(representative, graph.input_shape[1:3])
+    equalize(graph, _inputs(kind, frames))
     content = convert_graph(graph, kind, representative)
-    return match_classes(content, model, representative) if kind == "int8" else content
+    return match_classes(content, model, frames)
 
 
-def match_classes(
-    content: bytes, model: keras.Model, representative: np.ndarray
-) -> bytes:
-    """Corrects an int8 file's class logits to the mean of the model's."""
-    frames = to_frames(representative, representative.shape[1:])
+def require_efsnet(model: keras.Model, kind: str) -> None:
+    """Raises ValueError for another network, whose layers a kind does not support."""
+    if not isinstance(model, EFSNet):
+        raise ValueError(
+            f"{kind} is for EFSNet, and this model is {model.name}; leave the kind out."
+        )
+
+
+def match_classes(content: bytes, model: keras.Model, frames: np.ndarray) -> bytes:
+    """Corrects an int8 file's class logits to the mean of the model's on `frames`."""
     expected = model.predict(frames, batch_size=PREDICTED_AT_ONCE, verbose=0)
-    return correct_class_bias(content, representative, expected["class"])
+    return correct_class_bias(content, frames, expected["class"])
 
 
 def convert_graph(
@@ -89,11 +112,12 @@ def convert_graph(
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
     if kind == "float16":
         converter.target_spec.supported_types = [tf.float16]
-    if kind == "int8":
-        frames = to_frames(representative, graph.input_shape[1:3])
+    if kind in QUANTIZED:
+        frames = _inputs(kind, to_frames(representative, graph.input_shape[1:3]))
         converter.representative_dataset = lambda: ({"image": f[None]} for f in frames)
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-        converter.inference_input_type = tf.uint8
+        converter.inference_input_type = tf.int8 if kind == FULL else tf.uint8
+        converter.inference_output_type = tf.int8 if kind == FULL else tf.float32
     with warnings.catch_warnings():
         # The converter warns about its own old interface and interpreter.
         warnings.filterwarnings("ignore", module=r"tensorflow\.lite\.")
@@ -145,7 +169,7 @@ def export_files(
 
     Args:
         model: an EFSNet.
-        kinds: one or more of `KINDS`.
+        kinds: one or more of `CONVERTED`.
         out: folder, made if it is missing.
         representative: as in `convert`.
         name: the model's name (its preset) for the descriptions.
@@ -190,8 +214,15 @@ def describe(
     runner = Interpreter(model_content=content).get_signature_runner("serving_default")
     tensors = {**runner.get_input_details(), **runner.get_output_details()}
     shapes = {key: tensor["shape"].tolist() for key, tensor in tensors.items()}
-    image = tensors["image"]
-    scale, zero_point = image["quantization"]
+    types = {key: np.dtype(tensor["dtype"]).name for key, tensor in tensors.items()}
+
+    def rounding(key: str) -> dict[str, Any]:
+        scale, zero_point = tensors[key]["quantization"]
+        return {"scale": scale, "zero_point": zero_point} if scale else {}
+
+    middle, minus = 0, ""
+    if types["image"] == "int8":
+        middle, minus = MIDDLE_GREY, f", minus {MIDDLE_GREY}"
     return {
         "name": name,
         "kind": kind,
@@ -200,23 +231,25 @@ def describe(
         "sha256": file_digest(content),
         "signature": "serving_default",
         "image": {
-            "type": np.dtype(image["dtype"]).name,
+            "type": types["image"],
             "shape": shapes["image"],
-            "range": [BLACK, WHITE],
-            "meaning": "grey values, black to white",
-            **({"scale": scale, "zero_point": zero_point} if scale else {}),
+            "range": [BLACK - middle, WHITE - middle],
+            "meaning": "grey values, black to white" + minus,
+            **rounding("image"),
         },
         "mask": {
-            "type": "float32",
+            "type": types["mask"],
             "shape": shapes["mask"],
             "range": [0, 1],
             "meaning": "probability of lesion; cut above 0.5",
+            **rounding("mask"),
         },
         "class": {
-            "type": "float32",
+            "type": types["class"],
             "shape": shapes["class"],
             "range": [0, 1],
             "meaning": "probability of each label",
+            **rounding("class"),
             "labels": list(LABELS),
         },
         "postprocess": asdict(rules or Postprocess()),
@@ -224,8 +257,8 @@ def describe(
 
 
 def _check_kind(kind: str) -> None:
-    if kind not in KINDS:
-        raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {kind}.")
+    if kind not in CONVERTED:
+        raise ValueError(f"kind must be one of {', '.join(CONVERTED)}, got {kind}.")
 
 
 def _freeze(graph: keras.Model) -> tuple[Any, tf.Module]:
@@ -242,6 +275,11 @@ def _freeze(graph: keras.Model) -> tuple[Any, tf.Module]:
     module = tf.Module()
     module.serve = tf.function(serve, input_signature=signature)
     return module.serve.get_concrete_function(), module
+
+
+def _inputs(kind: str, frames: np.ndarray) -> np.ndarray:
+    """Gives representative images as a kind's graph takes them."""
+    return frames - MIDDLE_GREY if kind == FULL else frames
 
 
 def to_frames(frames: np.ndarray | None, size: Size) -> np.ndarray:

@@ -36,7 +36,8 @@ from keras_efsnet.tflite.graph_copy import copy_graph, copy_layer
 Style = Literal["lean", "dense"]
 """What a graph minimizes. "lean": multiplications, which limit float files; grouped and
 depthwise convolutions stay. "dense": passes over the maps, which limit int8 files; all
-convolutions are dense, and columns are folded into channels where channels are few."""
+convolutions are dense, and columns are folded into channels where channels are few. A
+third one, for NPUs, is in `npu_graph`."""
 
 LANES = 16
 """Convolutions with fewer channels leave vector lanes empty: a register holds 16 floats
@@ -106,7 +107,7 @@ def _(layer: layers.InitialBlock, x: Any, *, style: Style) -> Any:
     pooled = keras.layers.MaxPooling2D(2, name=f"{layer.name}_pool")(x)
     name = f"{layer.name}_conv"
     if style == "lean":
-        features = _conv_norm(x, layer.conv, name, style)
+        features = conv_norm(x, layer.conv, name, style)
     else:
         features = _folded_strided(x, layer.conv, name)
     return keras.layers.Concatenate(name=layer.name)([features, pooled])
@@ -116,31 +117,31 @@ def _(layer: layers.InitialBlock, x: Any, *, style: Style) -> Any:
 def _(layer: layers.DownsamplingBlock, x: Any, *, style: Style) -> Any:
     name = layer.name
     shortcut = keras.layers.MaxPooling2D(2, name=f"{name}_pool")(x)
-    shortcut = _conv_norm(shortcut, layer.project, f"{name}_project", style)
+    shortcut = conv_norm(shortcut, layer.project, f"{name}_project", style)
     for part in ("reduce", "filter", "expand"):
-        x = _conv_norm(x, getattr(layer, part), f"{name}_{part}", style)
+        x = conv_norm(x, getattr(layer, part), f"{name}_{part}", style)
     x = keras.layers.Add(name=f"{name}_add")([shortcut, x])
-    return _activate(x, layer.act, name)
+    return activate(x, layer.act, name)
 
 
 @_rewrite.register
 def _(layer: layers.FactorizedBlock, x: Any, *, style: Style) -> Any:
     y = x
     for part in ("reduce", "vertical", "horizontal", "expand"):
-        y = _conv_norm(y, getattr(layer, part), f"{layer.name}_{part}", style)
+        y = conv_norm(y, getattr(layer, part), f"{layer.name}_{part}", style)
     y = keras.layers.Add(name=f"{layer.name}_add")([x, y])
-    return _activate(y, layer.act, layer.name)
+    return activate(y, layer.act, layer.name)
 
 
 @_rewrite.register
 def _(layer: layers.CSDCBlock, x: Any, *, style: Style) -> Any:
     for i, block in enumerate(layer.blocks, start=1):
         name = f"{layer.name}_{i}"
-        y = _conv_norm(x, block.reduce, f"{name}_reduce", style)
-        y = _conv_norm(y, block.dilate, f"{name}_dilate", style, block.shuffle)
-        y = _conv_norm(y, block.expand, f"{name}_expand", style)
+        y = conv_norm(x, block.reduce, f"{name}_reduce", style)
+        y = conv_norm(y, block.dilate, f"{name}_dilate", style, block.shuffle)
+        y = conv_norm(y, block.expand, f"{name}_expand", style)
         y = keras.layers.Add(name=f"{name}_add")([x, y])
-        x = _activate(y, block.act, name)
+        x = activate(y, block.act, name)
     return x
 
 
@@ -148,19 +149,19 @@ def _(layer: layers.CSDCBlock, x: Any, *, style: Style) -> Any:
 def _(layer: layers.UpsamplingModule, inputs: Any, *, style: Style) -> Any:
     x, skip = inputs
     name = layer.name
-    x = _conv_norm(x, layer.reduce, f"{name}_reduce", style)
+    x = conv_norm(x, layer.reduce, f"{name}_reduce", style)
     x = keras.layers.UpSampling2D(2, interpolation="bilinear", name=f"{name}_features")(
         x
     )
     kernel = to_numpy(layer.reduce_skip.kernel)
     reduce = Weights(kernel, np.zeros(kernel.shape[-1]))
-    skip = _conv(skip, reduce, f"{name}_skip_reduce")
+    skip = conv(skip, reduce, f"{name}_skip_reduce")
     kernel = np.swapaxes(to_numpy(layer.expand_skip.kernel), 2, 3)
     expand = transposed_as_pointwise(fold_norm(kernel, layer.norm_skip))
-    skip = _conv(skip, expand, f"{name}_skip_expand")
+    skip = conv(skip, expand, f"{name}_skip_expand")
     skip = DepthToSpace(2, name=f"{name}_skip")(skip)
     x = keras.layers.Concatenate(name=f"{name}_concat")([x, skip])
-    return _activate(x, layer.act, name)
+    return activate(x, layer.act, name)
 
 
 @_rewrite.register
@@ -172,9 +173,9 @@ def _(layer: layers.ShuffleUnit, x: Any, *, style: Style) -> Any:
         x = _fold(x, columns)
     name = layer.name
     shuffle = layer.shuffle if layer.groups > 1 else None
-    y = _conv_norm(x, layer.reduce, f"{name}_reduce", style, columns=columns)
-    y = _conv_norm(y, layer.filter, f"{name}_filter", style, shuffle, columns)
-    y = _conv_norm(y, layer.expand, f"{name}_expand", style, columns=columns)
+    y = conv_norm(x, layer.reduce, f"{name}_reduce", style, columns=columns)
+    y = conv_norm(y, layer.filter, f"{name}_filter", style, shuffle, columns)
+    y = conv_norm(y, layer.expand, f"{name}_expand", style, columns=columns)
     x = keras.layers.Add(name=f"{name}_add")([x, y])
     x = keras.layers.ReLU(name=name)(x)
     return x if columns == 1 else keras.layers.Reshape(shape)(x)
@@ -183,11 +184,11 @@ def _(layer: layers.ShuffleUnit, x: Any, *, style: Style) -> Any:
 @_rewrite.register
 def _(layer: layers.MaskHead, x: Any, *, style: Style) -> Any:
     weights = mask_head_as_strided(layer)
-    x = _conv(x, weights, f"{layer.name}_blocks", strides=2)
+    x = conv(x, weights, f"{layer.name}_blocks", strides=2)
     return DepthToSpace(4, name=layer.name)(x)
 
 
-def _conv_norm(
+def conv_norm(
     x: Any,
     block: ConvNorm,
     name: str,
@@ -196,19 +197,19 @@ def _conv_norm(
     columns: int = 1,
 ) -> Any:
     """Folds an optional shuffle, a convolution, its norm and columns into one layer."""
-    conv, groups = block.conv, 1
-    kernel = dense_kernel(conv)
-    if style == "lean" and isinstance(conv, SeparableConv2D):
-        x = _depthwise(x, conv, f"{name}_depthwise", shuffle)
-        kernel = to_numpy(conv.pointwise_kernel)
-    elif style == "lean" and _has_wide_groups(conv):
-        kernel, groups = to_numpy(conv.kernel), conv.groups
+    layer, groups = block.conv, 1
+    kernel = dense_kernel(layer)
+    if style == "lean" and isinstance(layer, SeparableConv2D):
+        x = _depthwise(x, layer, f"{name}_depthwise", shuffle)
+        kernel = to_numpy(layer.pointwise_kernel)
+    elif style == "lean" and _has_wide_groups(layer):
+        kernel, groups = to_numpy(layer.kernel), layer.groups
     if shuffle:
         kernel = take_unshuffled(kernel, shuffle.order)
     weights = fold_columns(fold_norm(kernel, block.norm), columns)
     options = {"strides": block.strides, "dilation_rate": block.dilation_rate}
-    x = _conv(x, weights, name, groups=groups, **options)
-    return _activate(x, block.act, f"{name}_act")
+    x = conv(x, weights, name, groups=groups, **options)
+    return activate(x, block.act, f"{name}_act")
 
 
 def _has_wide_groups(conv: keras.layers.Layer) -> bool:
@@ -235,8 +236,8 @@ def _folded_strided(x: Any, block: ConvNorm, name: str) -> Any:
     _, height, width, _ = x.shape
     weights = fold_norm(dense_kernel(block.conv), block.norm)
     weights = fold_columns(weights, IMAGE_COLUMNS, stride=2)
-    x = _conv(_fold(x, 2 * IMAGE_COLUMNS), weights, name, strides=(2, 1))
-    x = _activate(x, block.act, f"{name}_act")
+    x = conv(_fold(x, 2 * IMAGE_COLUMNS), weights, name, strides=(2, 1))
+    x = activate(x, block.act, f"{name}_act")
     return keras.layers.Reshape((height // 2, width // 2, block.filters))(x)
 
 
@@ -254,7 +255,7 @@ def _fold(x: Any, columns: int) -> Any:
     return keras.layers.Reshape((height, width // columns, columns * channels))(x)
 
 
-def _conv(x: Any, weights: Weights, name: str, **options: Any) -> Any:
+def conv(x: Any, weights: Weights, name: str, **options: Any) -> Any:
     height, width, _, filters = weights.kernel.shape
     layer = keras.layers.Conv2D(
         filters, (height, width), padding="same", name=name, **options
@@ -264,7 +265,7 @@ def _conv(x: Any, weights: Weights, name: str, **options: Any) -> Any:
     return x
 
 
-def _activate(x: Any, activation: keras.layers.Layer, name: str) -> Any:
+def activate(x: Any, activation: keras.layers.Layer, name: str) -> Any:
     if isinstance(activation, SharedPReLU):
         slope = float(to_numpy(activation.slope))
         return keras.layers.LeakyReLU(negative_slope=slope, name=name)(x)

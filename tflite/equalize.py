@@ -17,6 +17,9 @@ import numpy as np
 
 from keras_efsnet.tflite.deploy import DepthToSpace
 
+_PRODUCTS = (keras.layers.Conv2D, keras.layers.Conv2DTranspose, keras.layers.Dense)
+"""Layers with a kernel, which takes the factors of its inputs and outputs."""
+
 FIXED = 0
 """The group of channels whose scale must not change."""
 
@@ -52,8 +55,8 @@ def equalize(graph: keras.Model, images: np.ndarray) -> None:
     """Scales the channels of a deployment graph to equal ranges, in place.
 
     Args:
-        graph: from `deployment_graph`, in the "dense" style.
-        images: float32 `(n, height, width, 1)`, grey values in [0, 255].
+        graph: from `deployment_graph`, in the style "dense" or "npu".
+        images: the graph's inputs, float32 `(n, height, width, 1)`.
     """
     groups = _Groups()
     channels: dict[str, np.ndarray] = {}
@@ -62,11 +65,13 @@ def equalize(graph: keras.Model, images: np.ndarray) -> None:
         channels[layer.output.name] = _propagate(layer, groups, *inputs)
     scales = _scales(groups, channels, _ranges(graph, images))
     for layer in graph.layers:
-        if isinstance(layer, keras.layers.Conv2D | keras.layers.Dense):
+        if isinstance(layer, _PRODUCTS):
             before = scales[channels[layer.input.name]]
             after = scales[channels[layer.output.name]]
             kernel, *bias = layer.get_weights()
-            kernel = kernel * after / before[:, None]
+            factors = after / before[:, None]
+            transposed = isinstance(layer, keras.layers.Conv2DTranspose)
+            kernel = kernel * (factors.T if transposed else factors)
             layer.set_weights([kernel, *(values * after for values in bias)])
 
 
@@ -79,6 +84,7 @@ def _propagate(layer: Any, groups: _Groups, *inputs: np.ndarray) -> np.ndarray:
 
 
 @_propagate.register(keras.layers.Conv2D)
+@_propagate.register(keras.layers.Conv2DTranspose)
 @_propagate.register(keras.layers.Dense)
 def _(layer: Any, groups: _Groups, x: np.ndarray) -> np.ndarray:
     return groups.add(layer.output.shape[-1])
@@ -88,6 +94,8 @@ def _(layer: Any, groups: _Groups, x: np.ndarray) -> np.ndarray:
 @_propagate.register(keras.layers.ReLU)
 @_propagate.register(keras.layers.MaxPooling2D)
 @_propagate.register(keras.layers.UpSampling2D)
+@_propagate.register(keras.layers.ZeroPadding2D)
+@_propagate.register(keras.layers.Cropping2D)
 @_propagate.register(keras.layers.GlobalAveragePooling2D)
 def _(layer: Any, groups: _Groups, x: np.ndarray) -> np.ndarray:
     return x
@@ -102,6 +110,8 @@ def _(layer: keras.layers.Add, groups: _Groups, *inputs: np.ndarray) -> np.ndarr
 def _(
     layer: keras.layers.Concatenate, groups: _Groups, *inputs: np.ndarray
 ) -> np.ndarray:
+    if layer.axis != -1:
+        return groups.join(*inputs)
     return np.concatenate(inputs)
 
 

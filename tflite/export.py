@@ -12,8 +12,7 @@ import keras
 import numpy as np
 
 from keras_efsnet.extras import MissingPackage
-from keras_efsnet.models.efsnet import EFSNet
-from keras_efsnet.models.presets import KINDS, ModelFiles
+from keras_efsnet.models.presets import ModelFiles
 from keras_efsnet.models.saving import load_keras_model
 from keras_efsnet.prediction.keras_runtime import KerasPredictor
 from keras_efsnet.prediction.litert import LiteModel
@@ -21,8 +20,10 @@ from keras_efsnet.prediction.predictor import Predictor
 from keras_efsnet.prediction.sandbox import description_path
 from keras_efsnet.tflite import interchange
 from keras_efsnet.tflite.convert import (
+    CONVERTED,
     export_files,
     representative_images,
+    require_efsnet,
     write_described,
 )
 from keras_efsnet.tflite.verify import DEFAULT_LIMITS, Limits, Verification, verify
@@ -56,7 +57,7 @@ def export(
     Args:
         model: the trained model, from `presets.find_model`.
         split: images to calibrate and compare on.
-        kinds: any of `presets.KINDS`, `FINE_TUNED` and `interchange.OUTPUTS`.
+        kinds: any of `convert.CONVERTED`, `FINE_TUNED` and `interchange.OUTPUTS`.
         out: folder, made if it is missing.
         name: the model's name for the descriptions.
         limits: allowed differences from Keras.
@@ -89,7 +90,7 @@ def export(
 
 
 def _check_kinds(kinds: Sequence[str]) -> None:
-    known = [*KINDS, *FINE_TUNED, *interchange.OUTPUTS]
+    known = [*CONVERTED, *FINE_TUNED, *interchange.OUTPUTS]
     for kind in kinds:
         if kind not in known:
             raise ValueError(f"kind must be one of {', '.join(known)}, got {kind}.")
@@ -109,7 +110,7 @@ def _make(
     )
     files = export_files(
         model,
-        [kind for kind in kinds if kind in KINDS],
+        [kind for kind in kinds if kind in CONVERTED],
         out,
         representative=images,
         name=name,
@@ -134,10 +135,7 @@ def _fine_tune(
             f"{kind} needs tensorflow-model-optimization; install it: "
             'pip install "keras-efsnet[tflite]".'
         )
-    if not isinstance(model, EFSNet):  # `tf_keras_copy` supports only its layers
-        raise ValueError(
-            f"{kind} is for EFSNet, and this model is {model.name}; leave the kind out."
-        )
+    require_efsnet(model, kind)  # `tf_keras_copy` supports only its layers
     from keras_efsnet.tflite.qat import convert_fine_tuned
 
     return convert_fine_tuned(model, *FINE_TUNED[kind], images, split.train)

@@ -18,6 +18,9 @@ FORBIDDEN = (
 ALIGNMENT = 16
 """The schema's alignment of weights in bytes."""
 
+NO_TENSOR = -1
+"""An optional input that is left out."""
+
 _MOVERS = ("DEPTH_TO_SPACE", "RESHAPE")
 """Operators that only move values; the converter puts them after activations."""
 
@@ -102,8 +105,20 @@ def tidy(content: bytes) -> bytes:
     return _pack(model, len(content))
 
 
+def with_class_logits(content: bytes) -> bytes:
+    """Replaces a file's output `class` by the int8 logits, to measure them."""
+    model = _unpack(content)
+    graph, output = model.subgraphs[0], _class_output(model)
+    logits = _class_layer(graph, output.tensorIndex).outputs[0]
+    graph.outputs = [logits if i == output.tensorIndex else i for i in graph.outputs]
+    output.tensorIndex = logits
+    return _pack(model, len(content))
+
+
 def add_to_class_bias(content: bytes, values: np.ndarray) -> bytes:
     """Adds to the bias of the layer that computes the class logits.
+
+    The converter drops a bias of zeros, as of untrained models: it stays that.
 
     Args:
         content: of an int8 file, after `tidy`.
@@ -111,17 +126,29 @@ def add_to_class_bias(content: bytes, values: np.ndarray) -> bytes:
     """
     model = _unpack(content)
     graph = model.subgraphs[0]
-    producers = {op.outputs[0]: op for op in graph.operators}
-    (output,) = (x for x in model.signatureDefs[0].outputs if x.name == b"class")
-    operator = producers[output.tensorIndex]
-    while len(operator.inputs) < 3:  # not yet a layer with kernel and bias
-        operator = producers[operator.inputs[0]]
-    tensor = graph.tensors[operator.inputs[2]]
+    layer = _class_layer(graph, _class_output(model).tensorIndex)
+    if layer.inputs[2] == NO_TENSOR:
+        return content
+    tensor = graph.tensors[layer.inputs[2]]
     buffer = model.buffers[tensor.buffer]
     bias = np.asarray(buffer.data, np.uint8).view(np.int32)
     bias = bias + np.rint(values / tensor.quantization.scale).astype(np.int32)
     buffer.data = bias.view(np.uint8)
     return _pack(model, len(content))
+
+
+def _class_output(model: Any) -> Any:
+    (output,) = (x for x in model.signatureDefs[0].outputs if x.name == b"class")
+    return output
+
+
+def _class_layer(graph: Any, output: int) -> Any:
+    """Finds the operator with kernel and bias that an output is computed from."""
+    producers = {op.outputs[0]: op for op in graph.operators}
+    operator = producers[output]
+    while len(operator.inputs) < 3:
+        operator = producers[operator.inputs[0]]
+    return operator
 
 
 class _SharingBuilder(flatbuffers.Builder):

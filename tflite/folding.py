@@ -79,6 +79,18 @@ def transposed_as_pointwise(weights: Weights) -> Weights:
     return Weights(kernel, np.tile(weights.bias, 4))
 
 
+def fold_pointwise(pointwise: Weights, weights: Weights) -> Weights:
+    """Folds a 1x1 convolution into the next one, whose padding must be its bias."""
+    kernel = pointwise.kernel[0, 0] @ weights.kernel
+    return Weights(kernel, weights.bias + pointwise.bias @ weights.kernel.sum((0, 1)))
+
+
+def stack_inputs(first: Weights, second: Weights) -> Weights:
+    """Rewrites a sum of two convolutions as one of both inputs, concatenated."""
+    kernel = np.concatenate([first.kernel, second.kernel], axis=2)
+    return Weights(kernel, first.bias + second.bias)
+
+
 def mask_head_as_strided(head: MaskHead) -> Weights:
     """Rewrites a mask head as a 3x3 convolution of stride 2 and depth-to-space by 4.
 
@@ -99,6 +111,19 @@ def mask_head_as_strided(head: MaskHead) -> Weights:
         kernel[y : y + 2, x : x + 2, :, rows, columns] = phases
     bias = np.tile(to_numpy(head.bias), 16)
     return Weights(kernel.reshape(3, 3, inputs, -1), bias)
+
+
+def mask_head_by_rows(head: MaskHead) -> tuple[Weights, Weights]:
+    """Rewrites a mask head as two 2x2 convolutions, for even and for odd rows.
+
+    Returns:
+        Weights of `same` convolutions to `2 * filters` channels, ordered (column,
+        filter).
+    """
+    phases = np.split(to_numpy(phase_kernel(head.kernel)), 2, axis=-1)
+    bias = np.tile(to_numpy(head.bias), 2)
+    even, odd = (Weights(kernel, bias) for kernel in phases)
+    return even, odd
 
 
 def fold_columns(weights: Weights, columns: int, stride: int = 1) -> Weights:

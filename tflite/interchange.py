@@ -1,15 +1,12 @@
-"""Exports a trained model to ONNX or SavedModel with Keras's exporters.
+"""Exports a trained model to ONNX or SavedModel, and runs the exported files.
 
-The model is exported without rewrites for one image of a fixed size: from `image`,
-float32 `(1, height, width, 1)` in [0, 255], to `mask` and `class`, as in
-`keras_efsnet.tflite.convert`.
+Both are for one image of a fixed size: from `image`, float32 `(1, height, width, 1)` in
+[0, 255], to `mask` and `class`, as in `keras_efsnet.tflite.convert`. The SavedModel is
+Keras's, without rewrites.
 """
 
 import importlib.util
-import logging
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +18,6 @@ from keras_efsnet.prediction.postprocess import Postprocess
 
 OUTPUTS = {"onnx": "model.onnx", "saved_model": "saved_model"}
 """The name of each format's file or folder."""
-
-_KERAS_FORMATS = {"onnx": "onnx", "saved_model": "tf_saved_model"}
 
 
 def export_format(model: Any, format_: str, path: Path) -> None:
@@ -41,13 +36,14 @@ def export_format(model: Any, format_: str, path: Path) -> None:
 
     if format_ == "onnx":
         _require_onnx("tf2onnx")
+        from keras_efsnet.tflite.onnx_file import write_onnx
+
+        write_onnx(model, path)
+        return
     _, height, width, _ = model.input_shape
     shape = (1, height or DEFAULT_SIZE[0], width or DEFAULT_SIZE[1], 1)
     image = keras.InputSpec("float32", shape=shape, name="image")
-    with _quiet_exporters():
-        model.export(
-            path, format=_KERAS_FORMATS[format_], input_signature=[image], verbose=False
-        )
+    model.export(path, format="tf_saved_model", input_signature=[image], verbose=False)
 
 
 class ExportedModel:
@@ -116,17 +112,3 @@ def _require_onnx(package: str) -> None:
         raise MissingPackage(
             f'ONNX needs {package}; install it: pip install "keras-efsnet[onnx]".'
         )
-
-
-@contextmanager
-def _quiet_exporters() -> Iterator[None]:
-    """Hides the exporters' progress and their warnings about old interfaces."""
-    logger = logging.getLogger("tf2onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)

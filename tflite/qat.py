@@ -97,7 +97,7 @@ def convert_fine_tuned(
     cache = load_cache(samples, graph.input_shape[1])
     fine_tune(graph, step, cache, frames, schedules)
     content = convert_graph(graph, kind, representative)
-    return match_classes(content, model, representative) if kind == "int8" else content
+    return match_classes(content, model, frames) if kind == "int8" else content
 
 
 def fine_tune(

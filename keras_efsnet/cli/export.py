@@ -28,8 +28,8 @@ def export(
     kind: Annotated[
         list[str] | None,
         typer.Option(
-            help="float32, float16, dynamic, int8 (default: these four), int8-qat, "
-            "clustered, onnx or saved_model; repeatable."
+            help="float32, float16, dynamic, int8 (default: these four), int8-full, "
+            "int8-qat, clustered, onnx or saved_model; repeatable."
         ),
     ] = None,
     max_dice_loss: Annotated[

@@ -47,7 +47,11 @@ class ChannelShuffle(keras.layers.Layer):
         self.order = order.astype("int32")
 
     def call(self, inputs):
-        return ops.take(inputs, self.order, axis=-1)
+        # Not `ops.take`, which OpenVINO misreads between convolutions.
+        _, height, width, channels = ops.shape(inputs)
+        split = ops.reshape(inputs, (-1, self.groups, channels // self.groups))
+        shuffled = ops.transpose(split, (0, 2, 1))
+        return ops.reshape(shuffled, (-1, height, width, channels))
 
     def compute_output_shape(self, input_shape):
         return input_shape

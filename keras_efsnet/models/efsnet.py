@@ -14,6 +14,9 @@ from keras_efsnet.models.presets import find_model
 MULTIPLE = 8
 """Height and width are multiples of 8, as the encoder halves them three times."""
 
+SCALE, OFFSET = 1 / 127.5, -1.0
+"""Rescale grey values from [0, 255] to [-1, 1], inside the model."""
+
 
 @keras.saving.register_keras_serializable(package="keras_efsnet")
 class EFSNet(keras.Model):
@@ -80,7 +83,7 @@ class EFSNet(keras.Model):
             return own_parts.make(shared, kind, name, *arguments, name=name, **options)
 
         image = keras.Input(input_shape, name="image")
-        x = make(keras.layers.Rescaling, "rescaling", 1 / 127.5, offset=-1.0)(image)
+        x = make(keras.layers.Rescaling, "rescaling", SCALE, offset=OFFSET)(image)
         x = make(layers.InitialBlock, "initial", small)(x)
         x = skip_4 = make(layers.DownsamplingBlock, "down_1", middle, dropout)(x)
         for i in range(1, 5):

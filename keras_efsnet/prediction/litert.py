@@ -23,18 +23,22 @@ from keras_efsnet.prediction.sandbox import check_file
 
 SIGNATURE = "serving_default"
 SCALE_TOLERANCE = 1e-3
-"""Largest error of a uint8 input's scale of 1: a quarter of a grey level at 255."""
+"""Largest error of an integer input's scale of 1: a quarter of a grey level at 255."""
+
+MIDDLE_GREY = 128
+"""The grey value whose int8 input is 0."""
 
 
 class LiteModel:
     """A `.tflite` file of EFSNet, run by LiteRT on the CPU.
 
     The file has one signature, `serving_default`, from `image` to `mask` and `class`,
-    for one image of a fixed size. `image` is float32, or uint8 with scale 1 and zero
-    point 0. The rules of a `card.json` beside the file apply. The file must match the
-    hash in its description, `<file>.json`; without one it first runs in a separate
-    process, see `sandbox`. Loading runs one image, to exclude set-up from timings.
-    Threads may share a model: it runs one image at a time.
+    for one image of a fixed size. `image` is float32, uint8 with scale 1 and zero point
+    0, or int8, the grey value minus 128. The outputs are float32 or int8. The rules of
+    a `card.json` beside the file apply. The file must match the hash in its
+    description, `<file>.json`; without one it first runs in a separate process, see
+    `sandbox`. Loading runs one image, to exclude set-up from timings. Threads may share
+    a model: it runs one image at a time.
 
     Args:
         path: the `.tflite` file.
@@ -43,7 +47,7 @@ class LiteModel:
     Attributes:
         size: the network's `(height, width)`.
         rules: the model's postprocess.
-        input_type: dtype of the input, float32 or uint8.
+        input_type: dtype of the input, float32, uint8 or int8.
 
     Raises:
         OSError: the file cannot be read.
@@ -69,7 +73,8 @@ class LiteModel:
         self.size, self.input_type = _check_input(
             path, self._run.get_input_details()["image"]
         )
-        _check_outputs(path, self._run.get_output_details(), self.size)
+        self._outputs = self._run.get_output_details()
+        _check_outputs(path, self._outputs, self.size)
         try:
             self(np.zeros((1, *self.size, 1), self.input_type))
         except (RuntimeError, ValueError) as error:
@@ -80,7 +85,7 @@ class LiteModel:
 
         Args:
             images: float32 or uint8 `(n, height, width, 1)`, grey in [0, 255]; rounded
-                if the file takes uint8.
+                if the file takes integers.
 
         Returns:
             `mask`, float32 `(n, height, width, 1)`, and `class`, float32 `(n, 3)`, both
@@ -100,8 +105,16 @@ class LiteModel:
         for number in range(len(images)):
             with self._lock:
                 outputs = self._run(image=pixels[number : number + 1])
-                masks[number], classes[number] = outputs["mask"][0], outputs["class"][0]
+                masks[number] = self._to_float("mask", outputs)
+                classes[number] = self._to_float("class", outputs)
         return {"mask": masks, "class": classes}
+
+    def _to_float(self, name: str, outputs: Mapping[str, np.ndarray]) -> np.ndarray:
+        values = outputs[name][0]
+        if values.dtype == np.float32:
+            return values
+        scale, zero_point = self._outputs[name]["quantization"]
+        return np.float32(scale) * (values.astype(np.float32) - zero_point)
 
     def predict(self, images: Images) -> list[Prediction]:
         """Predicts images of any size, as `keras_efsnet.predict`.
@@ -148,11 +161,11 @@ def _check_input(path: Path, tensor: Mapping[str, Any]) -> tuple[Size, np.dtype]
         )
     scale, zero_point = tensor["quantization"]
     is_grey = abs(scale - 1) <= SCALE_TOLERANCE and zero_point == 0
-    if dtype != np.float32 and not (dtype == np.uint8 and is_grey):
+    if dtype != np.float32 and not (dtype in (np.uint8, np.int8) and is_grey):
         raise ValueError(
-            f"{path}: the input must be float32, or uint8 with scale 1 and zero point "
-            f"0, got {dtype} with scale {scale} and zero point {zero_point}; give a "
-            "file made by `efsnet export`."
+            f"{path}: the input must be float32, or uint8 or int8 with scale 1 and "
+            f"zero point 0, got {dtype} with scale {scale} and zero point "
+            f"{zero_point}; give a file made by `efsnet export`."
         )
     return (shape[1], shape[2]), dtype
 
@@ -160,9 +173,9 @@ def _check_input(path: Path, tensor: Mapping[str, Any]) -> tuple[Size, np.dtype]
 def _check_outputs(path: Path, tensors: Mapping[str, Any], size: Size) -> None:
     check_outputs(path, {name: _shape(t) for name, t in tensors.items()}, size)
     for name, tensor in tensors.items():
-        if tensor["dtype"] != np.float32:
+        if tensor["dtype"] not in (np.float32, np.int8):
             raise ValueError(
-                f"{path}: the outputs must be float32, but {name} is "
+                f"{path}: the outputs must be float32 or int8, but {name} is "
                 f"{np.dtype(tensor['dtype'])}; give a file made by `efsnet export`."
             )
 
@@ -173,8 +186,10 @@ def _shape(tensor: Mapping[str, Any]) -> tuple[int, ...]:
 
 
 def _to_type(images: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    if dtype == np.uint8 and images.dtype != np.uint8:
+    if dtype != np.float32 and images.dtype != np.uint8:
         images = np.rint(images).clip(0, 255)
+    if dtype == np.int8:
+        images = images.astype(np.int16) - MIDDLE_GREY
     return images.astype(dtype, copy=False)
 
 
