@@ -6,7 +6,7 @@ PYTHON ?= python3
 CONSTRAINTS ?= constraints.txt
 PIP_INSTALL = .venv/bin/pip install --constraint $(CONSTRAINTS)
 
-.PHONY: demo test test-all test-web mutants lint docs audit bench
+.PHONY: demo test test-all test-clients test-web mutants lint docs audit bench
 .DELETE_ON_ERROR:
 
 demo: .venv/.demo-stamp
@@ -17,6 +17,11 @@ test: .venv/.test-stamp
 
 test-all: .venv/.test-stamp
 	.venv/bin/pytest -m ""
+
+# Runtimes of users, 2 GB in build/clients.
+test-clients: .venv/.test-stamp
+	.venv/bin/python benchmarks/clients.py --install build/clients
+	.venv/bin/pytest -m clients
 
 # The page in headless Chromium; CHROMIUM=path names another one than Debian's.
 test-web: .venv/.demo-stamp web/node_modules/.package-lock.json
