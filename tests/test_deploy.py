@@ -9,9 +9,11 @@ from keras_efsnet import EFSNet
 from keras_efsnet.labels import LABELS
 from keras_efsnet.models.presets import preset_names
 from keras_efsnet.phantoms import make_phantom
+from keras_efsnet.prediction.litert import MIDDLE_GREY
 from keras_efsnet.tflite.deploy import deployment_graph
 from keras_efsnet.tflite.equalize import equalize
 from keras_efsnet.tflite.folding import Weights, fold_columns
+from keras_efsnet.tflite.npu_graph import npu_graph
 from keras_efsnet.tflite.plain_graph import plain_graph
 
 if keras.backend.backend() != "tensorflow":
@@ -41,9 +43,9 @@ def outputs_one_by_one(graph, images):
     return {key: np.concatenate([row[key] for row in rows]) for key in rows[0]}
 
 
-def assert_equal(graph, model, images, tolerance=1e-4):
+def assert_equal(graph, model, images, tolerance=1e-4, offset=0):
     expected = model.predict_on_batch(images)
-    found = outputs_one_by_one(graph, images)
+    found = outputs_one_by_one(graph, images + offset)
     assert found.keys() == expected.keys() == {"mask", "class"}
     assert expected["mask"].std() > 0.02
     for key in expected:
@@ -53,6 +55,20 @@ def assert_equal(graph, model, images, tolerance=1e-4):
 @pytest.mark.parametrize("style", STYLES)
 def test_equals_the_model(style, graphs, model, images):
     assert_equal(graphs[style], model, images)
+
+
+# 1/8 of 64 rows takes every dilation apart, 1/8 of 48 only some.
+@pytest.mark.parametrize("shape", [(64, 48, 1), (48, 64, 1)])
+def test_the_graph_for_npus_equals_the_model(shape):
+    model = randomize_weights(EFSNet(shape))
+    images = np.random.default_rng(1).integers(0, 256, (2, *shape)).astype("float32")
+    graph = npu_graph(model)
+    kinds = {type(layer).__name__ for layer in graph.layers}
+    assert not kinds & {"DepthToSpace", "DepthwiseConv2D", "Rescaling"}
+    # The padding around the image has another grey.
+    assert_equal(graph, model, images, tolerance=2e-3, offset=-MIDDLE_GREY)
+    equalize(graph, images - MIDDLE_GREY)
+    assert_equal(graph, model, images, tolerance=2e-3, offset=-MIDDLE_GREY)
 
 
 # 8 to 24 channels at half size: other numbers of columns are folded; 6 are 3 x 2.
