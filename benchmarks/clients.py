@@ -72,6 +72,7 @@ CLIENTS = (
     Client("OpenVINO", "openvino", "openvino", ("saved_model",)),
     Client("ncnn", "ncnn", "ncnn", ("onnx",)),
     Client("MNN", "mnn", "mnn", ("onnx",)),
+    Client("MediaPipe Tasks", "mediapipe", "mediapipe", ("segmenter", "classifier")),
     Client("ai-edge-quantizer", "quantizer", "quantizer", ("float32",)),
     Client("TFLite Micro", "micro", "micro", ("int8-full",)),
 )
@@ -129,6 +130,7 @@ def make_files(model: Any, folder: Path) -> dict[str, Path]:
     """Exports every file that a client takes; int8 is calibrated on phantoms."""
     from keras_efsnet.tflite.convert import export_files
     from keras_efsnet.tflite.interchange import OUTPUTS, export_format
+    from keras_efsnet.tflite.mediapipe_files import CLASSIFIER, SEGMENTER
     from keras_efsnet.tflite.plain_graph import calibration_frames
 
     kinds = ("float32", "int8", "int8-full")
@@ -137,6 +139,8 @@ def make_files(model: Any, folder: Path) -> dict[str, Path]:
     for kind, name in OUTPUTS.items():
         files[kind] = folder / name
         export_format(model, kind, files[kind])
+    for task, name in (("segmenter", SEGMENTER), ("classifier", CLASSIFIER)):
+        files[task] = files["mediapipe"] / name
     return files
 
 

@@ -137,6 +137,15 @@ def add_to_class_bias(content: bytes, values: np.ndarray) -> bytes:
     return _pack(model, len(content))
 
 
+def add_buffer(content: bytes, name: str, data: bytes) -> bytes:
+    """Adds a named buffer, which programs that do not know it ignore."""
+    model = _unpack(content)
+    model.buffers.append(schema.BufferT(data=np.frombuffer(data, np.uint8)))
+    entry = schema.MetadataT(name=name, buffer=len(model.buffers) - 1)
+    model.metadata = [*(model.metadata or ()), entry]
+    return _pack(model, len(content) + len(data))
+
+
 def _class_output(model: Any) -> Any:
     (output,) = (x for x in model.signatureDefs[0].outputs if x.name == b"class")
     return output

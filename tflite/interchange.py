@@ -1,8 +1,9 @@
-"""Exports a trained model to ONNX or SavedModel, and runs the exported files.
+"""Exports a trained model to other formats, and runs the exported files.
 
-Both are for one image of a fixed size: from `image`, float32 `(1, height, width, 1)` in
-[0, 255], to `mask` and `class`, as in `keras_efsnet.tflite.convert`. The SavedModel is
-Keras's, without rewrites.
+All are for one image of a fixed size. ONNX and SavedModel are from `image`, float32
+`(1, height, width, 1)` in [0, 255], to `mask` and `class`, as in
+`keras_efsnet.tflite.convert`. The SavedModel is Keras's, without rewrites. The two
+files for MediaPipe Tasks are described in `keras_efsnet.tflite.mediapipe_files`.
 """
 
 import importlib.util
@@ -16,16 +17,20 @@ from keras_efsnet.extras import MissingPackage
 from keras_efsnet.images.grey import Size
 from keras_efsnet.prediction.postprocess import Postprocess
 
-OUTPUTS = {"onnx": "model.onnx", "saved_model": "saved_model"}
+OUTPUTS = {
+    "onnx": "model.onnx",
+    "saved_model": "saved_model",
+    "mediapipe": "mediapipe",
+}
 """The name of each format's file or folder."""
 
 
 def export_format(model: Any, format_: str, path: Path) -> None:
-    """Writes an EFSNet on the TensorFlow backend as ONNX or SavedModel.
+    """Writes an EFSNet on the TensorFlow backend in another format.
 
     Args:
         format_: a key of `OUTPUTS`.
-        path: the file to write, or for "saved_model" the folder.
+        path: the file to write, or for "saved_model" and "mediapipe" the folder.
 
     Raises:
         MissingPackage: the extra `onnx` is not installed.
@@ -40,6 +45,11 @@ def export_format(model: Any, format_: str, path: Path) -> None:
 
         write_onnx(model, path)
         return
+    if format_ == "mediapipe":
+        from keras_efsnet.tflite.mediapipe_files import write_task_files
+
+        write_task_files(model, path)
+        return
     _, height, width, _ = model.input_shape
     shape = (1, height or DEFAULT_SIZE[0], width or DEFAULT_SIZE[1], 1)
     image = keras.InputSpec("float32", shape=shape, name="image")
@@ -47,7 +57,7 @@ def export_format(model: Any, format_: str, path: Path) -> None:
 
 
 class ExportedModel:
-    """A predictor that runs an ONNX file or a SavedModel.
+    """A predictor that runs an ONNX file, a SavedModel or the files for MediaPipe.
 
     Args:
         path: written by `export_format`.
@@ -63,8 +73,12 @@ class ExportedModel:
     def __init__(self, path: Path, threads: int | None = None) -> None:
         if path.suffix == ".onnx":
             self.size, self._run = _open_onnx(path, threads)
-        else:
+        elif (path / "saved_model.pb").exists():
             self.size, self._run = _open_saved_model(path)
+        else:
+            from keras_efsnet.tflite.mediapipe_files import open_task_files
+
+            self.size, self._run = open_task_files(path)
 
     def __call__(self, images: np.ndarray) -> dict[str, np.ndarray]:
         """Runs the network on float32 or uint8 images `(n, height, width, 1)`."""

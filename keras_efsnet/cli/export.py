@@ -29,7 +29,7 @@ def export(
         list[str] | None,
         typer.Option(
             help="float32, float16, dynamic, int8 (default: these four), int8-full, "
-            "int8-qat, clustered, onnx or saved_model; repeatable."
+            "int8-qat, clustered, onnx, saved_model or mediapipe; repeatable."
         ),
     ] = None,
     max_dice_loss: Annotated[

@@ -86,7 +86,8 @@ def file_digest(content: bytes) -> str:
 
 def weight_digests(folder: Path) -> dict[str, str]:
     """Returns the digests of a preset's model files by name, as in its card."""
-    files = [*sorted(folder.glob("*.keras")), *sorted(folder.glob("*.tflite"))]
+    kinds = ("*.keras", "*.onnx", "*.tflite")
+    files = [file for kind in kinds for file in sorted(folder.glob(kind))]
     return {file.name: file_digest(file.read_bytes()) for file in files}
 
 
