@@ -31,7 +31,7 @@ from keras_efsnet.tflite.benchmark import benchmark, table_cells, write_report
 from keras_efsnet.tflite.benchmark_process import Contender
 
 BACKENDS = ("tensorflow", "jax", "torch")
-ONNX_WORKER = Path(__file__).with_name("onnx_worker.py")
+ONNX_WORKER = ("-m", "keras_efsnet.tflite.benchmark_onnx", "onnxruntime")
 
 
 def main() -> None:
@@ -149,7 +149,7 @@ def list_contenders(
         for name, file in files.items():
             contender = Contender(name, file, number)
             if file.suffix == ".onnx":
-                contender = replace(contender, worker=(str(ONNX_WORKER),))
+                contender = replace(contender, worker=ONNX_WORKER)
             contenders.append(contender)
     for backend in filter(importlib.util.find_spec, BACKENDS):
         contenders.append(Contender(f"Keras, {backend}", keras_file, backend=backend))

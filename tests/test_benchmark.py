@@ -8,8 +8,10 @@ import pytest
 
 from keras_efsnet import EFSNet
 from keras_efsnet.cli import main
+from keras_efsnet.extras import MissingPackage
 from keras_efsnet.prediction.litert import LiteModel
 from keras_efsnet.tflite import benchmark as measuring
+from keras_efsnet.tflite import benchmark_onnx
 from keras_efsnet.tflite.benchmark_process import Contender, Start, Worker
 from keras_efsnet.tflite.benchmark_worker import WARM_UP, make_frame, time_runs
 from keras_efsnet.tflite.delegation import Delegation, inspect_delegation, read_plan
@@ -103,6 +105,48 @@ def test_a_preset_stands_for_its_lite_files(lite_file, tmp_path, monkeypatch):
     assert [c.file for c in by_name] == [preset / name for name in expected]
     by_folder = measuring.find_contenders([preset])
     assert [c.file for c in by_folder] == [preset / name for name in expected]
+
+
+@pytest.fixture
+def onnx_file(tmp_path):
+    """A file with the input and outputs of the contract."""
+    onnx = pytest.importorskip("onnx")
+    shapes = {"image": (1, 32, 48, 1), "mask": (1, 32, 48, 1), "class": (1, 1536)}
+    image, *outputs = (
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape)
+        for name, shape in shapes.items()
+    )
+    nodes = [
+        onnx.helper.make_node("Sigmoid", ["image"], ["mask"]),
+        onnx.helper.make_node("Flatten", ["image"], ["class"]),
+    ]
+    graph = onnx.helper.make_graph(nodes, "tiny", [image], outputs)
+    opset = onnx.helper.make_opsetid("", 17)
+    path = tmp_path / "model.onnx"
+    onnx.save(onnx.helper.make_model(graph, opset_imports=[opset], ir_version=8), path)
+    return path
+
+
+def test_onnx_files_are_measured_in_each_runtime_that_is_installed(
+    onnx_file, monkeypatch
+):
+    pytest.importorskip("onnxruntime")
+    monkeypatch.setattr(benchmark_onnx, "installed_runtimes", lambda: ["onnxruntime"])
+    contenders = measuring.find_contenders([onnx_file.parent])
+    (row,) = measuring.benchmark(contenders, runs=2)
+    assert row.name == f"{onnx_file.parent}/model.onnx, ONNX Runtime"
+    assert row.runtime.startswith("ONNX Runtime ")
+    assert (row.threads, row.runs, row.delegation) == (1, 2, None)
+    two = ["onnxruntime", "openvino"]
+    monkeypatch.setattr(benchmark_onnx, "installed_runtimes", lambda: two)
+    names = [c.name for c in measuring.find_contenders([onnx_file], [1])]
+    assert names == [f"{onnx_file}, ONNX Runtime", f"{onnx_file}, OpenVINO"]
+
+
+def test_onnx_files_without_a_runtime_say_what_to_install(onnx_file, monkeypatch):
+    monkeypatch.setattr(benchmark_onnx, "installed_runtimes", lambda: [])
+    with pytest.raises(MissingPackage, match=r"pip install \"keras-efsnet\[onnx\]\""):
+        measuring.find_contenders([onnx_file])
 
 
 @pytest.mark.parametrize("threads", [0, -1])

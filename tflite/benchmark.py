@@ -9,7 +9,7 @@ import os
 import platform
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import count
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,9 +17,11 @@ from typing import Any, Protocol
 import numpy as np
 
 from keras_efsnet import __version__
+from keras_efsnet.extras import MissingPackage
 from keras_efsnet.files import write_text
 from keras_efsnet.models.presets import KINDS, find_folder, preset_names
 from keras_efsnet.prediction.predictor import check_threads
+from keras_efsnet.tflite import benchmark_onnx
 from keras_efsnet.tflite.benchmark_process import Contender, Start, Worker
 from keras_efsnet.tflite.delegation import Delegation
 
@@ -39,14 +41,14 @@ class Measurement:
 
     Attributes:
         threads: CPU threads; None means that the runtime chooses.
-        runtime: LiteRT or Keras, with version and backend.
+        runtime: LiteRT, Keras or another, with version and backend.
         runs: number of timed runs.
         median_ms: latency of one image, from grey values to probabilities.
         p95_ms: 95th percentile of the latency.
         cold_start_ms: time from the start of Python to the first output, with the file
             in the system's cache; median of `COLD_STARTS`.
         peak_memory_mib: peak memory of a process that runs one image; None if unknown.
-        delegation: LiteRT's split of the graph; None for Keras.
+        delegation: LiteRT's split of the graph; None for others.
     """
 
     name: str
@@ -95,12 +97,13 @@ def find_contenders(
     """Lists each model's files with each number of threads.
 
     Args:
-        models: `.tflite` and `.keras` files, or presets and folders with the same files
-            as a preset, whose `.tflite` files are measured.
-        threads: numbers of CPU threads; if empty, 1 for LiteRT, and for Keras the
-            backend chooses.
+        models: `.tflite`, `.onnx` and `.keras` files, or presets and folders with the
+            same files as a preset, of which all but `.keras` are measured. `.onnx`
+            files run in each of `benchmark_onnx.RUNTIMES` that is installed.
+        threads: numbers of CPU threads; if empty, 1, but for Keras the backend chooses.
 
     Raises:
+        MissingPackage: there are only `.onnx` files and no runtime for them.
         ValueError: a model is missing, or a number of threads is below 1.
     """
     for number in threads:
@@ -108,11 +111,18 @@ def find_contenders(
     files = {name: file for model in models for name, file in _find_files(model)}
     if not files:
         raise ValueError("no models to measure; give .tflite or .keras files.")
-    return [
-        Contender(name, file, number)
+    contenders = [
+        contender
         for name, file in files.items()
         for number in dict.fromkeys(threads) or _default_threads(file)
+        for contender in _in_each_runtime(Contender(name, file, number))
     ]
+    if not contenders:
+        raise MissingPackage(
+            ".onnx files need onnxruntime; install it: "
+            'pip install "keras-efsnet[onnx]".'
+        )
+    return contenders
 
 
 def benchmark(
@@ -243,22 +253,35 @@ def _start(
     return [*starts, worker.start], worker
 
 
+def _in_each_runtime(contender: Contender) -> list[Contender]:
+    if contender.file.suffix != ".onnx":
+        return [contender]
+    return [
+        replace(
+            contender,
+            name=f"{contender.name}, {benchmark_onnx.RUNTIMES[package]}",
+            worker=("-m", benchmark_onnx.__name__, package),
+        )
+        for package in benchmark_onnx.installed_runtimes()
+    ]
+
+
 def _default_threads(file: Path) -> list[int | None]:
-    return [1 if file.suffix == ".tflite" else None]
+    return [None if file.suffix == ".keras" else 1]
 
 
 def _find_files(model: str | Path) -> list[tuple[str, Path]]:
     """Lists the names and files to measure for a model."""
     path = find_folder(model) or Path(model)
-    names = [f"model_{kind}.tflite" for kind in KINDS if path.is_dir()]
-    found = [(f"{model}/{name}", path / name) for name in names]
-    if path.suffix in (".tflite", ".keras"):
+    names = [*(f"model_{kind}.tflite" for kind in KINDS), "model.onnx"]
+    found = [(f"{model}/{name}", path / name) for name in names if path.is_dir()]
+    if path.suffix in (".tflite", ".onnx", ".keras"):
         found = [(str(model), path)]
     found = [(name, file) for name, file in found if file.is_file()]
     if not found:
         shipped = ", ".join(preset_names()) or "none"
         raise ValueError(
-            f"{model}: nothing to measure there; give .tflite or .keras files, presets "
-            f"({shipped}) or folders written by `efsnet export`."
+            f"{model}: nothing to measure there; give .tflite, .onnx or .keras files, "
+            f"presets ({shipped}) or folders written by `efsnet export`."
         )
     return found

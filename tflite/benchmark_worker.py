@@ -10,7 +10,7 @@ for Keras).
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -37,16 +37,19 @@ class Network(Protocol):
 
 
 def serve(
-    load: Callable[[str, int | None], Network], describe: Callable[[str], str]
+    load: Callable[[str, int | None], Network],
+    describe: Callable[[str], str],
+    arguments: Sequence[str],
 ) -> None:
-    """Runs the worker on the command line's file.
+    """Runs the worker on a file.
 
     Args:
         load: takes a file and a number of threads, and gives a network that has run one
             image; raises OSError or ValueError if it cannot load the file.
         describe: takes a file and gives its runtime with version.
+        arguments: the file and, optionally, the number of threads.
     """
-    file, *threads = sys.argv[1:]
+    file, *threads = arguments
     try:
         network = load(file, int(threads[0]) if threads else None)
     except (OSError, ValueError) as error:
@@ -121,4 +124,4 @@ def _reply(content: Any) -> None:
 
 
 if __name__ == "__main__":
-    serve(load_predictor, _runtime)
+    serve(load_predictor, _runtime, sys.argv[1:])

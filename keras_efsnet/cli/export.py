@@ -78,7 +78,9 @@ def export(
 def benchmark(
     models: Annotated[
         list[str],
-        typer.Argument(metavar="FILE", help=".tflite or .keras files, or presets."),
+        typer.Argument(
+            metavar="FILE", help=".tflite, .onnx or .keras files, or presets."
+        ),
     ],
     threads: Annotated[
         list[int] | None, typer.Option(metavar="N...", help="CPU threads, e.g. 1 2.")
