@@ -42,6 +42,7 @@ SEEDS = range(4)
 """Of each class of phantoms."""
 
 ACCELERATORS = ("ethos-u55-128", "ethos-u65-256", "ethos-u85-256")
+COMPILED = ("int8-full", "int8", "plain int8")
 
 
 @dataclass(frozen=True)
@@ -218,6 +219,8 @@ def predict(model: Any, images: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def print_table(model: Any, folder: Path) -> None:
+    from keras_efsnet.tflite.plain_graph import write_plain_files
+
     images = make_images()
     expected = predict(model, images)
     with tempfile.TemporaryDirectory() as name:
@@ -226,20 +229,25 @@ def print_table(model: Any, folder: Path) -> None:
         print("|---|---|---|---|---|---|")
         for client in CLIENTS:
             print_row(client, folder, files, images, expected)
-        print(
-            "\n| Ethos-U, by Vela | operators on the CPU | estimate, ms | SRAM, KiB |"
-        )
-        print("|---|---|---|---|")
+        print("\n| Ethos-U, by Vela | file | operators on the CPU | ms | SRAM, KiB |")
+        print("|---|---|---|---|---|")
+        files |= write_plain_files(model, Path(name))
         for accelerator in ACCELERATORS:
-            try:
-                facts = compile_for(accelerator, folder, files["int8-full"])
-            except Unavailable as error:
-                print(f"{accelerator}: {error}", file=sys.stderr)
-                continue
-            print(
-                f"| {accelerator}, Vela {facts['version']} | {len(facts['on_cpu'])} | "
-                f"{facts['milliseconds']:.1f} | {facts['sram_kib']:.0f} |"
-            )
+            for kind in COMPILED:
+                print_estimate(accelerator, kind, folder, files[kind])
+
+
+def print_estimate(accelerator: str, kind: str, folder: Path, file: Path) -> None:
+    try:
+        facts = compile_for(accelerator, folder, file)
+    except Unavailable as error:
+        print(f"{accelerator}: {error}", file=sys.stderr)
+    else:
+        print(
+            f"| {accelerator}, Vela {facts['version']} | {kind} | "
+            f"{len(facts['on_cpu'])} | {facts['milliseconds']:.1f} | "
+            f"{facts['sram_kib']:.0f} |"
+        )
 
 
 def print_row(client: Client, folder: Path, *inputs: Any) -> None:
