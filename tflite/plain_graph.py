@@ -134,7 +134,7 @@ def _(layer: layers.UpsamplingModule, inputs: Any, *, leaky: bool) -> Any:
     x = keras.layers.UpSampling2D(2, interpolation="bilinear")(x)
     skip = inputs[1]
     for part in (layer.reduce_skip, layer.expand_skip):
-        skip = copy_layer(part, skip)
+        skip = _copy_part(part, skip)
     x = keras.layers.Concatenate()([x, _norm(skip, layer.norm_skip)])
     return _activate(x, layer.act, leaky, layer.name)
 
@@ -159,7 +159,7 @@ def _conv_norm(x: Any, block: convolutions.ConvNorm, leaky: bool) -> Any:
         )
         x = _with_weights(grouped, x, weights)
     else:
-        x = copy_layer(conv, x)
+        x = _copy_part(conv, x)
     return _activate(_norm(x, block.norm), block.act, leaky)
 
 
@@ -187,6 +187,12 @@ def _shuffle(x: Any, groups: int) -> Any:
     split = (height, width, groups, channels // groups)
     x = keras.layers.Permute((1, 2, 4, 3))(keras.layers.Reshape(split)(x))
     return keras.layers.Reshape((height, width, channels))(x)
+
+
+def _copy_part(part: keras.layers.Layer, x: Any) -> Any:
+    """Copies a block's part, whose name is that of the same part of other blocks."""
+    config = {k: v for k, v in part.get_config().items() if k != "name"}
+    return _with_weights(type(part).from_config(config), x, part.get_weights())
 
 
 def _with_weights(layer: keras.layers.Layer, x: Any, weights: list[Any]) -> Any:
