@@ -10,15 +10,19 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import numpy as np
+
+    from keras_efsnet.images.grey import Size
     from keras_efsnet.labels import LABELS
     from keras_efsnet.models import layers
     from keras_efsnet.models.efsnet import EFSNet
     from keras_efsnet.prediction.loading import predict
     from keras_efsnet.prediction.postprocess import Prediction
+    from keras_efsnet.prediction.predictor import Images
 
 __version__ = "0.1.0"
 
-__all__ = ["LABELS", "EFSNet", "Prediction", "layers", "predict"]
+__all__ = ["LABELS", "EFSNet", "Prediction", "layers", "predict", "preprocess"]
 
 _HOMES = {
     "EFSNet": "keras_efsnet.models.efsnet",
@@ -28,6 +32,40 @@ _HOMES = {
     "predict": "keras_efsnet.prediction.loading",
 }
 _REGISTERING = ("layers", "efsnet", "losses", "metrics")
+
+
+def preprocess(images: "Images", size: "Size" = (256, 256)) -> "np.ndarray":
+    """Makes the pixels that `predict` and `efsnet predict` give to the network.
+
+    Args:
+        images: as in `predict`.
+        size: the network's `(height, width)`.
+
+    Returns:
+        float32 `(n, height, width, 1)`, grey values in [0, 255], for `model.predict`.
+
+    Raises:
+        OSError, ValueError: an image cannot be read.
+
+    Example:
+
+        from keras_efsnet import EFSNet, preprocess
+
+        model = EFSNet.from_preset("efsnet_base_breast")
+        outputs = model.predict(preprocess(["one.png", "two.png"]))
+    """
+    import numpy as np
+
+    from keras_efsnet.images.grey import resize_image
+    from keras_efsnet.prediction.predictor import to_frames
+
+    greys = [
+        resize_image(
+            frame.pixels[frame.scan.slices] if frame.scan else frame.pixels, size
+        )
+        for frame in to_frames(images)
+    ]
+    return np.array(greys, np.float32).reshape(-1, *size, 1)
 
 
 def _register() -> None:

@@ -56,6 +56,9 @@ class ImageCache:
         class_weight: float32 `(n,)`, 0 if the class is unknown, else 1.
         groups: str `(n,)`, the source and what the image shows: `busbra/tumour`,
             `busi/normal`, `busbra/removed` (see `add_normals`).
+
+    Raises:
+        ValueError: a mask has values above 1, such as 255.
     """
 
     images: np.ndarray
@@ -64,6 +67,13 @@ class ImageCache:
     mask_weight: np.ndarray
     class_weight: np.ndarray
     groups: np.ndarray
+
+    def __post_init__(self) -> None:
+        if self.masks.size and self.masks.max() > 1:
+            raise ValueError(
+                "masks must be 0 and 1, got values up to "
+                f"{self.masks.max()}; divide masks of 0 and 255 by 255."
+            )
 
     def __len__(self) -> int:
         return len(self.images)

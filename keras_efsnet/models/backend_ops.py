@@ -12,6 +12,9 @@ from keras import ops
 
 _BACKEND = keras.backend.backend()
 
+CHANNELS_LAST = "channels_last"
+"""The layout of all feature maps, whatever keras.json says."""
+
 if _BACKEND == "tensorflow":
     import tensorflow as tf
 
@@ -101,4 +104,7 @@ if _BACKEND != "tensorflow":
 
     def double_bilinear(x: Any) -> Any:
         _, height, width, _ = ops.shape(x)
-        return ops.image.resize(x, (2 * height, 2 * width), interpolation="bilinear")
+        size = (2 * height, 2 * width)
+        return ops.image.resize(
+            x, size, interpolation="bilinear", data_format=CHANNELS_LAST
+        )

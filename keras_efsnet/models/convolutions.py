@@ -11,6 +11,7 @@ from keras import ops
 
 from keras_efsnet.models import backend_ops
 from keras_efsnet.models.activations import SharedPReLU, register
+from keras_efsnet.models.backend_ops import CHANNELS_LAST
 from keras_efsnet.models.parts import Composite
 
 
@@ -102,7 +103,7 @@ class GroupedPointwiseConv2D(keras.layers.Layer):
     def call(self, inputs):
         dense = ops.tile(self.kernel, (1, 1, self.groups, 1))
         dense = dense * ops.cast(self.blocks, dense.dtype)
-        return ops.conv(inputs, dense, padding="valid")
+        return ops.conv(inputs, dense, padding="valid", data_format=CHANNELS_LAST)
 
     def compute_output_shape(self, input_shape):
         return (*input_shape[:-1], self.filters)
@@ -144,7 +145,7 @@ class SeparableConv2D(keras.layers.Layer):
 
     def call(self, inputs):
         kernel = self.depthwise_kernel * self.pointwise_kernel
-        return ops.conv(inputs, kernel, padding="same")
+        return ops.conv(inputs, kernel, padding="same", data_format=CHANNELS_LAST)
 
     def compute_output_shape(self, input_shape):
         return (*input_shape[:-1], self.filters)
@@ -157,22 +158,37 @@ class SeparableConv2D(keras.layers.Layer):
 class BatchNorm(keras.layers.BatchNormalization):
     """`keras.layers.BatchNormalization` with the backend's fused training kernel.
 
-    Input shape: `(batch, height, width, channels)`. Output shape: the input's.
+    The kernel is used for `(batch, height, width, channels)` and weights in float32;
+    other inputs and options are computed by Keras.
+
+    Input shape: any. Output shape: the input's.
     """
 
     def call(self, inputs, training=None, mask=None):
-        # The fused kernels take weights in float32.
-        if not (training and self.trainable and self.dtype == "float32"):
-            return super().call(inputs, training=training)
-        gamma = ops.convert_to_tensor(self.gamma)
-        beta = ops.convert_to_tensor(self.beta)
+        if not (training and self.trainable and self._is_fused(inputs, mask)):
+            return super().call(inputs, training=training, mask=mask)
+        shape = self.moving_mean.shape
+        gamma = self.gamma if self.scale else ops.ones(shape)
+        beta = self.beta if self.center else ops.zeros(shape)
         outputs, mean, variance = backend_ops.batch_norm(
-            inputs, gamma, beta, self.epsilon
+            inputs,
+            ops.convert_to_tensor(gamma),
+            ops.convert_to_tensor(beta),
+            self.epsilon,
         )
         pairs = (self.moving_mean, mean), (self.moving_variance, variance)
         for moving, batch in pairs:
             moving.assign(moving * self.momentum + batch * (1.0 - self.momentum))
         return outputs
+
+    def _is_fused(self, inputs, mask):
+        return (
+            self.dtype == "float32"
+            and len(inputs.shape) == 4
+            and self.axis in (-1, 3)
+            and mask is None
+            and not (self.renorm or self.synchronized)
+        )
 
 
 def require_divisible(what: str, value: int, groups: int) -> None:
@@ -180,6 +196,17 @@ def require_divisible(what: str, value: int, groups: int) -> None:
         raise ValueError(
             f"{what} must be a multiple of groups, got {what}={value} and "
             f"groups={groups}; use {value + groups - value % groups} or another groups."
+        )
+
+
+def require_channels(filters: int, input_shape: tuple) -> None:
+    """Raises ValueError unless a block that adds its input gets `filters` channels."""
+    channels = input_shape[-1]
+    if channels != filters:
+        raise ValueError(
+            "filters must be the number of input channels, as the block adds its "
+            f"input, got filters={filters} and {channels} channels; use "
+            f"filters={channels}, or set the channels with a ConvNorm first."
         )
 
 
@@ -201,6 +228,10 @@ class ConvNorm(Composite):
 
     Input shape: `(batch, height, width, channels)`.
     Output shape: `(batch, height / strides, width / strides, filters)`.
+
+    Raises:
+        ValueError: `groups` or `separable` is used with a kernel size, strides or
+            dilation of its own, or filters or channels are not a multiple of `groups`.
     """
 
     def __init__(
@@ -222,9 +253,29 @@ class ConvNorm(Composite):
         self.groups = groups
         self.separable = separable
         self.activation = activation
+        self._check_options()
         self.conv = self._make_conv()
         self.norm = self.part(BatchNorm, "norm")
         self.act = self._make_activation()
+
+    def _check_options(self) -> None:
+        one: tuple = (1, (1, 1))
+        if self.groups > 1:
+            option = "groups"
+            allowed = {"kernel_size": one, "separable": (False,)}
+        elif self.separable:
+            option = "separable"
+            allowed = {"kernel_size": (1, 3, (3, 3))}
+        else:
+            return
+        for name, values in {**allowed, "strides": one, "dilation_rate": one}.items():
+            value = getattr(self, name)
+            if (tuple(value) if isinstance(value, list) else value) not in values:
+                raise ValueError(
+                    f"{name} must be {values[0]} with {option}="
+                    f"{getattr(self, option)}, got {value}; leave {name} or {option} "
+                    "out."
+                )
 
     def _make_conv(self) -> keras.layers.Layer:
         if self.groups > 1:
@@ -240,6 +291,7 @@ class ConvNorm(Composite):
             padding="same",
             dilation_rate=self.dilation_rate,
             use_bias=False,
+            data_format=CHANNELS_LAST,
         )
 
     def _make_activation(self) -> keras.layers.Layer:

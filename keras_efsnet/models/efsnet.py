@@ -6,16 +6,27 @@ from typing import Any
 
 import keras
 
+from keras_efsnet.files import write_whole
 from keras_efsnet.models import backend_ops, layers
+from keras_efsnet.models.backend_ops import CHANNELS_LAST
+from keras_efsnet.models.exporting import check_export, fixed_signature
 from keras_efsnet.models.keras_archive import read_archive
 from keras_efsnet.models.parts import Parts, Shared, shared_by
-from keras_efsnet.models.presets import find_model
+from keras_efsnet.models.presets import describe_presets, find_model, new_folder
+from keras_efsnet.models.targets import GREY_MASKS, check_masks
 
 MULTIPLE = 8
 """Height and width are multiples of 8, as the encoder halves them three times."""
 
 SCALE, OFFSET = 1 / 127.5, -1.0
 """Rescale grey values from [0, 255] to [-1, 1], inside the model."""
+
+
+class _Presets:
+    """The property `EFSNet.presets`, of the class as of its models."""
+
+    def __get__(self, model: Any, owner: type) -> dict[str, dict[str, Any]]:
+        return describe_presets()
 
 
 @keras.saving.register_keras_serializable(package="keras_efsnet")
@@ -35,6 +46,10 @@ class EFSNet(keras.Model):
             global policy.
         parts: for each layer's name, what was changed in it since it was made, such as
             `{"down_1": {"trainable": False}}`. Copies and files keep it.
+
+    Attributes:
+        presets: the shipped presets, a dict by name; each has a dict `metadata` with
+            `description`, `datasets`, `labels` and `licence` from its card.
 
     Input shape: `image`, `(batch, height, width, 1)`, grey values in [0, 255], integer
         or float. The model rescales them.
@@ -57,6 +72,8 @@ class EFSNet(keras.Model):
     Shuffle Dilated Convolutions", IEEE Access 8, 2020. Chosen: a mask of one channel
     and, for the class, a dense layer on the globally pooled encoder.
     """
+
+    presets = _Presets()
 
     def __init__(
         self,
@@ -113,6 +130,53 @@ class EFSNet(keras.Model):
         self.class_dropout = class_dropout
         self._parts = own_parts
 
+    def call(self, inputs, training=None, mask=None, **kwargs):
+        shape = keras.tree.flatten(inputs)[0].shape
+        _check_size("image", tuple(shape)[1:3])
+        return super().call(inputs, training=training, mask=mask, **kwargs)
+
+    def fit(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
+        """Trains as `keras.Model.fit`, after a look at the masks.
+
+        Raises:
+            ValueError: a mask has values above 1, such as 255. Looked at are all masks
+                of arrays and `tf.data`, and those in the first batch of other data.
+        """
+        data = check_masks(x, y)
+        try:
+            return super().fit(data, y, *args, **kwargs)
+        except Exception as error:  # of `tf.data`, which reads while training runs
+            if GREY_MASKS in str(error) and not isinstance(error, ValueError):
+                raise ValueError(GREY_MASKS) from None
+            raise
+
+    def export(
+        self,
+        filepath: str | Path,
+        format: str = "tf_saved_model",
+        verbose: bool | None = None,
+        input_signature: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        """Exports as `keras.Model.export`; `efsnet export` writes smaller LiteRT files.
+
+        Args:
+            filepath: the file or folder.
+            format: "tf_saved_model", "onnx", "openvino" or "litert" on TensorFlow,
+                "tf_saved_model" on JAX, "torch" on PyTorch.
+            verbose: print where the file is.
+            input_signature: as in Keras; None takes the model's size. JAX and PyTorch
+                need a fixed height and width.
+            **kwargs: as in Keras.
+
+        Raises:
+            MissingPackage: the format's package is not installed.
+            ValueError: the backend does not export this format, or only fixed sizes.
+        """
+        with check_export(format):
+            signature = input_signature or fixed_signature(self.input_shape)
+            super().export(str(filepath), format, verbose, signature, **kwargs)
+
     def get_config(self) -> dict[str, Any]:
         return {
             "input_shape": self.input_shape[1:],
@@ -137,19 +201,29 @@ class EFSNet(keras.Model):
         num_classes: int | None = None,
         input_shape: tuple[int | None, int | None, int] | None = None,
         dtype: Any = None,
+        *,
+        load_weights: bool = True,
+        **kwargs: Any,
     ) -> "EFSNet":
-        """Loads trained weights.
+        """Makes a preset's network, with its trained weights.
 
         Args:
-            preset: name of a shipped preset, or a `.keras` file saved from an EFSNet.
+            preset: name of a shipped preset (see `presets`); a `.keras` file saved from
+                an EFSNet; a folder from `save_to_preset`; or such a folder on a hub,
+                `hf://USER/MODEL` (needs `huggingface_hub`) or
+                `kaggle://USER/MODEL/keras/VARIATION` (needs `kagglehub`).
             num_classes: None keeps the preset's; another number gives a new, untrained
                 class head.
             input_shape: None keeps the preset's.
             dtype: dtype policy. None keeps the preset's, but a float32 preset takes
                 Keras's global policy.
+            load_weights: False gives new, untrained weights.
+            **kwargs: other arguments of `EFSNet` that replace the preset's.
 
         Raises:
-            ValueError: there is no such preset or file, or it holds no EFSNet.
+            MissingPackage: the hub's package is not installed.
+            ValueError: there is no such preset or file, it cannot be downloaded, holds
+                no EFSNet, or its weights do not fit the arguments.
         """
         trained = read_archive(find_model(preset).keras_file)
         if not isinstance(trained, cls):
@@ -157,7 +231,7 @@ class EFSNet(keras.Model):
                 f"{preset}: from_preset takes a file saved from an EFSNet, got a "
                 f"{type(trained).__name__}; load it with keras.saving.load_model."
             )
-        config = trained.get_config()
+        config = {**trained.get_config(), **kwargs}
         if dtype is None and trained.dtype_policy.name != "float32":
             dtype = trained.dtype_policy
         new_head = num_classes not in (None, trained.num_classes)
@@ -166,10 +240,41 @@ class EFSNet(keras.Model):
             config["parts"].pop("class_logits", None)
         shape = input_shape or config["input_shape"]
         model = cls(**{**config, "input_shape": shape, "dtype": dtype})
+        if not load_weights:
+            return model
+        if model.width != trained.width:
+            raise ValueError(
+                f"width must be the preset's, {trained.width}, to load its weights, "
+                f"got {model.width}; leave width out, or give load_weights=False."
+            )
         for layer in model.layers:
             if not (new_head and layer.name == "class_logits"):
                 layer.set_weights(trained.get_layer(layer.name).get_weights())
         return model
+
+    def save_to_preset(self, preset_dir: str | Path) -> None:
+        """Writes a folder for `from_preset` and `efsnet predict --model`.
+
+        It holds `model.keras`, with float32 weights, and can be uploaded to Hugging
+        Face or Kaggle. There is no card.json: what it says of data and scores would be
+        of other weights.
+
+        Args:
+            preset_dir: the folder; it is made if it does not exist.
+
+        Raises:
+            OSError: a file cannot be written.
+            ValueError: the folder holds a card or exported files.
+        """
+        file = new_folder(preset_dir) / "model.keras"
+        write_whole(file, float32_copy(self).save, durable=True)
+
+
+def float32_copy(model: EFSNet) -> EFSNet:
+    """Copies a network with its weights to the policy float32, in all its parts."""
+    copy = EFSNet(**{**_without_dtype(model.get_config()), "dtype": "float32"})
+    copy.set_weights(model.get_weights())
+    return copy
 
 
 def make_layer(
@@ -185,7 +290,9 @@ def class_head(
     make: Callable[..., keras.layers.Layer] = make_layer,
 ) -> Any:
     """Returns the output `class`, given the encoder's last feature map."""
-    x = make(keras.layers.GlobalAveragePooling2D, "pool")(encoded)
+    x = make(keras.layers.GlobalAveragePooling2D, "pool", data_format=CHANNELS_LAST)(
+        encoded
+    )
     # With a noise shape, PyTorch also uses the layer's seed: training resumes exactly.
     noise_shape = (None, encoded.shape[-1])
     x = make(keras.layers.Dropout, "class_dropout", dropout, noise_shape)(x)
@@ -232,15 +339,29 @@ def _check_arguments(
             "input_shape must be (height, width, 1), one grey channel, got "
             f"{tuple(input_shape)}; convert colour images to grey."
         )
-    for name, size in zip(("height", "width"), input_shape[:2], strict=True):
-        if size is not None and (size < MULTIPLE or size % MULTIPLE):
-            valid = max(-(-size // MULTIPLE), 1) * MULTIPLE
-            raise ValueError(
-                f"input_shape: the {name} must be a multiple of {MULTIPLE}, got "
-                f"{size}; the next valid one is {valid}."
-            )
+    _check_size("input_shape", input_shape[:2])
     if num_classes < 2:
         raise ValueError(f"num_classes must be at least 2, got {num_classes}.")
     for name, rate in (("dropout", dropout), ("class_dropout", class_dropout)):
         if not 0 <= rate < 1:
             raise ValueError(f"{name} must be in [0, 1), got {rate}.")
+
+
+def _check_size(what: str, sizes: tuple[Any, ...]) -> None:
+    """Raises ValueError if a size is known and no multiple of 8."""
+    for name, size in zip(("height", "width"), sizes, strict=False):
+        if isinstance(size, int) and (size < MULTIPLE or size % MULTIPLE):
+            valid = max(-(-size // MULTIPLE), 1) * MULTIPLE
+            raise ValueError(
+                f"{what}: the {name} must be a multiple of {MULTIPLE}, got {size}; "
+                f"the next valid one is {valid}."
+            )
+
+
+def _without_dtype(config: dict[str, Any]) -> dict[str, Any]:
+    """Drops the dtype policies of a config and of its parts."""
+    return {
+        key: _without_dtype(value) if isinstance(value, dict) else value
+        for key, value in config.items()
+        if key != "dtype"
+    }

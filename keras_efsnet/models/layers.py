@@ -15,11 +15,13 @@ from keras import ops
 
 from keras_efsnet.models import backend_ops
 from keras_efsnet.models.activations import SharedPReLU, register
+from keras_efsnet.models.backend_ops import CHANNELS_LAST
 from keras_efsnet.models.convolutions import (
     BatchNorm,
     ChannelShuffle,
     ConvNorm,
     build_chain,
+    require_channels,
     with_arguments,
 )
 from keras_efsnet.models.parts import Composite
@@ -46,10 +48,17 @@ class InitialBlock(Composite):
     def __init__(self, filters: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.filters = filters
-        self.pool = self.part(keras.layers.MaxPooling2D, "pool", 2)
+        self.pool = _pool(self)
 
     def build(self, input_shape):
-        filters = self.filters - input_shape[-1]
+        channels = input_shape[-1]
+        if channels >= self.filters:
+            raise ValueError(
+                "filters must be more than the input's channels, which the pooling "
+                f"keeps, got filters={self.filters} and {channels} channels; use at "
+                f"least filters={channels + 1}."
+            )
+        filters = self.filters - channels
         self.conv = self.part(ConvNorm, "conv", filters, 3, strides=2)
         self.conv.build(input_shape)
 
@@ -85,12 +94,12 @@ class DownsamplingBlock(Composite):
         super().__init__(**kwargs)
         self.filters = filters
         self.dropout = dropout
-        self.pool = self.part(keras.layers.MaxPooling2D, "pool", 2)
+        self.pool = _pool(self)
         self.project = self.part(ConvNorm, "project", filters, activation=None)
         self.reduce = self.part(ConvNorm, "reduce", filters // REDUCTION, 2, strides=2)
         self.filter = self.part(ConvNorm, "filter", filters // REDUCTION, 3)
         self.expand = self.part(ConvNorm, "expand", filters, activation=None)
-        self.drop = self.part(keras.layers.SpatialDropout2D, "drop", dropout)
+        self.drop = _drop(self, "drop", dropout)
         self.act = self.part(SharedPReLU, "act")
 
     def build(self, input_shape):
@@ -137,10 +146,11 @@ class FactorizedBlock(Composite):
             ConvNorm, "horizontal", filters // REDUCTION, (1, 3)
         )
         self.expand = self.part(ConvNorm, "expand", filters, activation=None)
-        self.drop = self.part(keras.layers.SpatialDropout2D, "drop", dropout)
+        self.drop = _drop(self, "drop", dropout)
         self.act = self.part(SharedPReLU, "act")
 
     def build(self, input_shape):
+        require_channels(self.filters, input_shape)
         chain = [self.reduce, self.vertical, self.horizontal, self.expand]
         build_chain([*chain, self.drop, self.act], input_shape)
 
@@ -197,10 +207,11 @@ class SDCBlock(Composite):
         self.expand = self.part(
             ConvNorm, "expand", filters, groups=groups, activation=None
         )
-        self.drop = self.part(keras.layers.SpatialDropout2D, "drop", dropout)
+        self.drop = _drop(self, "drop", dropout)
         self.act = self.part(SharedPReLU, "act")
 
     def build(self, input_shape):
+        require_channels(self.filters, input_shape)
         chain = [self.reduce, self.shuffle, self.dilate, self.expand]
         build_chain([*chain, self.drop, self.act], input_shape)
 
@@ -254,6 +265,7 @@ class CSDCBlock(Composite):
         ]
 
     def build(self, input_shape):
+        require_channels(self.filters, input_shape)
         build_chain(self.blocks, input_shape)
 
     def call(self, inputs, training=None):
@@ -292,7 +304,12 @@ class UpsamplingModule(Composite):
         self.dropout = dropout
         self.reduce = self.part(ConvNorm, "reduce", filters // 2)
         self.reduce_skip = self.part(
-            keras.layers.Conv2D, "reduce_skip", filters // 2, 1, use_bias=False
+            keras.layers.Conv2D,
+            "reduce_skip",
+            filters // 2,
+            1,
+            use_bias=False,
+            data_format=CHANNELS_LAST,
         )
         self.expand_skip = self.part(
             keras.layers.Conv2DTranspose,
@@ -301,9 +318,10 @@ class UpsamplingModule(Composite):
             2,
             strides=2,
             use_bias=False,
+            data_format=CHANNELS_LAST,
         )
         self.norm_skip = self.part(BatchNorm, "norm_skip")
-        self.drop_skip = self.part(keras.layers.SpatialDropout2D, "drop_skip", dropout)
+        self.drop_skip = _drop(self, "drop_skip", dropout)
         self.act = self.part(SharedPReLU, "act")
 
     def build(self, input_shape):
@@ -319,6 +337,9 @@ class UpsamplingModule(Composite):
         y = self.norm_skip(y, training=training)
         y = self.drop_skip(y, training=training)
         return self.act(ops.concatenate([x, y], axis=-1))
+
+    def compute_output_shape(self, input_shape):
+        return _doubled(input_shape[0], self.filters)
 
     def get_config(self) -> dict[str, Any]:
         return with_arguments(self, super().get_config(), "filters", "dropout")
@@ -358,9 +379,10 @@ class ShuffleUnit(Composite):
         self.expand = self.part(
             ConvNorm, "expand", filters, groups=groups, activation=None
         )
-        self.drop = self.part(keras.layers.SpatialDropout2D, "drop", dropout)
+        self.drop = _drop(self, "drop", dropout)
 
     def build(self, input_shape):
+        require_channels(self.filters, input_shape)
         chain = [self.reduce, self.shuffle, self.filter, self.expand, self.drop]
         build_chain(chain, input_shape)
 
@@ -411,16 +433,30 @@ class MaskHead(keras.layers.Layer):
         )
 
     def call(self, inputs):
-        phases = ops.conv(inputs, phase_kernel(self.kernel), padding="same")
+        kernel = phase_kernel(self.kernel)
+        phases = ops.conv(inputs, kernel, padding="same", data_format=CHANNELS_LAST)
         return depth_to_space(phases) + self.bias
 
     def compute_output_shape(self, input_shape):
-        batch, height, width, _ = input_shape
-        height, width = (n and 2 * n for n in (height, width))
-        return (batch, height, width, self.filters)
+        return _doubled(input_shape, self.filters)
 
     def get_config(self) -> dict[str, Any]:
         return with_arguments(self, super().get_config(), "filters")
+
+
+def _pool(block: Composite) -> keras.layers.Layer:
+    return block.part(keras.layers.MaxPooling2D, "pool", 2, data_format=CHANNELS_LAST)
+
+
+def _drop(block: Composite, key: str, rate: float) -> keras.layers.Layer:
+    kind = keras.layers.SpatialDropout2D
+    return block.part(kind, key, rate, data_format=CHANNELS_LAST)
+
+
+def _doubled(shape: tuple, filters: int) -> tuple:
+    batch, height, width, _ = shape
+    height, width = (n and 2 * n for n in (height, width))
+    return (batch, height, width, filters)
 
 
 def phase_kernel(kernel: Any) -> Any:

@@ -51,7 +51,8 @@ class Dice(keras.metrics.Mean):
     """Mean Dice coefficient of the images; see `overlap_scores` for empty masks.
 
     Pass it to `compile` in `weighted_metrics`. In `metrics`, Keras ignores sample
-    weights, and images without a mask (weight 0) would count.
+    weights, and images without a mask (weight 0) would count. Weights may also be those
+    of pixels, as in `DiceBCE`; what has the weight 0 does not count.
 
     Args:
         threshold: float in (0, 1); probabilities above it are lesion.
@@ -59,7 +60,8 @@ class Dice(keras.metrics.Mean):
         dtype: dtype of the sums.
 
     Input shape: truth (0 or 1) and probability `(batch, height, width, 1)`, sample
-        weights `(batch,)`.
+        weights `(batch,)` or, with or without a last axis of 1, `(batch, height,
+        width)`.
     Output shape: a scalar in [0, 1].
 
     Example:
@@ -77,6 +79,13 @@ class Dice(keras.metrics.Mean):
 
     def update_state(self, y_true, y_pred, sample_weight=None):
         prediction = ops.greater(y_pred, self.threshold)
+        if sample_weight is not None and len(sample_weight.shape) > 2:
+            weight = _flatten(sample_weight)
+            y_true, prediction = (
+                weight * _flatten(y_true),
+                weight * _flatten(prediction),
+            )
+            sample_weight = ops.any(weight > 0, axis=1)
         _, dice = overlap_scores(y_true, prediction)
         super().update_state(dice, sample_weight)
 

@@ -88,7 +88,11 @@ class Composite(keras.layers.Layer):
         *arguments: Any,
         **options: Any,
     ) -> keras.layers.Layer:
-        """Makes a part, unless `parts` says otherwise, of these arguments."""
+        """Makes a part, unless `parts` says otherwise, of these arguments.
+
+        It is named like its key, so that weights have the same path in every instance.
+        """
+        options = {"name": key, **options}
         return self._parts.make(shared_by(self), kind, key, *arguments, **options)
 
     def get_config(self) -> dict[str, Any]:

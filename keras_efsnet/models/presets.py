@@ -1,10 +1,14 @@
-"""Names, files, cards and hashes of presets; needs no Keras."""
+"""Names, files, cards and hashes of presets, also on hubs; needs no Keras."""
 
 import hashlib
+import importlib
 import json
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
+
+from keras_efsnet.extras import MissingPackage
 
 DEFAULT_MODEL = "efsnet_base_breast"
 """The default preset for prediction."""
@@ -17,6 +21,13 @@ int8 weights; "int8" also computes in int8."""
 
 DEFAULT_SIZE = (256, 256)
 """Input size for models that take any size."""
+
+
+_HUBS = {
+    "hf": ("huggingface_hub", "snapshot_download"),
+    "kaggle": ("kagglehub", "model_download"),
+}
+"""For each kind of handle, the package and its function that fetch the folder."""
 
 
 class MissingFile(ValueError):
@@ -52,7 +63,7 @@ def find_model(model: str | Path) -> ModelFiles:
     """Finds a preset by name, a `.keras` file, or a folder with `model.keras`.
 
     Raises:
-        ValueError: there is no such preset, file or folder.
+        ValueError: there is no such preset, file or folder; see also `find_folder`.
     """
     folder = find_folder(model)
     path = folder / "model.keras" if folder else Path(model)
@@ -64,6 +75,24 @@ def find_model(model: str | Path) -> ModelFiles:
 def preset_names() -> list[str]:
     """Returns the names of the shipped presets."""
     return sorted(file.parent.name for file in PRESETS.glob("*/model.keras"))
+
+
+def describe_presets() -> dict[str, dict[str, Any]]:
+    """Returns in short what the cards of the shipped presets say, by preset."""
+    return {name: _describe(PRESETS / name) for name in preset_names()}
+
+
+def _describe(folder: Path) -> dict[str, Any]:
+    card = read_card(folder / "model.keras")
+    datasets = [facts["name"] for facts in card.get("datasets", {}).values()]
+    return {
+        "metadata": {
+            "description": card.get("intended_use", ""),
+            "datasets": datasets,
+            "labels": card.get("labels", []),
+            "licence": card.get("licence", ""),
+        }
+    }
 
 
 def read_card(file: Path) -> dict[str, Any]:
@@ -107,9 +136,61 @@ def check_digest(file: Path, content: bytes) -> None:
 
 
 def find_folder(model: str | Path) -> Path | None:
-    """Returns the folder of a preset, `model` if it is a folder, or None."""
+    """Returns the folder of a preset, `model` if it is a folder, or None.
+
+    Args:
+        model: a preset's name, a path, or the handle of a folder on a hub,
+            `hf://USER/MODEL` or `kaggle://USER/MODEL/keras/VARIATION`; it is downloaded
+            once.
+
+    Raises:
+        MissingPackage: the hub's package is not installed.
+        ValueError: the folder cannot be downloaded.
+    """
+    if str(model).partition("://")[0] in _HUBS and "://" in str(model):
+        return _download(str(model))
     folder = PRESETS / model if str(model) in preset_names() else Path(model)
     return folder if folder.is_dir() else None
+
+
+@cache
+def _download(handle: str) -> Path:
+    scheme, _, name = handle.partition("://")
+    package, function = _HUBS[scheme]
+    try:
+        hub = importlib.import_module(package)
+    except ImportError as error:
+        raise MissingPackage(
+            f"{handle}: {scheme}:// needs {package} ({error}); install it: "
+            f"pip install {package}."
+        ) from error
+    try:
+        return Path(getattr(hub, function)(name))
+    # The hubs have their own errors, and those of the network below them.
+    except Exception as error:
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        raise ValueError(
+            f"{handle}: cannot be downloaded: {reason}; check the handle, the "
+            "connection and, for a private model, your login."
+        ) from error
+
+
+def new_folder(path: str | Path) -> Path:
+    """Makes the folder of a new preset, which may hold an older `model.keras`.
+
+    Raises:
+        OSError: it cannot be made.
+        ValueError: it holds a card or exported files, which belong to other weights.
+    """
+    folder = Path(path)
+    found = [*folder.glob("card.json"), *folder.glob("*.tflite")]
+    if found:
+        raise ValueError(
+            f"{folder}: holds {found[0].name} of other weights; remove it, or choose "
+            "another folder."
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def no_such_model(model: str | Path, files: str) -> ValueError:

@@ -1,7 +1,7 @@
 """Loading and saving of `.keras` files; Keras is imported on use."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from keras_efsnet.extras import MissingPackage
 from keras_efsnet.files import write_whole
@@ -25,9 +25,7 @@ def load_keras_model(file: Path) -> "keras.Model":
 
 def save_model(model: "keras.Model", path: Path) -> None:
     """Saves a model as float32, whatever its dtype policy."""
-    copy = _float32_copy(model)
-    copy.set_weights(model.get_weights())
-    write_whole(path, copy.save, durable=True)
+    write_whole(path, _float32_copy(model).save, durable=True)
 
 
 def start_keras() -> None:
@@ -51,22 +49,15 @@ def start_keras() -> None:
 def _float32_copy(model: "keras.Model") -> "keras.Model":
     import keras
 
-    from keras_efsnet.models.efsnet import EFSNet
+    from keras_efsnet.models.efsnet import EFSNet, float32_copy
 
-    if not isinstance(model, EFSNet):  # Keras's layers, each with its own policy
-        return keras.models.clone_model(
-            model,
-            clone_function=lambda layer: type(layer).from_config(
-                {**layer.get_config(), "dtype": "float32"}
-            ),
-        )
-    return EFSNet(**{**_without_dtype(model.get_config()), "dtype": "float32"})
-
-
-def _without_dtype(config: dict[str, Any]) -> dict[str, Any]:
-    """Drops the dtype policies of a config and of its parts."""
-    return {
-        key: _without_dtype(value) if isinstance(value, dict) else value
-        for key, value in config.items()
-        if key != "dtype"
-    }
+    if isinstance(model, EFSNet):
+        return float32_copy(model)
+    copy = keras.models.clone_model(  # Keras's layers, each with its own policy
+        model,
+        clone_function=lambda layer: type(layer).from_config(
+            {**layer.get_config(), "dtype": "float32"}
+        ),
+    )
+    copy.set_weights(model.get_weights())
+    return copy
