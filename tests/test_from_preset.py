@@ -68,7 +68,7 @@ def test_a_preset_can_be_saved_again(model, tmp_path):
     assert_same_weights(EFSNet.from_preset(tmp_path), model)
 
 
-@pytest.mark.parametrize("name", ["card.json", "model_float32.tflite"])
+@pytest.mark.parametrize("name", ["card.json", "model_int8.tflite", "model.onnx"])
 def test_files_of_other_weights_are_not_kept_beside_a_new_model(model, tmp_path, name):
     (tmp_path / name).write_text("{}")
     with pytest.raises(ValueError, match=f"holds {name} of other weights; remove it"):

@@ -496,7 +496,8 @@ def test_export_tells_keras_the_size_of_the_image(tmp_path, monkeypatch):
 def saved_model(path):
     import tensorflow as tf
 
-    return lambda image: tf.saved_model.load(path).serve(image)
+    loaded = tf.saved_model.load(path)
+    return lambda image: loaded.serve(image)
 
 
 def onnx_file(path):

@@ -43,7 +43,9 @@ def build_model(settings: TrainSettings) -> keras.Model:
     input_shape = (settings.image_size, settings.image_size, 1)
     if not settings.init:
         return EFSNet(input_shape, **{**NETWORK_SETTINGS, **given})
-    model = EFSNet.from_preset(settings.init, len(LABELS), input_shape)
+    model = EFSNet.from_preset(
+        settings.init, num_classes=len(LABELS), input_shape=input_shape
+    )
     for name, value in given.items():
         own = getattr(model, name)
         if value != own:

@@ -198,11 +198,11 @@ class EFSNet(keras.Model):
     def from_preset(
         cls,
         preset: str | Path,
-        num_classes: int | None = None,
-        input_shape: tuple[int | None, int | None, int] | None = None,
+        load_weights: bool = True,
         dtype: Any = None,
         *,
-        load_weights: bool = True,
+        num_classes: int | None = None,
+        input_shape: tuple[int | None, int | None, int] | None = None,
         **kwargs: Any,
     ) -> "EFSNet":
         """Makes a preset's network, with its trained weights.

@@ -12,8 +12,8 @@ FORMATS = {
     "jax": ("tf_saved_model",),
     "torch": ("torch",),
 }
-"""The formats that work on each backend. Keras has no other for JAX and PyTorch, or
-needs packages that are not for the CPU, or writes a file that does not load."""
+"""The formats that work on each backend. On JAX and PyTorch, Keras refuses the others,
+fails, writes a file that does not load, or needs packages that we did not test."""
 
 
 def fixed_signature(shape: tuple[int | None, ...]) -> list[keras.InputSpec]:

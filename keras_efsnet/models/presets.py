@@ -183,7 +183,8 @@ def new_folder(path: str | Path) -> Path:
         ValueError: it holds a card or exported files, which belong to other weights.
     """
     folder = Path(path)
-    found = [*folder.glob("card.json"), *folder.glob("*.tflite")]
+    kinds = ("card.json", "*.tflite", "*.onnx")
+    found = [file for kind in kinds for file in folder.glob(kind)]
     if found:
         raise ValueError(
             f"{folder}: holds {found[0].name} of other weights; remove it, or choose "
