@@ -212,12 +212,12 @@ class EFSNet(keras.Model):
                 an EFSNet; a folder from `save_to_preset`; or such a folder on a hub,
                 `hf://USER/MODEL` (needs `huggingface_hub`) or
                 `kaggle://USER/MODEL/keras/VARIATION` (needs `kagglehub`).
+            load_weights: False gives new, untrained weights.
+            dtype: dtype policy. None keeps the preset's, but a float32 preset takes
+                Keras's global policy.
             num_classes: None keeps the preset's; another number gives a new, untrained
                 class head.
             input_shape: None keeps the preset's.
-            dtype: dtype policy. None keeps the preset's, but a float32 preset takes
-                Keras's global policy.
-            load_weights: False gives new, untrained weights.
             **kwargs: other arguments of `EFSNet` that replace the preset's.
 
         Raises:
