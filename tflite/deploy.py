@@ -89,20 +89,21 @@ def deployment_graph(model: keras.Model, style: Style = "lean") -> keras.Model:
     Raises:
         ValueError: Keras does not run on TensorFlow.
     """
-    return copy_graph(model, partial(_rewrite, style=style))
+    return copy_graph(model, partial(rewrite, style=style))
 
 
 @singledispatch
-def _rewrite(layer: Any, *args: Any, style: Style, **kwargs: Any) -> Any:
+def rewrite(layer: Any, *args: Any, style: Style, **kwargs: Any) -> Any:
+    """Calls what replaces a layer; other layers are copied."""
     return copy_layer(layer, *args, **kwargs)
 
 
-@_rewrite.register
+@rewrite.register
 def _(layer: keras.layers.Dropout, x: Any, *, style: Style) -> Any:
     return x
 
 
-@_rewrite.register
+@rewrite.register
 def _(layer: layers.InitialBlock, x: Any, *, style: Style) -> Any:
     pooled = keras.layers.MaxPooling2D(2, name=f"{layer.name}_pool")(x)
     name = f"{layer.name}_conv"
@@ -113,7 +114,7 @@ def _(layer: layers.InitialBlock, x: Any, *, style: Style) -> Any:
     return keras.layers.Concatenate(name=layer.name)([features, pooled])
 
 
-@_rewrite.register
+@rewrite.register
 def _(layer: layers.DownsamplingBlock, x: Any, *, style: Style) -> Any:
     name = layer.name
     shortcut = keras.layers.MaxPooling2D(2, name=f"{name}_pool")(x)
@@ -124,7 +125,7 @@ def _(layer: layers.DownsamplingBlock, x: Any, *, style: Style) -> Any:
     return activate(x, layer.act, name)
 
 
-@_rewrite.register
+@rewrite.register
 def _(layer: layers.FactorizedBlock, x: Any, *, style: Style) -> Any:
     y = x
     for part in ("reduce", "vertical", "horizontal", "expand"):
@@ -133,7 +134,7 @@ def _(layer: layers.FactorizedBlock, x: Any, *, style: Style) -> Any:
     return activate(y, layer.act, layer.name)
 
 
-@_rewrite.register
+@rewrite.register
 def _(layer: layers.CSDCBlock, x: Any, *, style: Style) -> Any:
     for i, block in enumerate(layer.blocks, start=1):
         name = f"{layer.name}_{i}"
@@ -145,7 +146,7 @@ def _(layer: layers.CSDCBlock, x: Any, *, style: Style) -> Any:
     return x
 
 
-@_rewrite.register
+@rewrite.register
 def _(layer: layers.UpsamplingModule, inputs: Any, *, style: Style) -> Any:
     x, skip = inputs
     name = layer.name
@@ -164,7 +165,7 @@ def _(layer: layers.UpsamplingModule, inputs: Any, *, style: Style) -> Any:
     return activate(x, layer.act, name)
 
 
-@_rewrite.register
+@rewrite.register
 def _(layer: layers.ShuffleUnit, x: Any, *, style: Style) -> Any:
     shape = x.shape[1:]
     columns = 1
@@ -181,7 +182,7 @@ def _(layer: layers.ShuffleUnit, x: Any, *, style: Style) -> Any:
     return x if columns == 1 else keras.layers.Reshape(shape)(x)
 
 
-@_rewrite.register
+@rewrite.register
 def _(layer: layers.MaskHead, x: Any, *, style: Style) -> Any:
     weights = mask_head_as_strided(layer)
     x = conv(x, weights, f"{layer.name}_blocks", strides=2)

@@ -17,7 +17,7 @@ from keras_efsnet.models import layers
 from keras_efsnet.models.convolutions import ConvNorm
 from keras_efsnet.models.efsnet import OFFSET, SCALE
 from keras_efsnet.prediction.litert import MIDDLE_GREY
-from keras_efsnet.tflite.deploy import Style, activate, conv, conv_norm
+from keras_efsnet.tflite.deploy import Style, activate, conv, conv_norm, rewrite
 from keras_efsnet.tflite.folding import (
     Weights,
     dense_kernel,
@@ -28,7 +28,7 @@ from keras_efsnet.tflite.folding import (
     take_unshuffled,
     to_numpy,
 )
-from keras_efsnet.tflite.graph_copy import copy_graph, copy_layer
+from keras_efsnet.tflite.graph_copy import copy_graph
 
 STYLE: Style = "dense"
 LARGEST_DILATION = 2
@@ -49,13 +49,12 @@ def npu_graph(model: keras.Model) -> keras.Model:
 
 @singledispatch
 def _rewrite(layer: Any, *args: Any, **kwargs: Any) -> Any:
-    return copy_layer(layer, *args, **kwargs)
+    return rewrite(layer, *args, style=STYLE, **kwargs)
 
 
-@_rewrite.register(keras.layers.Dropout)
-@_rewrite.register(keras.layers.Rescaling)  # done by the initial block
-def _(layer: Any, x: Any) -> Any:
-    return x
+@_rewrite.register
+def _(layer: keras.layers.Rescaling, x: Any) -> Any:
+    return x  # the initial block does it
 
 
 @_rewrite.register
@@ -81,15 +80,6 @@ def _(layer: layers.DownsamplingBlock, x: Any) -> Any:
     both = keras.layers.Concatenate(name=f"{name}_concat")([pooled, x])
     weights = stack_inputs(_folded(layer.project), _folded(layer.expand))
     return activate(conv(both, weights, f"{name}_expand"), layer.act, name)
-
-
-@_rewrite.register
-def _(layer: layers.FactorizedBlock, x: Any) -> Any:
-    y = x
-    for part in ("reduce", "vertical", "horizontal", "expand"):
-        y = conv_norm(y, getattr(layer, part), f"{layer.name}_{part}", STYLE)
-    y = keras.layers.Add(name=f"{layer.name}_add")([x, y])
-    return activate(y, layer.act, layer.name)
 
 
 @_rewrite.register
@@ -122,7 +112,7 @@ def _(layer: layers.UpsamplingModule, inputs: Any) -> Any:
     kernel = np.swapaxes(to_numpy(layer.expand_skip.kernel), 2, 3)
     expand = fold_norm(kernel, layer.norm_skip)
     skip = _transposed(skip, expand, f"{name}_skip_expand")
-    # Activations before the sum of channels become part of a convolution.
+    # Activations before the concatenation become part of a convolution.
     skip = activate(skip, layer.act, f"{name}_skip_act")
     return keras.layers.Concatenate(name=name)([x, skip])
 
