@@ -34,12 +34,14 @@ def demo(out: OutOption = Path("demo"), kind: KindOption = None) -> None:
     """Predict one synthetic image of each class with the shipped weights."""
     from keras_efsnet.prediction.demo import run_demo
     from keras_efsnet.prediction.loading import load_predictor
+    from keras_efsnet.prediction.page import PAGE_NAME, check_place
 
+    check_place(out)
     prepare_output(out)
     with console.quiet_start():
         predictor = load_predictor(DEFAULT_MODEL, None, kind)
-    console.print_demo(run_demo(out, predictor))
-    typer.echo(f"Images, masks, overlays and predictions.json: {out}. {NOTICE}")
+    console.print_demo(run_demo(out, predictor, DEFAULT_MODEL))
+    typer.echo(f"Open {out / PAGE_NAME} to see the results. {NOTICE}")
 
 
 def predict(
@@ -74,9 +76,13 @@ def predict(
         list[AnnotationFormat] | None,
         typer.Option("--format", help="Also write this format; repeatable."),
     ] = None,
+    no_page: Annotated[
+        bool, typer.Option("--no-page", help="Write no index.html.")
+    ] = False,
 ) -> None:
-    """Write masks, overlays and predictions.json for images and folders."""
+    """Write masks, overlays, predictions.json and index.html, a page of the results."""
     from keras_efsnet.prediction import formats as annotations
+    from keras_efsnet.prediction import page
     from keras_efsnet.prediction.loading import load_predictor
     from keras_efsnet.prediction.planning import plan_jobs
     from keras_efsnet.prediction.writing import write_records
@@ -93,6 +99,9 @@ def predict(
         for job in jobs:
             console.report_error(job.problem)
         raise typer.Exit(NOTHING_DONE)
+    has_page = workers is None and not no_page
+    if has_page:
+        page.check_place(out, "--no-page")
     prepare_output(out)
     with console.quiet_start():
         predictor = load_predictor(model, threads, kind)
@@ -114,8 +123,13 @@ def predict(
                 kept.append(record)
     finally:  # also on Ctrl-C
         if workers is None:
-            write_records(out, kept)
+            written = write_records(out, kept)
             annotations.write_formats(out, kept, formats or [])
+            if has_page:
+                refers, earlier = bool(predictor.rules.refer), len(written) - len(kept)
+                page.write_page(out, written, model, refers, earlier)
+            else:
+                page.remove_page(out)
     images, failed = counts["images"], counts["failed"]
     trusted = f", {counts['referred']} referred" if predictor.rules.refer else ""
     typer.echo(f"{images - failed} of {images} images{trusted}: {out}. {NOTICE}")

@@ -90,11 +90,14 @@ def write_image(path: Path, image: Image.Image) -> None:
 
 def write_records(
     out: Path, records: Sequence[Record], name: str = RECORDS_NAME
-) -> None:
+) -> list[Record]:
     """Writes predictions.json with one record per line, whole or not at all.
 
     Records of an earlier run follow if their files are still there, and none of them is
     one of the new records': a later run then knows these files.
+
+    Returns:
+        All records that were written, in their order.
     """
     new = {file for record in records for file in list_files(record, out)}
     old = [
@@ -104,8 +107,10 @@ def write_records(
         and new.isdisjoint(files)
         and any(map(os.path.lexists, files))
     ]
-    lines = [json.dumps(record, ensure_ascii=False) for record in (*records, *old)]
+    written = [*records, *old]
+    lines = [json.dumps(record, ensure_ascii=False) for record in written]
     write_text(out / name, "[\n" + ",\n".join(lines) + "\n]\n")
+    return written
 
 
 def read_records(out: Path, name: str = RECORDS_NAME) -> list[Record]:
@@ -125,13 +130,18 @@ def read_records(out: Path, name: str = RECORDS_NAME) -> list[Record]:
 
 def list_files(record: Record, out: Path) -> Iterator[Path]:
     """Yields the files in `out` that a record names, whoever wrote the record."""
-    for key, ending in _ENDINGS.items():
-        name = record.get(key)
-        if not isinstance(name, str) or not name.endswith(ending) or "\0" in name:
-            continue
+    for _, name in named_files(record):
         folder = os.path.realpath((out / name).parent)
         if Path(folder).is_relative_to(os.path.realpath(out)):
             yield out / name
+
+
+def named_files(record: Record) -> Iterator[tuple[str, str]]:
+    """Yields what a record says of its files: "mask" and the like, and their names."""
+    for key, ending in _ENDINGS.items():
+        name = record.get(key)
+        if isinstance(name, str) and name.endswith(ending) and "\0" not in name:
+            yield key.removesuffix("_file"), name
 
 
 def remove_files(files: Iterable[Path], kept: Iterable[Path]) -> None:
