@@ -11,7 +11,7 @@ from keras_efsnet.phantoms import make_phantom
 SIZE = (300, 400)
 
 Path = Callable[[int], tuple[float, float, float] | None]
-"""Gives a lesion's centre x and y, and its scale, in a frame; None if it is not there."""
+"""Gives a lesion's centre x and y, and its scale, in a frame; None if it is away."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,7 +7,7 @@ import pytest
 from clips import make_clip
 
 from keras_efsnet.images.components import split_components
-from keras_efsnet.prediction.tracking import GAP, SEEN, SEEN_BESIDE, Tracker
+from keras_efsnet.prediction.tracking import Tracker
 
 KEPT = 0.95
 """Smallest part of a lesion's frames in which it must have its one number."""
@@ -65,7 +65,7 @@ def check_identity(found, truth, lesions):
 
 
 def with_noise(masks, seed=0):
-    """Masks with shaky borders and, in some frames, specks or a cut through a lesion."""
+    """Shaky borders and, in some frames, a speck or a cut through a lesion."""
     rng = np.random.default_rng(seed)
     noisy = []
     for mask in masks:

@@ -77,9 +77,10 @@ def predict(
 ) -> None:
     """Write masks, overlays and predictions.json for images and folders."""
     from keras_efsnet.prediction import formats as annotations
+    from keras_efsnet.prediction.cine import follow_cines, write_cine
     from keras_efsnet.prediction.loading import load_predictor
     from keras_efsnet.prediction.planning import plan_jobs
-    from keras_efsnet.prediction.writing import write_records
+    from keras_efsnet.prediction.writing import CINE_NAME, write_records
 
     if workers is not None and (formats or save_probabilities or callipers):
         raise ValueError(
@@ -114,8 +115,13 @@ def predict(
                 kept.append(record)
     finally:  # also on Ctrl-C
         if workers is None:
-            write_records(out, kept)
-            annotations.write_formats(out, kept, formats or [])
+            try:
+                lesions = follow_cines(out, kept)
+                if lesions or (out / CINE_NAME).exists():
+                    write_cine(out, lesions)
+            finally:
+                write_records(out, kept)
+                annotations.write_formats(out, kept, formats or [])
     images, failed = counts["images"], counts["failed"]
     trusted = f", {counts['referred']} referred" if predictor.rules.refer else ""
     typer.echo(f"{images - failed} of {images} images{trusted}: {out}. {NOTICE}")

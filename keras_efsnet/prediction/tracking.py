@@ -1,10 +1,10 @@
 """Numbers that stay with the lesions of a clip from frame to frame.
 
 Each lesion's box is moved on by the lesion's mean motion and paired with the box of the
-next frame that lies best, by the distance-IoU: overlap, less the distance of the
+next frame that fits best, by the distance-IoU: overlap, less the distance of the
 centres. Pairs are taken greedily, the best first. An optimal assignment would differ
-only where two lesions compete for one box, and there are a few lesions in a frame, which
-move by less than their size; it would need SciPy.
+only where two lesions compete for one box: a frame has few lesions, which move by less
+than their size. SciPy, which has one, is not needed to predict.
 
 Reference: Zheng et al. (2020), "Distance-IoU loss", AAAI 34(07), section 3.
 """
@@ -129,6 +129,11 @@ class Tracker:
         self.tracks = [track for track in self.tracks if not track.has_left(frame)]
         return left
 
+    def end_all(self) -> list[Track]:
+        """Forgets all lesions, and returns them."""
+        left, self.tracks = self.tracks, []
+        return left
+
     def update(self, frame: int, boxes: Sequence[Box]) -> list[Track]:
         """Finds the track of each box.
 
@@ -165,7 +170,7 @@ class Tracker:
         order = np.lexsort((columns, rows, -table[rows, columns], new[rows]))
         pairs: dict[int, Track] = {}
         taken: set[int] = set()
-        for row, column in zip(rows[order].tolist(), columns[order].tolist()):
+        for row, column in np.stack([rows, columns], axis=1)[order].tolist():
             if row not in taken and column not in pairs:
                 pairs[column] = self.tracks[row]
                 taken.add(row)
@@ -174,7 +179,7 @@ class Tracker:
     def _cover(
         self, frame: int, edges: np.ndarray, pairs: dict[int, Track]
     ) -> set[int]:
-        """Finds missing lesions in others' boxes; returns the indices of these boxes."""
+        """Finds missing lesions in others' boxes; returns these boxes' indices."""
         covering = set()
         found = set(pairs.values())
         missing = [track for track in self._numbered() if track not in found]
