@@ -287,7 +287,7 @@ def print_cine(rows: "Sequence[Record]", left_out: int = 0) -> None:
         for row in rows
     ]
     if cells:
-        titles = ("lesion", "frames seen", "from, to", "best frame", "size there")
+        titles = ("lesion", "frames seen", "first-last", "best frame", "size there")
         print_table((*titles, "class"), cells)
     if left_out:
         typer.echo(f"{left_out} more lesions, seen in fewer frames.")
