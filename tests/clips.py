@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from PIL import Image, ImageFilter
@@ -35,7 +36,7 @@ def make_clip(
     *paths: Path, count: int = 60, seeds: tuple[int, ...] = (4, 12), size=SIZE
 ) -> Clip:
     """Draws each path's lesion, that of the phantom of its seed, into each frame."""
-    background = make_phantom("normal", seed=5, size=size).image
+    background = _draw_background(size)
     lesions = [_cut_lesion(seed) for _, seed in zip(paths, seeds, strict=False)]
     frames, truth = [], []
     for frame in range(count):
@@ -49,6 +50,12 @@ def make_clip(
     return Clip(np.stack(frames), np.stack(truth))
 
 
+@cache
+def _draw_background(size: tuple[int, int]) -> np.ndarray:
+    return make_phantom("normal", seed=5, size=size).image
+
+
+@cache
 def _cut_lesion(seed: int) -> tuple[Image.Image, Image.Image]:
     """The lesion of a benign phantom with its surroundings, and its mask."""
     phantom = make_phantom("benign", seed=seed)

@@ -18,7 +18,7 @@ import numpy as np
 from keras_efsnet.images.components import Box
 
 GAP = 10
-"""Frames in a row without a lesion after which it has left; 0.4 s at 25 a second."""
+"""Most frames in a row without a lesion that are bridged; 0.4 s at 25 a second."""
 
 SEEN, SEEN_BESIDE = 3, 10
 """Frames in which a lesion must be seen before it has a number; more of them beside
@@ -112,7 +112,7 @@ class Track:
 
     def has_left(self, frame: int) -> bool:
         """Whether the lesion is missing for too long."""
-        is_lost = frame - self._present > GAP
+        is_lost = frame - self._present > GAP + 1
         return is_lost or frame - self.last > LONGEST_COVER
 
 
