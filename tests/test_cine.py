@@ -140,7 +140,7 @@ def test_pages_and_single_images_are_no_cine(network, tmp_path):
     assert not [x for r in records for x in r["lesions"] if "track" in x]
 
 
-def test_a_damaged_frame_is_left_out(network, tmp_path):
+def test_a_damaged_frame_is_left_out(network, tmp_path, capsys):
     made = dataset(moving())
     made.compress(uid.RLELossless)
     codes = list(generate_frames(made.PixelData, number_of_frames=12))
@@ -151,6 +151,12 @@ def test_a_damaged_frame_is_left_out(network, tmp_path):
     assert main(["predict", str(path), "--out", str(out)]) == 1
     (row,) = read(out, "cine.json")
     assert (row["track"], row["frames_seen"], row["last_frame"]) == (1, 11, 12)
+    capsys.readouterr()
+    assert stream(path) == 1
+    captured = capsys.readouterr()
+    assert captured.out.splitlines()[1].startswith("11 frames, ")
+    assert captured.err.startswith(f"error: {path}: damaged DICOM file")
+    assert captured.err.endswith("(frame 5 of 12)\n")
 
 
 def lesion(x, longest=10.0, mean=0.99, unit="px", size=10):
