@@ -88,6 +88,26 @@ def test_a_multi_frame_file_has_numbers_rows_and_pictures(network, tmp_path):
     assert (cells["best_frame"], cells["p_benign"]) == ("8", "0.7")
 
 
+def test_the_mean_probability_is_that_of_the_lesions_own_pixels(network, tmp_path):
+    two = np.minimum(disc(20), np.where(disc(60, 20) < 100, 90, 255))
+    Image.fromarray(two.astype(np.uint8)).save(tmp_path / "a.png")
+    out = tmp_path / "out"
+    arguments = ["predict", str(tmp_path / "a.png"), "--save-probabilities"]
+    assert main([*arguments, "--out", str(out)]) == 0
+    (record,) = read(out, "predictions.json")
+    mask, probability = (
+        np.asarray(Image.open(out / record[f"{name}_file"]))
+        for name in ("mask", "probability")
+    )
+    for lesion in record["lesions"]:
+        left, top, right, bottom = lesion["box"]
+        inside = mask[top:bottom, left:right] > 0
+        mean = probability[top:bottom, left:right][inside].mean() / 65535
+        assert lesion["mean_probability"] == pytest.approx(mean, abs=6e-4)
+    means = sorted(lesion["mean_probability"] for lesion in record["lesions"])
+    assert means[0] < 0.7 < 0.85 < means[1]
+
+
 def test_sizes_of_a_calibrated_file_are_millimetres(network, tmp_path):
     made = dataset(moving(), regions=[region(0, 0, 79, 59, 0.02)])
     _, (row,) = predict(tmp_path / "out", save(made, tmp_path / "a.dcm"))
