@@ -1,8 +1,9 @@
-"""Tags of a DICOM file: those for pixels and calibration, and no others.
+"""Tags of a DICOM file: those that are asked for by name, and no others.
 
 `check_layout` refuses what the tags say in contradiction to one another.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, Literal
 
@@ -81,10 +82,23 @@ class Tags:
 
 
 def read_tags(file: BinaryIO) -> Tags:
-    """Reads the tags of an open file.
+    """Reads the tags for pixels and calibration of an open file.
 
     Raises:
         Refusal: it holds no image, or is deflated.
+        Exception: pydicom raises any on a damaged file.
+    """
+    values = read_values(file, _NAMES)
+    if not values.get("Rows") or not values.get("Columns"):
+        raise Refusal("no image in this DICOM file; give one with pixels.")
+    return Tags(values, *_find_pixels(file, values))
+
+
+def read_values(file: BinaryIO, names: Sequence[str]) -> "Dataset":
+    """Reads tags by their keywords, up to the pixel data.
+
+    Raises:
+        Refusal: the file is deflated.
         Exception: pydicom raises any on a damaged file.
     """
     import pydicom
@@ -96,10 +110,7 @@ def read_tags(file: BinaryIO) -> Tags:
     # pydicom would inflate it whole, to any size.
     if meta.get("TransferSyntaxUID") == pydicom.uid.DeflatedExplicitVRLittleEndian:
         raise Refusal("deflated DICOM is not supported; save it uncompressed.")
-    values = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=list(_NAMES))
-    if not values.get("Rows") or not values.get("Columns"):
-        raise Refusal("no image in this DICOM file; give one with pixels.")
-    return Tags(values, *_find_pixels(file, values))
+    return pydicom.dcmread(file, stop_before_pixels=True, specific_tags=list(names))
 
 
 def _find_pixels(file: BinaryIO, values: "Dataset") -> tuple[int, int | None]:
