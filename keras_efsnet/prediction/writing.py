@@ -11,7 +11,7 @@ from PIL import Image
 
 from keras_efsnet.files import write_text, write_whole
 from keras_efsnet.images.frame import DamagedFrame, Frame
-from keras_efsnet.prediction.measurements import measure_lesion
+from keras_efsnet.prediction.measurements import measure_area, measure_lesions
 from keras_efsnet.prediction.overlay import draw_overlay
 from keras_efsnet.prediction.postprocess import Prediction
 
@@ -48,13 +48,15 @@ def write_prediction(
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     mask = Image.fromarray(prediction.mask.astype(np.uint8) * 255)
+    lesions = measure_lesions(frame, prediction)
     overlay = draw_overlay(frame, prediction)
     return {
         **frame_names(frame),
         **prediction.to_json(),
         "mask_file": _write(target, "mask", mask, out),
         "overlay_file": _write(target, "overlay", overlay, out),
-        **measure_lesion(frame, prediction),
+        **measure_area(frame, lesions),
+        "lesions": lesions,
     }
 
 
