@@ -14,6 +14,7 @@ from typing import Any
 from keras_efsnet.files import write_text
 from keras_efsnet.labels import LABELS
 from keras_efsnet.prediction.grouping import GroupBy
+from keras_efsnet.prediction.measurements import UNITS
 from keras_efsnet.prediction.referral import REASONS
 from keras_efsnet.prediction.writing import Record
 
@@ -29,11 +30,10 @@ numbers of entries."""
 
 _COUNTED = ("views", "lesions", "failed", "unfinished")
 _NAMED = ("path", "frame")
-_UNITS = ("mm", "px")
 _DIAMETERS = tuple(
     f"{which}_diameter_{unit}"
     for which in ("longest", "perpendicular")
-    for unit in _UNITS
+    for unit in UNITS
 )
 _VIEW = (*_NAMED, "class", "probabilities", "refer", "error")
 
@@ -44,9 +44,10 @@ def worst_view(views: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
     It has the worst class (malignant, then benign, then normal), and among these the
     highest P(malignant). So the views are normal together only if each of them is.
 
-    Chosen: on BUS-BRA's folds 2 to 5, no other rule sorts the patients clearly better
-    (`benchmarks/views.py`, docs/results.md). Means of the probabilities fail where only
-    some views show the malignant lesion.
+    Chosen on BUS-BRA's folds 2 to 5 (`benchmarks/views.py`, docs/results.md): no rule
+    sorts all patients clearly better. Means miss most malignant examinations in which
+    only one of several lesions is malignant, and the noisy-or calls most benign ones
+    malignant, the more the more views they have.
 
     Args:
         views: at least one; `class` and `probabilities` as in predictions.json.
@@ -96,9 +97,7 @@ def summarize_views(views: Sequence[Record]) -> Record:
         **_largest_diameters(lesions),
         "views": [_pick(view, (*_NAMED, "class")) for view in predicted],
         "lesions": lesions,
-        "failed": [
-            _pick(view, (*_NAMED, "error")) for view in views if "error" in view
-        ],
+        "failed": [_pick(view, (*_NAMED, "error")) for view in failed],
     }
 
 
@@ -179,7 +178,7 @@ def _combine(views: Sequence[Record]) -> Record:
 
 def _largest_diameters(lesions: Sequence[Record]) -> Record:
     largest: Record = {}
-    for unit in _UNITS:
+    for unit in UNITS:
         key = f"longest_diameter_{unit}"
         found = [lesion[key] for lesion in lesions if key in lesion]
         if found:
