@@ -93,7 +93,7 @@ def read_identifiers(path: Path, keywords: Sequence[str]) -> tuple[str, ...]:
     Raises:
         OSError: the file cannot be read.
         MissingPackage: pydicom is not installed.
-        ValueError: the file is damaged or deflated.
+        ValueError: it is damaged or deflated, or holds no image.
     """
     with path.open("rb") as file, _without_its_words(path):
         values = read_values(file, keywords)

@@ -85,20 +85,17 @@ def read_tags(file: BinaryIO) -> Tags:
     """Reads the tags for pixels and calibration of an open file.
 
     Raises:
-        Refusal: it holds no image, or is deflated.
-        Exception: pydicom raises any on a damaged file.
+        Refusal, Exception: as `read_values`, or the pixels are missing.
     """
     values = read_values(file, _NAMES)
-    if not values.get("Rows") or not values.get("Columns"):
-        raise Refusal("no image in this DICOM file; give one with pixels.")
     return Tags(values, *_find_pixels(file, values))
 
 
 def read_values(file: BinaryIO, names: Sequence[str]) -> "Dataset":
-    """Reads tags by their keywords, up to the pixel data.
+    """Reads the tags of an open file that have these keywords, up to the pixel data.
 
     Raises:
-        Refusal: the file is deflated.
+        Refusal: it holds no image, or is deflated.
         Exception: pydicom raises any on a damaged file.
     """
     import pydicom
@@ -110,7 +107,11 @@ def read_values(file: BinaryIO, names: Sequence[str]) -> "Dataset":
     # pydicom would inflate it whole, to any size.
     if meta.get("TransferSyntaxUID") == pydicom.uid.DeflatedExplicitVRLittleEndian:
         raise Refusal("deflated DICOM is not supported; save it uncompressed.")
-    return pydicom.dcmread(file, stop_before_pixels=True, specific_tags=list(names))
+    wanted = ["Rows", "Columns", *names]
+    values = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=wanted)
+    if not values.get("Rows") or not values.get("Columns"):
+        raise Refusal("no image in this DICOM file; give one with pixels.")
+    return values
 
 
 def _find_pixels(file: BinaryIO, values: "Dataset") -> tuple[int, int | None]:

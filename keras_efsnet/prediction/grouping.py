@@ -34,7 +34,8 @@ def group_jobs(jobs: Sequence[Job], by: GroupBy) -> dict[str, int]:
             issuer), or `folder` (the one that holds the file).
 
     Returns:
-        The number by the file's path. A file that cannot be read has none.
+        The number by the file's path. A file that cannot be read, or is a DICOM file
+        without an image, has none.
 
     Raises:
         ValueError: a file is no DICOM file or lacks the identifier, or pydicom is not
