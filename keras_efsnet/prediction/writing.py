@@ -30,7 +30,11 @@ Record = dict[str, Any]
 
 
 def write_prediction(
-    frame: Frame, prediction: Prediction, target: Path, out: Path
+    frame: Frame,
+    prediction: Prediction,
+    target: Path,
+    out: Path,
+    callipers: bool = False,
 ) -> Record:
     """Writes `<target>_mask.png` (0 and 255) and `<target>_overlay.png`.
 
@@ -39,6 +43,7 @@ def write_prediction(
         prediction: of the frame.
         target: in `out`, without the endings.
         out: the folder of predictions.json.
+        callipers: draw both diameters of each lesion on the overlay.
 
     Returns:
         The frame's record, with file names relative to `out`.
@@ -49,7 +54,7 @@ def write_prediction(
     target.parent.mkdir(parents=True, exist_ok=True)
     mask = Image.fromarray(prediction.mask.astype(np.uint8) * 255)
     lesions = measure_lesions(frame, prediction)
-    overlay = draw_overlay(frame, prediction)
+    overlay = draw_overlay(frame, prediction, lesions, callipers)
     return {
         **frame_names(frame),
         **prediction.to_json(),
