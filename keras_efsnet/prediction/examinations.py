@@ -4,8 +4,6 @@ A view is one frame. A lesion that is seen in two views is listed twice: nothing
 says which outlines of two views are one lesion.
 """
 
-import csv
-import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,6 +11,7 @@ from typing import Any
 
 from keras_efsnet.files import write_text
 from keras_efsnet.labels import LABELS
+from keras_efsnet.prediction.formats.csv_table import write_table
 from keras_efsnet.prediction.grouping import GroupBy
 from keras_efsnet.prediction.measurements import UNITS
 from keras_efsnet.prediction.referral import REASONS
@@ -148,7 +147,7 @@ def write_examinations(
         f' "ungrouped": {_lines(lost)}}}\n'
     )
     write_text(out / EXAMINATIONS_NAME, text)
-    write_text(out / TABLE_NAME, _make_table(examinations))
+    write_table(out / TABLE_NAME, [_to_cells(entry) for entry in examinations], COLUMNS)
 
 
 def remove_examinations(out: Path) -> None:
@@ -190,6 +189,7 @@ def _find_unfinished(
     examination_of: Mapping[str, int], views: Sequence[Record], finished: bool
 ) -> set[str]:
     done = {view["path"] for view in views}
+    # More frames of the last file may have been waiting.
     if not finished and views and "frame" in views[-1]:
         done.remove(views[-1]["path"])
     return examination_of.keys() - done
@@ -201,21 +201,13 @@ def _lines(entries: Sequence[Record]) -> str:
     return f"[\n{lines}\n]" if entries else "[]"
 
 
-def _make_table(examinations: Sequence[Record]) -> str:
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    for entry in examinations:
-        paths = [item["path"] for name in ("views", "failed") for item in entry[name]]
-        worst = entry.get("worst_view", {})
-        writer.writerow(
-            {
-                **_pick(entry, COLUMNS),
-                **{f"p_{k}": p for k, p in entry.get("probabilities", {}).items()},
-                **{f"worst_{key}": value for key, value in worst.items()},
-                "refer": "; ".join(entry["refer"]),
-                **{name: len(entry[name]) for name in _COUNTED},
-                "paths": json.dumps([*dict.fromkeys(paths + entry["unfinished"])]),
-            }
-        )
-    return text.getvalue()
+def _to_cells(entry: Record) -> Record:
+    paths = [item["path"] for name in ("views", "failed") for item in entry[name]]
+    return {
+        **_pick(entry, COLUMNS),
+        **{f"p_{k}": p for k, p in entry.get("probabilities", {}).items()},
+        **{f"worst_{k}": value for k, value in entry.get("worst_view", {}).items()},
+        "refer": "; ".join(entry["refer"]),
+        **{name: len(entry[name]) for name in _COUNTED},
+        "paths": json.dumps([*dict.fromkeys(paths + entry["unfinished"])]),
+    }
