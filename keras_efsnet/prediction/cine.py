@@ -166,28 +166,28 @@ def _describe(track: Track, summary: _Summary) -> Record:
     }
 
 
-def follow_cines(out: Path, records: Sequence[Record]) -> list[Record]:
-    """Numbers the lesions of the DICOM files of several frames among the records.
+def write_cines(out: Path, records: Sequence[Record]) -> None:
+    """Follows the lesions of the DICOM files of several frames among the records.
 
     Each entry of `lesions` gets `track`, the lesion's number or None. The best frames
-    are written as `<stem>_track<number>.png`, with the overlays written before.
+    are written as `<stem>_track<number>.png`, with the overlays written before, and
+    the rows as cine.json and cine.csv, if there is such a file or was in an earlier
+    run.
 
     Args:
         out: the folder of predictions.json.
         records: its entries, a file's frames in order.
 
-    Returns:
-        A row for each lesion, see `write_cine`.
-
     Raises:
-        OSError: a picture cannot be read or written.
+        OSError: a file cannot be read or written.
     """
     rows = []
     for path, group in groupby(records, lambda record: record["path"]):
         frames = [record for record in group if "lesions" in record]
         if len(frames) > 1 and is_dicom(Path(path)):
             rows += _follow_cine(out, path, frames)
-    return rows
+    if rows or (out / CINE_NAME).exists():
+        write_cine(out, rows)
 
 
 def _follow_cine(out: Path, path: str, frames: Sequence[Record]) -> list[Record]:

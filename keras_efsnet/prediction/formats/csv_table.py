@@ -28,12 +28,14 @@ def write_rows(path: Path, records: Sequence[Record]) -> None:
     write_table(path, [_flatten(record) for record in records])
 
 
-def write_table(path: Path, rows: Sequence[Record]) -> None:
+def write_table(
+    path: Path, rows: Sequence[Record], first: Sequence[str] = ("path",)
+) -> None:
     """Writes rows as CSV, whole or not at all; a cell that a row lacks is empty.
 
-    The first column is `path`, also where there are no rows.
+    The columns in `first` come first, also where no row has them.
     """
-    columns = dict.fromkeys(["path", *(name for row in rows for name in row)])
+    columns = dict.fromkeys([*first, *(name for row in rows for name in row)])
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, list(columns), lineterminator="\n")
     writer.writeheader()
