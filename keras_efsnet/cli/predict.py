@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -76,13 +76,21 @@ def predict(
         list[AnnotationFormat] | None,
         typer.Option("--format", help="Also write this format; repeatable."),
     ] = None,
+    group_by: Annotated[
+        Literal["study", "folder", "patient"] | None,
+        typer.Option(
+            help="Also write examinations.json and .csv, one record for each."
+        ),
+    ] = None,
     no_page: Annotated[
         bool, typer.Option("--no-page", help="Write no index.html.")
     ] = False,
 ) -> None:
     """Write masks, overlays, predictions.json and index.html, a page of the results."""
+    from keras_efsnet.prediction import examinations, page
     from keras_efsnet.prediction import formats as annotations
-    from keras_efsnet.prediction import page
+    from keras_efsnet.prediction.cine import write_cines
+    from keras_efsnet.prediction.grouping import group_jobs
     from keras_efsnet.prediction.loading import load_predictor
     from keras_efsnet.prediction.planning import plan_jobs
     from keras_efsnet.prediction.writing import write_records
@@ -102,10 +110,13 @@ def predict(
     has_page = workers is None and not no_page
     if has_page:
         page.check_place(out, "--no-page")
+    examination_of = group_jobs(jobs, group_by) if group_by else {}
     prepare_output(out)
     with console.quiet_start():
         predictor = load_predictor(model, threads, kind)
     kept: list[dict[str, Any]] = []
+    views: list[dict[str, Any]] = []
+    finished = False
     counts: Counter[str] = Counter()
     if workers is None:
         from keras_efsnet.prediction.batch import run_jobs
@@ -121,18 +132,31 @@ def predict(
             counts.update(referred=bool(record.get("refer")))
             if workers is None:
                 kept.append(record)
+            if group_by:
+                views.append(examinations.make_view(record))
+        finished = True
     finally:  # also on Ctrl-C
         if workers is None:
-            written = write_records(out, kept)
+            try:
+                write_cines(out, kept)
+            finally:
+                written = write_records(out, kept)
             annotations.write_formats(out, kept, formats or [])
             if has_page:
                 refers, earlier = bool(predictor.rules.refer), len(written) - len(kept)
                 page.write_page(out, written, model, refers, earlier)
             else:
                 page.remove_page(out)
+        if counts["images"] and group_by:
+            examinations.write_examinations(
+                out, group_by, examination_of, views, finished=finished
+            )
+        elif counts["images"]:
+            examinations.remove_examinations(out)
     images, failed = counts["images"], counts["failed"]
     trusted = f", {counts['referred']} referred" if predictor.rules.refer else ""
-    typer.echo(f"{images - failed} of {images} images{trusted}: {out}. {NOTICE}")
+    cases = f", {len({*examination_of.values()})} examinations" if group_by else ""
+    typer.echo(f"{images - failed} of {images} images{trusted}{cases}: {out}. {NOTICE}")
     if failed:
         raise typer.Exit(NOTHING_DONE if failed == images else SOME_FAILED)
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,17 @@ from keras_efsnet.prediction.postprocess import Prediction
 
 RECORDS_NAME = "predictions.json"
 
+CINE_NAME = "cine.json"
+"""Rows of the lesions that were followed over the frames of clips."""
+
 SHARDS_NAME = "predictions"
 """Folder of a run with workers; its records are in several files."""
 
 _ENDINGS = {
-    f"{name}_file": f"_{name}.png" for name in ("mask", "overlay", "probability")
+    "mask_file": r"_mask\.png",
+    "overlay_file": r"_overlay\.png",
+    "probability_file": r"_probability\.png",
+    "track_file": r"_track\d+\.png",
 }
 """Keys of a record that name a file, and the endings of these names."""
 
@@ -140,7 +147,9 @@ def named_files(record: Record) -> Iterator[tuple[str, str]]:
     """Yields what a record says of its files: "mask" and the like, and their names."""
     for key, ending in _ENDINGS.items():
         name = record.get(key)
-        if isinstance(name, str) and name.endswith(ending) and "\0" not in name:
+        if not isinstance(name, str) or "\0" in name:
+            continue
+        if re.search(rf"{ending}\Z", name):
             yield key.removesuffix("_file"), name
 
 
