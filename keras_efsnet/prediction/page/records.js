@@ -1,7 +1,7 @@
 /**
  * What the page knows of an image, and the orders and filters.
  *
- * @typedef {Record<string, number> & {number: number, orientation: string}} Lesion
+ * @typedef {{[key: string]: any, number: number}} Lesion one of a record's `lesions`
  * @typedef {object} Entry
  *   A record of predictions.json with what is shown of it. Without `probabilities` the
  *   image failed.

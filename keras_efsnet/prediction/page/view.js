@@ -1,6 +1,5 @@
 /** One image in full: the overlay, the measurements and the files. */
 
-const MEASURES = ['longest_diameter', 'perpendicular_diameter', 'width', 'height', 'depth'];
 const FILES = { overlay: 'Overlay', mask: 'Mask', probability: 'Probability map' };
 
 const view = /** @type {HTMLDialogElement} */ (byId('view'));
@@ -28,7 +27,7 @@ function showInView(place) {
   byId('bars').replaceChildren(...CLASSES.map((label) => makeBar(entry, label)));
   byId('bars').hidden = !entry.probabilities;
   showRefer(entry);
-  byId('measurements').replaceChildren(...makeTable(entry.lesions ?? []));
+  byId('measurements').replaceChildren(makeTable(entry.lesions ?? []));
   byId('measurements').hidden = !entry.lesions?.length;
   byId('files').replaceChildren(...makeLinks(entry));
   const frame = entry.frame === undefined ? '' : `, frame ${entry.frame}`;
@@ -71,36 +70,52 @@ function showRefer(entry) {
 }
 
 /**
- * A table with a column for each lesion.
+ * A table with a column for each lesion, without the rows that say nothing.
  *
  * @param {Lesion[]} lesions
  */
 function makeTable(lesions) {
-  /** @type {[string, (lesion: Lesion) => string][]} */
+  /** @type {[string, (lesion: Lesion) => string | undefined][]} */
   const rows = [
-    ...MEASURES.map((name) => /** @type {[string, (lesion: Lesion) => string]} */ ([
-      name.replace('_', ' '),
-      (lesion) => withUnit(lesion[`${name}_${unitOf(lesion)}`], unitOf(lesion)),
-    ])),
-    ['area', (lesion) => withUnit(lesion.area_mm2 ?? lesion.area_px, unitOf(lesion), '²')],
+    ['longest diameter', (lesion) => inUnit(lesion, 'longest_diameter')],
+    ['perpendicular diameter', (lesion) => inUnit(lesion, 'perpendicular_diameter')],
+    ['width', (lesion) => inUnit(lesion, 'width')],
+    ['height', (lesion) => inUnit(lesion, 'height')],
+    ['depth', (lesion) => inUnit(lesion, 'depth')],
+    ['area', (lesion) => describe(lesion.area_mm2 ?? lesion.area_px, unitOf(lesion), '²')],
     ['orientation', (lesion) => lesion.orientation],
-    ['circularity', (lesion) => lesion.circularity.toFixed(2)],
-    ['solidity', (lesion) => lesion.solidity.toFixed(2)],
+    ['circularity', (lesion) => lesion.circularity?.toFixed(2)],
+    ['solidity', (lesion) => lesion.solidity?.toFixed(2)],
+    ['mean probability', (lesion) => lesion.mean_probability?.toFixed(2)],
+    ['followed as', (lesion) => lesion.track?.toString()],
   ];
   const heads = lesions.map(({ number }) => make('th', { scope: 'col' }, String(number)));
-  const head = make('tr', {}, make('th', { scope: 'col' }, 'lesion'), ...heads);
-  const lines = rows.map(([name, cell]) =>
-    make('tr', {}, make('th', { scope: 'row' }, name), ...lesions.map((lesion) => make('td', {}, cell(lesion)))),
-  );
-  return [make('table', {}, make('thead', {}, head), make('tbody', {}, ...lines))];
+  const lines = [make('tr', {}, make('th', { scope: 'col' }, 'lesion'), ...heads)];
+  for (const [name, cellOf] of rows) {
+    const cells = lesions.map(cellOf);
+    if (!cells.some(Boolean)) continue;
+    lines.push(
+      make('tr', {}, make('th', { scope: 'row' }, name), ...cells.map((cell) => make('td', {}, cell ?? ''))),
+    );
+  }
+  return make('table', {}, ...lines);
 }
 
 /**
- * @param {number} value
+ * @param {Lesion} lesion
+ * @param {string} name of a length
+ */
+function inUnit(lesion, name) {
+  return describe(lesion[`${name}_${unitOf(lesion)}`], unitOf(lesion));
+}
+
+/**
+ * @param {number | undefined} value
  * @param {'mm' | 'px'} unit
  * @param {string} [power] of millimetres
  */
-function withUnit(value, unit, power = '') {
+function describe(value, unit, power = '') {
+  if (value === undefined) return undefined;
   return unit === 'mm' ? `${value.toFixed(1)} mm${power}` : `${value.toFixed(0)} px`;
 }
 
