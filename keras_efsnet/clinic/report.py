@@ -5,7 +5,6 @@ its measurements.
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from highdicom.sr import (
     AlgorithmIdentification,
@@ -29,6 +28,7 @@ from highdicom.sr import (
 from pydicom import Dataset
 from pydicom.sr.codedict import codes
 
+from keras_efsnet.clinic.algorithm import Algorithm
 from keras_efsnet.clinic.codes import (
     BREAST,
     CLASSES,
@@ -43,9 +43,6 @@ from keras_efsnet.clinic.lesions import FrameResult, Segment
 from keras_efsnet.clinic.segmentation import label, tracking_uid
 from keras_efsnet.clinic.source import Source, derive_uid
 
-if TYPE_CHECKING:
-    from keras_efsnet.clinic.objects import Algorithm
-
 SERIES_NUMBER = 9002
 NOT_FOR_DIAGNOSIS = (
     "Computed by keras-efsnet, research software. Not for diagnosis; no person has "
@@ -57,7 +54,7 @@ def make_report(
     source: Source,
     frames: Sequence[FrameResult],
     segments: Sequence[Segment],
-    algorithm: "Algorithm",
+    algorithm: Algorithm,
     segmentation: Dataset | None,
 ) -> Dataset:
     """Makes the report of one image, without its patient.
@@ -81,9 +78,7 @@ def make_report(
             for group in _groups(source, frame, segments, algorithm, segmentation)
         ],
     )
-    report[0].ContentSequence.append(
-        _text(codes.DCM.Comment, NOT_FOR_DIAGNOSIS)
-    )
+    report[0].ContentSequence.append(_text(codes.DCM.Comment, NOT_FOR_DIAGNOSIS))
     evidence = [tags] if segmentation is None else [tags, segmentation]
     return ComprehensiveSR(
         evidence=evidence,
@@ -105,7 +100,7 @@ def make_report(
     )
 
 
-def _observer(algorithm: "Algorithm") -> ObservationContext:
+def _observer(algorithm: Algorithm) -> ObservationContext:
     uid = derive_uid("device", algorithm.version, algorithm.weights)
     device = DeviceObserverIdentifyingAttributes(
         uid=uid, name="keras-efsnet", model_name=algorithm.name
@@ -119,11 +114,11 @@ def _groups(
     source: Source,
     frame: FrameResult,
     segments: Sequence[Segment],
-    algorithm: "Algorithm",
+    algorithm: Algorithm,
     segmentation: Dataset | None,
 ) -> list[MeasurementsAndQualitativeEvaluations]:
     """The group of a frame, then those of its lesions."""
-    lesions = [segment for segment in segments if segment.frame == frame.number]
+    lesions = [segment for segment in segments if segment.frame is frame]
     groups = [_frame_group(source, frame, algorithm, bool(lesions))]
     for segment in lesions:
         groups.append(_lesion_group(source, segment, algorithm, segmentation))
@@ -131,7 +126,7 @@ def _groups(
 
 
 def _frame_group(
-    source: Source, frame: FrameResult, algorithm: "Algorithm", has_lesion: bool
+    source: Source, frame: FrameResult, algorithm: Algorithm, has_lesion: bool
 ) -> MeasurementsAndQualitativeEvaluations:
     record = frame.record
     uid = derive_uid(
@@ -169,7 +164,7 @@ def _frame_group(
 def _lesion_group(
     source: Source,
     segment: Segment,
-    algorithm: "Algorithm",
+    algorithm: Algorithm,
     segmentation: Dataset | None,
 ) -> MeasurementsAndQualitativeEvaluations:
     facts = {
@@ -180,24 +175,26 @@ def _lesion_group(
         "algorithm_id": _algorithm(algorithm),
         "finding_sites": [FindingSite(BREAST)],
         "measurements": [
-            Measurement(*MEASUREMENTS[name][:1], value, MEASUREMENTS[name][1])
-            for name, value in segment.measurements.items()
-            if name in MEASUREMENTS and value is not None
+            Measurement(concept, segment.measurements[name], unit)
+            for name, (concept, unit) in MEASUREMENTS.items()
+            if segment.measurements.get(name) is not None
         ],
     }
-    numbers = source.frame_numbers(segment.frame)
+    numbers = source.frame_numbers(segment.frame.number)
     if segmentation is None:
         image = _source_image(SourceImageForMeasurementGroup, source, numbers)
         return MeasurementsAndQualitativeEvaluations(source_images=[image], **facts)
+    reference = ReferencedSegmentationFrame(
+        sop_class_uid=segmentation.SOPClassUID,
+        sop_instance_uid=segmentation.SOPInstanceUID,
+        frame_number=segment.number,
+        segment_number=segment.number,
+        source_image=_source_image(SourceImageForSegmentation, source, numbers),
+    )
+    # The standard allows only one of the two numbers (PS3.3, table 10-3).
+    del reference[0].ReferencedSOPSequence[0].ReferencedFrameNumber
     return PlanarROIMeasurementsAndQualitativeEvaluations(
-        referenced_segment=ReferencedSegmentationFrame(
-            sop_class_uid=segmentation.SOPClassUID,
-            sop_instance_uid=segmentation.SOPInstanceUID,
-            frame_number=segment.number,
-            segment_number=segment.number,
-            source_image=_source_image(SourceImageForSegmentation, source, numbers),
-        ),
-        **facts,
+        referenced_segment=reference, **facts
     )
 
 
@@ -206,7 +203,7 @@ def _source_image(kind: type, source: Source, numbers: list[int] | None) -> Data
     return kind(tags.SOPClassUID, tags.SOPInstanceUID, numbers)
 
 
-def _algorithm(algorithm: "Algorithm") -> AlgorithmIdentification:
+def _algorithm(algorithm: Algorithm) -> AlgorithmIdentification:
     return AlgorithmIdentification(
         name=algorithm.name,
         version=algorithm.version,

@@ -7,17 +7,16 @@ frames are put together here, and highdicom makes the rest.
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 from highdicom import AlgorithmIdentificationSequence
 from highdicom.base import SOPClass
 from highdicom.seg import SegmentDescription
 from pydicom import Dataset
-from pydicom.pixels import pack_bits
 from pydicom.sr.codedict import codes
 from pydicom.uid import ExplicitVRLittleEndian, SegmentationStorage
 
+from keras_efsnet.clinic.algorithm import Algorithm
 from keras_efsnet.clinic.codes import (
     ABNORMAL_STRUCTURE,
     BREAST,
@@ -28,15 +27,12 @@ from keras_efsnet.clinic.codes import (
 from keras_efsnet.clinic.lesions import Segment
 from keras_efsnet.clinic.source import Source, derive_uid
 
-if TYPE_CHECKING:
-    from keras_efsnet.clinic.objects import Algorithm
-
 SERIES_NUMBER = 9001
 """Far from the numbers of a scanner's series."""
 
 
 def make_segmentation(
-    source: Source, segments: Sequence[Segment], algorithm: "Algorithm"
+    source: Source, segments: Sequence[Segment], algorithm: Algorithm
 ) -> Dataset:
     """Makes the segmentation of one image, without its patient.
 
@@ -63,6 +59,7 @@ def make_segmentation(
         series_description="Lesions, not for diagnosis",
     )
     made.ImageType = ["DERIVED", "PRIMARY"]
+    made.PatientOrientation = None
     made.ContentLabel = "LESIONS"
     made.ContentDescription = "Predicted lesions; for research, not for diagnosis"
     made.ContentCreatorName = None
@@ -76,7 +73,7 @@ def make_segmentation(
 
 
 def _describe(
-    source: Source, segment: Segment, algorithm: "Algorithm"
+    source: Source, segment: Segment, algorithm: Algorithm
 ) -> SegmentDescription:
     return SegmentDescription(
         segment_number=segment.number,
@@ -99,31 +96,45 @@ def _describe(
 
 def label(source: Source, segment: Segment) -> str:
     """A segment's name, with the number of the lesion in predictions.json."""
-    frame = f"Frame {segment.frame}, " if source.frame_numbers(segment.frame) else ""
+    frame = (
+        f"Frame {segment.frame.number}, "
+        if source.frame_numbers(segment.frame.number)
+        else ""
+    )
     return f"{frame}lesion {segment.lesion}".capitalize()
 
 
-def tracking_uid(source: Source, segment: Segment, algorithm: "Algorithm") -> str:
+def tracking_uid(source: Source, segment: Segment, algorithm: Algorithm) -> str:
     """A lesion's own UID, the same in segmentation and report."""
     return derive_uid(
         "lesion",
         source.reference.SOPInstanceUID,
         algorithm.weights,
         algorithm.parameters,
-        segment.frame,
+        segment.frame.number,
         segment.lesion,
     )
 
 
 def _add_pixels(made: Dataset, segments: Sequence[Segment]) -> None:
-    pixels = np.stack([segment.mask for segment in segments]).astype(np.uint8)
-    made.NumberOfFrames, made.Rows, made.Columns = pixels.shape
+    made.NumberOfFrames = len(segments)
+    made.Rows, made.Columns = segments[0].frame.mask.shape
     made.SamplesPerPixel = 1
     made.PhotometricInterpretation = "MONOCHROME2"
     made.PixelRepresentation = 0
+    made.LossyImageCompression = "00"  # unless the image's own says otherwise
     made.BitsAllocated = made.BitsStored = 1
     made.HighBit = 0
-    made.PixelData = pack_bits(pixels.ravel())
+    made.PixelData = _pack(segments)
+
+
+def _pack(segments: Sequence[Segment]) -> bytes:
+    """The masks as bits, without gaps between frames."""
+    packed = bytearray()
+    for first in range(0, len(segments), 8):  # eight masks fill whole bytes
+        masks = [segment.mask for segment in segments[first : first + 8]]
+        packed += np.packbits(np.stack(masks), bitorder="little").tobytes()
+    return bytes(packed + bytes(len(packed) % 2))
 
 
 def _add_functional_groups(
@@ -131,9 +142,7 @@ def _add_functional_groups(
 ) -> None:
     """Says of each frame which segment it is and which frame it was derived from."""
     organization = derive_uid("dimensions", made.SOPInstanceUID)
-    made.DimensionOrganizationSequence = [
-        _item(DimensionOrganizationUID=organization)
-    ]
+    made.DimensionOrganizationSequence = [_item(DimensionOrganizationUID=organization)]
     made.DimensionIndexSequence = [
         _item(
             DimensionOrganizationUID=organization,
@@ -149,7 +158,7 @@ def _add_functional_groups(
             SegmentIdentificationSequence=[
                 _item(ReferencedSegmentNumber=segment.number)
             ],
-            DerivationImageSequence=[_derivation(source, segment.frame)],
+            DerivationImageSequence=[_derivation(source, segment.frame.number)],
         )
         for segment in segments
     ]
@@ -168,19 +177,13 @@ def _derivation(source: Source, frame: int) -> Dataset:
 
 
 def _add_references(made: Dataset, source: Source) -> None:
-    """Names the image once more, as the standard asks, and its lossy compression."""
+    """Names the image once more, with its series, as the standard asks."""
     made.ReferencedSeriesSequence = [
         _item(
             SeriesInstanceUID=source.reference.SeriesInstanceUID,
             ReferencedInstanceSequence=[_reference(source)],
         )
     ]
-    made.LossyImageCompression = "00"
-    if source.tags.get("LossyImageCompression") == "01":
-        made.LossyImageCompression = "01"
-        for name in ("LossyImageCompressionRatio", "LossyImageCompressionMethod"):
-            if name in source.tags:
-                setattr(made, name, source.tags[name].value)
 
 
 def _reference(source: Source) -> Dataset:

@@ -1,10 +1,14 @@
 """The image that an object is about: what is read of its tags, and what is copied."""
 
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from keras_efsnet.images.dicom import muted
 from keras_efsnet.images.dicom_tags import Refusal
 
 if TYPE_CHECKING:
@@ -27,9 +31,16 @@ COPIED = (
     "StudyTime",
     "AccessionNumber",
     "FrameOfReferenceUID",
+    "PositionReferenceIndicator",
+    "LossyImageCompression",
+    "LossyImageCompressionRatio",
+    "LossyImageCompressionMethod",
 )
-"""Attributes that an archive needs to file an object with its patient and study, and
-those that say that it is anonymous. No others of the patient or study are copied."""
+"""What an archive needs to file an object with its patient and study, what says that it
+is anonymous, the frame of reference, and the image's lossy compression. Nothing else of
+the patient, the study or the image is copied."""
+
+_ONLY_IN_SEGMENTATIONS = COPIED[COPIED.index("FrameOfReferenceUID") :]
 
 _NEEDED = (
     *("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID"),
@@ -56,21 +67,37 @@ class Source:
     size: tuple[int, int]
     reference: "Dataset"
 
-    def frame_numbers(self, frame: int) -> list[int] | None:
-        """A frame's number as a reference has it: only for a multi-frame image."""
-        return [frame] if "NumberOfFrames" in self.tags else None
-
     @property
     def instance_number(self) -> int:
         """The image's own, or 1."""
         number = self.tags.get("InstanceNumber")
         return int(number) if number and 0 < number < 2**31 else 1
 
+    def frame_numbers(self, frame: int) -> list[int] | None:
+        """A frame's number as a reference has it: only for a multi-frame image."""
+        return [frame] if "NumberOfFrames" in self.tags else None
+
     def copy_identity(self, made: "Dataset") -> None:
         """Gives an object the attributes of `COPIED`."""
-        for keyword in COPIED:
-            if keyword in self.tags:
-                made[keyword] = deepcopy(self.tags[keyword])
+        names = set(COPIED)
+        if made.Modality != "SEG":
+            names -= set(_ONLY_IN_SEGMENTATIONS)
+        for name in names & set(self.tags.dir()):
+            made[name] = deepcopy(self.tags[name])
+
+
+def read_tags(path: Path) -> "Dataset":
+    """Reads of a file the tags that an object needs, and no others.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it is damaged; the message does not name it.
+    """
+    import pydicom
+
+    names = [*COPIED, *_NEEDED, "NumberOfFrames", "InstanceNumber"]
+    with path.open("rb") as file, without_their_words():
+        return pydicom.dcmread(file, stop_before_pixels=True, specific_tags=names)
 
 
 def read_source(tags: "Dataset") -> Source:
@@ -99,3 +126,23 @@ def derive_uid(*facts: object) -> "UID":
 
     name = "\n".join(["keras-efsnet", *map(str, facts)])
     return UID(f"2.25.{uuid.uuid5(uuid.NAMESPACE_OID, name).int}")
+
+
+@contextmanager
+def without_their_words() -> Iterator[None]:
+    """Replaces the messages of pydicom and highdicom, which can quote a patient.
+
+    Raises:
+        ValueError: for any error but a `Refusal`; it names no file.
+    """
+    try:
+        with muted():
+            yield
+    except Refusal:
+        raise
+    # Damaged tags can raise any exception.
+    except Exception as error:
+        raise ValueError(
+            f"no DICOM object can be made of this file's tags ({type(error).__name__})"
+            "; export the image again."
+        ) from None

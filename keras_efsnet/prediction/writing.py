@@ -21,7 +21,8 @@ SHARDS_NAME = "predictions"
 """Folder of a run with workers; its records are in several files."""
 
 _ENDINGS = {
-    f"{name}_file": f"_{name}.png" for name in ("mask", "overlay", "probability")
+    **{f"{name}_file": f"_{name}.png" for name in ("mask", "overlay", "probability")},
+    **{f"{name}_file": f"_{name}.dcm" for name in ("seg", "sr")},
 }
 """Keys of a record that name a file, and the endings of these names."""
 
