@@ -68,6 +68,10 @@ def predict(
             "--save-probabilities", help="Also write lesion probabilities, 16-bit PNG."
         ),
     ] = False,
+    callipers: Annotated[
+        bool,
+        typer.Option("--callipers", help="Draw the lesions' diameters."),
+    ] = False,
     formats: Annotated[
         list[AnnotationFormat] | None,
         typer.Option("--format", help="Also write this format; repeatable."),
@@ -82,10 +86,10 @@ def predict(
     from keras_efsnet.prediction.planning import plan_jobs
     from keras_efsnet.prediction.writing import write_records
 
-    if workers is not None and (formats or save_probabilities):
+    if workers is not None and (formats or save_probabilities or callipers):
         raise ValueError(
-            "--workers writes masks and overlays alone; leave out --workers, or "
-            "leave out --format and --save-probabilities."
+            "--workers writes masks and plain overlays alone; leave it out, or leave "
+            "out --format, --save-probabilities and --callipers."
         )
     with console.log_lines("keras_efsnet.prediction.planning"):
         jobs = plan_jobs(paths, out)
@@ -107,7 +111,7 @@ def predict(
     if workers is None:
         from keras_efsnet.prediction.batch import run_jobs
 
-        results = run_jobs(jobs, predictor, out, save_probabilities)
+        results = run_jobs(jobs, predictor, out, save_probabilities, callipers)
     else:
         from keras_efsnet.prediction.archive import run_sharded
 

@@ -26,10 +26,10 @@ def inside_margins(image: np.ndarray, size: Size) -> tuple[slice, slice]:
     bright = image > DARK
     if not bright.any():
         return slice(None), slice(None)
-    rows, columns = np.nonzero(bright)
+    rows, columns = (np.flatnonzero(bright.any(axis)) for axis in (1, 0))
     return (
-        _scale(rows.min(), rows.max() + 1, size[0] / len(bright)),
-        _scale(columns.min(), columns.max() + 1, size[1] / bright.shape[1]),
+        _scale(rows[0], rows[-1] + 1, size[0] / len(bright)),
+        _scale(columns[0], columns[-1] + 1, size[1] / bright.shape[1]),
     )
 
 
