@@ -1,12 +1,16 @@
 """The algorithm that an object names as the source of its content."""
 
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from keras_efsnet import __version__
 from keras_efsnet.models.presets import PRESETS, file_digest
 from keras_efsnet.prediction.predictor import LoadedPredictor
+
+if TYPE_CHECKING:
+    from pydicom.uid import UID
 
 LONGEST_NAME = 64
 """Longest text of DICOM's value representation LO."""
@@ -33,6 +37,13 @@ class Algorithm:
         """The hash and the options as text, options sorted by name."""
         options = {name: str(self.options[name]) for name in sorted(self.options)}
         return {"weights SHA-256": self.weights, **options}
+
+    def derive_uid(self, *facts: str | int) -> "UID":
+        """Returns a UID that follows from facts and the algorithm: no chance in it."""
+        from pydicom.uid import UID
+
+        texts = [self.name, self.version, *self.parameters.items(), *facts]
+        return UID(f"2.25.{uuid.uuid5(uuid.NAMESPACE_OID, repr(texts)).int}")
 
 
 def describe_algorithm(predictor: LoadedPredictor) -> Algorithm:

@@ -25,7 +25,7 @@ from keras_efsnet.clinic.codes import (
     SOURCE_IMAGE,
 )
 from keras_efsnet.clinic.lesions import Segment
-from keras_efsnet.clinic.source import Source, derive_uid
+from keras_efsnet.clinic.source import Source
 
 SERIES_NUMBER = 9001
 """Far from the numbers of a scanner's series."""
@@ -42,12 +42,11 @@ def make_segmentation(
         algorithm: what made them.
     """
     tags = source.reference
-    run = ("dicom-seg", algorithm.weights, algorithm.parameters)
     made = SOPClass(
         study_instance_uid=tags.StudyInstanceUID,
-        series_instance_uid=derive_uid("series", tags.SeriesInstanceUID, *run),
+        series_instance_uid=algorithm.derive_uid("SEG series", tags.SeriesInstanceUID),
         series_number=SERIES_NUMBER,
-        sop_instance_uid=derive_uid("instance", tags.SOPInstanceUID, *run),
+        sop_instance_uid=algorithm.derive_uid("SEG", tags.SOPInstanceUID),
         sop_class_uid=SegmentationStorage,
         instance_number=source.instance_number,
         modality="SEG",
@@ -67,7 +66,7 @@ def make_segmentation(
     made.SegmentsOverlap = "NO"
     made.SegmentSequence = [_describe(source, part, algorithm) for part in segments]
     _add_pixels(made, segments)
-    _add_functional_groups(made, source, segments)
+    _add_functional_groups(made, source, segments, algorithm)
     _add_references(made, source)
     return made
 
@@ -106,14 +105,8 @@ def label(source: Source, segment: Segment) -> str:
 
 def tracking_uid(source: Source, segment: Segment, algorithm: Algorithm) -> str:
     """A lesion's own UID, the same in segmentation and report."""
-    return derive_uid(
-        "lesion",
-        source.reference.SOPInstanceUID,
-        algorithm.weights,
-        algorithm.parameters,
-        segment.frame.number,
-        segment.lesion,
-    )
+    image = source.reference.SOPInstanceUID
+    return algorithm.derive_uid("lesion", image, segment.frame.number, segment.lesion)
 
 
 def _add_pixels(made: Dataset, segments: Sequence[Segment]) -> None:
@@ -138,10 +131,10 @@ def _pack(segments: Sequence[Segment]) -> bytes:
 
 
 def _add_functional_groups(
-    made: Dataset, source: Source, segments: Sequence[Segment]
+    made: Dataset, source: Source, segments: Sequence[Segment], algorithm: Algorithm
 ) -> None:
     """Says of each frame which segment it is and which frame it was derived from."""
-    organization = derive_uid("dimensions", made.SOPInstanceUID)
+    organization = algorithm.derive_uid("dimensions", made.SOPInstanceUID)
     made.DimensionOrganizationSequence = [_item(DimensionOrganizationUID=organization)]
     made.DimensionIndexSequence = [
         _item(

@@ -1,6 +1,5 @@
 """The image that an object is about: what is read of its tags, and what is copied."""
 
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
@@ -13,7 +12,6 @@ from keras_efsnet.images.dicom_tags import Refusal
 
 if TYPE_CHECKING:
     from pydicom import Dataset
-    from pydicom.uid import UID
 
 COPIED = (
     "SpecificCharacterSet",
@@ -118,14 +116,6 @@ def read_source(tags: "Dataset") -> Source:
     for name in _BLANK:
         setattr(reference, name, None)
     return Source(tags, (int(tags.Rows), int(tags.Columns)), reference)
-
-
-def derive_uid(*facts: object) -> "UID":
-    """Returns a UID that follows from facts: the same for the same ones."""
-    from pydicom.uid import UID
-
-    name = "\n".join(["keras-efsnet", *map(str, facts)])
-    return UID(f"2.25.{uuid.uuid5(uuid.NAMESPACE_OID, name).int}")
 
 
 @contextmanager
