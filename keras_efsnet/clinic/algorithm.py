@@ -39,7 +39,7 @@ class Algorithm:
         return {"weights SHA-256": self.weights, **options}
 
     def derive_uid(self, *facts: str | int) -> "UID":
-        """Returns a UID that follows from facts and the algorithm: no chance in it."""
+        """Returns the UID of facts about a result, always the same for the same."""
         from pydicom.uid import UID
 
         texts = [self.name, self.version, *self.parameters.items(), *facts]

@@ -39,9 +39,9 @@ def make_objects(
 
     Returns:
         The segmentation, if there is a lesion, then the report; nothing if there are no
-        records. Their UIDs follow from the source's, the weights and the options: the
-        same run gives the same ones. A report without a segmentation beside it has
-        another UID than one that refers to it.
+        records. Their UIDs follow from the source's and the algorithm: the same run
+        gives the same ones. A report that refers to a segmentation has another UID than
+        one without.
 
     Raises:
         MissingPackage: highdicom is not installed.

@@ -8,6 +8,7 @@ from keras_efsnet.clinic.objects import KINDS, make_objects
 from keras_efsnet.clinic.source import read_tags
 from keras_efsnet.extras import import_highdicom
 from keras_efsnet.files import write_whole
+from keras_efsnet.images import dicom
 from keras_efsnet.images.reading import is_dicom
 from keras_efsnet.prediction.formats.records import read_masks
 from keras_efsnet.prediction.planning import Job
@@ -20,7 +21,8 @@ def check_sources(sources: Sequence[Path], kinds: Sequence[str]) -> None:
     """Checks that the objects can be made, before anything is predicted.
 
     Args:
-        sources: the files; one that is not there is not checked.
+        sources: the files. One that is not there or, by its name, damaged is left to
+            the prediction.
         kinds: some of `KINDS`; none checks nothing.
 
     Raises:
@@ -31,7 +33,8 @@ def check_sources(sources: Sequence[Path], kinds: Sequence[str]) -> None:
         return
     import_highdicom()
     for source in sources:
-        if source.is_file() and not is_dicom(source):
+        may_be_damaged = source.suffix.lower() in dicom.SUFFIXES
+        if source.is_file() and not may_be_damaged and not is_dicom(source):
             raise ValueError(
                 f"{source}: not a DICOM file, and {kinds[0]} refers to one; leave "
                 f"--format {kinds[0]} out, or give DICOM files alone."
@@ -98,6 +101,6 @@ def _write(
         if modality not in by_modality:
             file.unlink(missing_ok=True)  # of an earlier run
             continue
-        write_whole(file, by_modality[modality].save_as)
+        write_whole(file, by_modality[modality].save_as)  # with its preamble
         for record in predicted:
             record[f"{ending}_file"] = file.relative_to(out).as_posix()
