@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from keras_efsnet.images.dicom import muted
-from keras_efsnet.images.dicom_tags import Refusal
+from keras_efsnet.images.dicom_tags import Refusal, read_values
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -105,11 +105,9 @@ def read_tags(path: Path) -> "Dataset":
         OSError: the file cannot be read.
         ValueError: it is damaged; the message does not name it.
     """
-    import pydicom
-
     names = [*COPIED, *PLANE, *_NEEDED, "NumberOfFrames", "InstanceNumber"]
     with path.open("rb") as file, without_their_words():
-        return pydicom.dcmread(file, stop_before_pixels=True, specific_tags=names)
+        return read_values(file, names)
 
 
 def read_source(tags: "Dataset") -> Source:
