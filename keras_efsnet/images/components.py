@@ -9,6 +9,14 @@ import numpy as np
 Box = tuple[int, int, int, int]
 
 
+def find_extent(mask: np.ndarray) -> tuple[slice, slice]:
+    """Finds the smallest rectangle of rows and columns that holds a bool mask."""
+    rows, columns = (np.flatnonzero(mask.any(axis)) for axis in (1, 0))
+    if not rows.size:
+        return slice(0, 0), slice(0, 0)
+    return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+
+
 def split_components(
     mask: np.ndarray, minimum_area: float = 0.0
 ) -> tuple[np.ndarray, list[Box]]:
@@ -22,6 +30,14 @@ def split_components(
         The mask without the dropped components, and the boxes `(left, top, right,
         bottom)` of the others, largest area first; right and bottom are exclusive.
     """
+    rows, columns = find_extent(mask)
+    cleaned = np.zeros(mask.shape, bool)
+    cleaned[rows, columns], boxes = _split(mask[rows, columns], minimum_area)
+    corner = np.tile([columns.start, rows.start], 2)
+    return cleaned, [(b[0], b[1], b[2], b[3]) for b in (boxes + corner).tolist()]
+
+
+def _split(mask: np.ndarray, minimum_area: float) -> tuple[np.ndarray, np.ndarray]:
     height, width = mask.shape
     # Two empty columns separate the runs of neighbouring rows, diagonals included.
     stride = width + 2
@@ -35,8 +51,7 @@ def split_components(
     boxes = _boxes(starts, ends, stride, component, count)[order[kept[order]]]
     kept_runs = kept[component]
     cleaned = _paint(starts[kept_runs], ends[kept_runs], height * stride)
-    cleaned = cleaned.reshape(height, stride)[:, :width]
-    return cleaned, [(box[0], box[1], box[2], box[3]) for box in boxes.tolist()]
+    return cleaned.reshape(height, stride)[:, :width], boxes
 
 
 def _runs(mask: np.ndarray, stride: int) -> tuple[np.ndarray, np.ndarray]:

@@ -5,6 +5,7 @@ import textwrap
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from keras_efsnet.images.components import find_extent
 from keras_efsnet.images.frame import Frame
 from keras_efsnet.images.screen_region import ScreenRegion
 from keras_efsnet.prediction.postprocess import Prediction
@@ -26,10 +27,10 @@ def draw_overlay(frame: Frame, prediction: Prediction) -> Image.Image:
         RGB image of the same width. The bar's height depends only on the image's size.
     """
     height, width = frame.pixels.shape
-    colours = np.repeat(_shown_pixels(frame)[:, :, None], 3, axis=2)
-    colours[_contour(prediction.mask, thick=min(height, width) >= 400)] = CONTOUR_COLOUR
-    caption = _describe(prediction)
-    picture = _add_caption(Image.fromarray(colours), caption)
+    picture = Image.fromarray(_shown_pixels(frame)).convert("RGB")
+    contour = _contour(prediction.mask, thick=min(height, width) >= 400)
+    picture.paste(CONTOUR_COLOUR, mask=Image.fromarray(contour))
+    picture = _add_caption(picture, _describe(prediction))
     scan = frame.scan
     if scan is not None and scan != ScreenRegion.whole(frame.pixels.shape):
         right, bottom = scan.left + scan.width, scan.top + scan.height
@@ -62,10 +63,15 @@ def _shown_pixels(frame: Frame) -> np.ndarray:
 def _contour(mask: np.ndarray, thick: bool) -> np.ndarray:
     """The border of the mask, bool `(height, width)`, 2 or 3 pixels wide."""
     # The padding closes the contour at the image's edge.
-    framed = np.pad(mask, 2)
+    contour = np.pad(np.zeros_like(mask), 2)
+    rows, columns = find_extent(mask)
+    framed = np.pad(mask[rows, columns], 2)
     outer = _grow(framed, 1)
     inner = ~_grow(~framed, 2 if thick else 1)
-    return (outer & ~inner)[2:-2, 2:-2]
+    contour[rows.start : rows.stop + 4, columns.start : columns.stop + 4] = (
+        outer & ~inner
+    )
+    return contour[2:-2, 2:-2]
 
 
 def _grow(mask: np.ndarray, radius: int) -> np.ndarray:

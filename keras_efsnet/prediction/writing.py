@@ -13,6 +13,7 @@ from keras_efsnet.files import write_text, write_whole
 from keras_efsnet.images.frame import DamagedFrame, Frame
 from keras_efsnet.prediction.measurements import measure_lesion
 from keras_efsnet.prediction.overlay import draw_overlay
+from keras_efsnet.prediction.png import encode_png
 from keras_efsnet.prediction.postprocess import Prediction
 
 RECORDS_NAME = "predictions.json"
@@ -76,9 +77,9 @@ def frame_names(frame: Frame | DamagedFrame) -> Record:
 
 
 def write_image(path: Path, image: Image.Image) -> None:
-    """Writes a PNG file whole or not at all."""
-    # Level 3 takes a third of the default's time for the same size.
-    write_whole(path, lambda part: image.save(part, format="PNG", compress_level=3))
+    """Writes a PNG file whole or not at all; for the modes see `encode_png`."""
+    content = encode_png(image)
+    write_whole(path, lambda part: part.write_bytes(content))
 
 
 def write_records(
