@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 SUFFIXES = (".dcm", ".dicom")
 _TWO_DIMENSIONAL, _CENTIMETRES = 1, 3  # RegionSpatialFormat, PhysicalUnits
 _TISSUE, _COLOUR_FLOW = 1, 2  # RegionDataType
+
+_one_thread = Lock()
 
 
 def has_mark(file: BinaryIO) -> bool:
@@ -72,13 +75,12 @@ def read_frames(path: Path, file: BinaryIO) -> Iterator[Frame | DamagedFrame]:
 
 @contextmanager
 def _without_its_words(path: Path) -> Iterator[None]:
-    """Replaces pydicom's messages with ours, which name the file."""
-    logger = logging.getLogger("pydicom")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL + 1)
+    """Replaces pydicom's messages with ours, which name the file.
+
+    One thread at a time, as the filters of messages are those of the whole process.
+    """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with _one_thread, _silence("pydicom"):
             yield
     except Refusal as problem:
         raise ValueError(f"{path}: {problem}") from None
@@ -95,6 +97,18 @@ def _without_its_words(path: Path) -> Iterator[None]:
             f"{path}: damaged DICOM file ({type(error).__name__}); save or copy it "
             "again."
         ) from None
+
+
+@contextmanager
+def _silence(name: str) -> Iterator[None]:
+    """Switches off all warnings, and the lines of a logger."""
+    logger = logging.getLogger(name)
+    level = logger.level
+    logger.setLevel(logging.CRITICAL + 1)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     finally:
         logger.setLevel(level)
 

@@ -75,7 +75,7 @@ def predict_jobs(
         predictor: the network.
         out: the output folder; exists.
         save_probabilities: also write probability maps.
-        at_a_time: frames predicted at a time; None is one more than cores.
+        at_a_time: frames predicted at a time; None is one for each core.
 
     Yields:
         Entries of predictions.json in the order of the frames, see

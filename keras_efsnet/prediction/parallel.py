@@ -36,12 +36,11 @@ def map_in_order(
     Args:
         function: takes an item.
         items: any number.
-        threads: calls at a time; None is one more than cores, as one may wait for the
-            disk.
+        threads: calls at a time; None is one for each core.
         weigh: an item's weight.
         limit: largest weight of the items in work together; a heavier one comes alone.
     """
-    threads = threads or count_cores() + 1
+    threads = threads or count_cores()
     pool = ThreadPoolExecutor(threads)
     waiting: deque[tuple[int, Future[Result]]] = deque()
 

@@ -52,7 +52,7 @@ def predict_batch(
     Args:
         predictor: from `load_predictor`.
         images: as in `keras_efsnet.predict`.
-        threads: images at a time; None is one more than cores.
+        threads: images at a time; None is one for each core.
 
     Returns:
         One prediction per image, in the order of the images.

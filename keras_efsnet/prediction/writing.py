@@ -119,12 +119,13 @@ def read_records(out: Path, name: str = RECORDS_NAME) -> list[Record]:
 
 def list_files(record: Record, out: Path) -> Iterator[Path]:
     """Yields the files in `out` that a record names, whoever wrote the record."""
+    root = os.path.realpath(out)
     for key, ending in _ENDINGS.items():
         name = record.get(key)
         if not isinstance(name, str) or not name.endswith(ending) or "\0" in name:
             continue
         folder = os.path.realpath((out / name).parent)
-        if Path(folder).is_relative_to(os.path.realpath(out)):
+        if Path(folder).is_relative_to(root):
             yield out / name
 
 
