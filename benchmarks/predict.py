@@ -3,12 +3,13 @@
     python benchmarks/predict.py [--data DIR] [--images 200] [--rounds 5]
         [--against CHECKOUT]
 
-The images are phantoms of 480 x 640 pixels and, with `--data`, as many images of a folder,
-evenly spaced in the order of their names. The first table has the stages of one image on
-one thread, in processor time. The second has whole runs of the command with default
-options: both checkouts take turns, each with a new output folder. "CPU" adds up the
-cores. Ratios are medians over the rounds. Last come the numbers of files and records
-that differ; of records, only what both write, without the time taken.
+The images are phantoms of 480 x 640 pixels and, with `--data`, as many images of a
+folder, evenly spaced in the order of their names. The first table has the stages of one
+image on one thread, in processor time. The second has whole runs of the command with
+default options: both checkouts take turns, each with a new output folder. "CPU" adds up
+the cores. Ratios are medians over the rounds, with the smallest and the largest. Last
+come the numbers of files and records that differ; of records, only what both write,
+without the time taken.
 """
 
 import argparse
