@@ -159,7 +159,7 @@ def test_runs_with_and_without_workers_do_not_share_a_folder(
 
 
 def test_a_full_disk_is_told(archive, tmp_path, shards_done, monkeypatch):
-    def full(*arguments):
+    def full(*arguments, **options):
         raise OSError(28, "No space left on device", "a_mask.png")
 
     monkeypatch.setattr(sharding, "predict_jobs", full)
@@ -196,5 +196,5 @@ def test_on_ray(archive, tmp_path, monkeypatch, capsys):
 def test_workers_write_no_annotations(archive, tmp_path, capsys):
     out = tmp_path / "out"
     assert predict(archive, out, "--workers", "2", "--format", "csv") == 2
-    assert "--workers writes masks and overlays alone" in capsys.readouterr().err
+    assert "--workers writes masks and plain overlays alone" in capsys.readouterr().err
     assert not out.exists()

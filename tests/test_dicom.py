@@ -14,7 +14,7 @@ from test_supply_chain import OFFLINE
 from keras_efsnet.cli import main
 from keras_efsnet.images.reading import read_frame, read_image
 from keras_efsnet.phantoms import make_phantom
-from keras_efsnet.prediction.measurements import measure_lesion
+from keras_efsnet.prediction.measurements import measure_area, measure_lesions
 from keras_efsnet.prediction.predictor import predict_frame
 
 pydicom = pytest.importorskip("pydicom")
@@ -48,9 +48,9 @@ def stub_network(monkeypatch, predictor):
     )
 
 
-def predict(folder, out, capfd):
+def predict(folder, out, capfd, *options):
     """Runs `efsnet predict`: exit code, records, and all that was printed."""
-    code = main(["predict", str(folder), "--out", str(out)])
+    code = main(["predict", str(folder), "--out", str(out), *options])
     file = out / "predictions.json"
     records = json.loads(file.read_text()) if file.exists() else []
     return code, records, "".join(capfd.readouterr())
@@ -128,7 +128,9 @@ def test_lesion_in_millimetres(stub_network, tmp_path, scan, capfd):
     path = write(tmp_path / "a.dcm", scan, regions=[region(0, 0, 79, 59, 0.02)])
     _, (record,), _ = predict(path, tmp_path / "out", capfd)
     # Pixels of 0.2 x 0.4 mm, and a disc 29 pixels across.
-    assert record["box_sizes_mm"] == [[5.8, 11.6]]
+    (lesion,) = record["lesions"]
+    assert (lesion["width_mm"], lesion["height_mm"]) == (5.8, 11.6)
+    assert lesion["area_mm2"] == record["lesion_area_mm2"]
     assert record["lesion_area_mm2"] == pytest.approx(
         record["lesion_area_px"] * 0.08, abs=0.006
     )
@@ -149,7 +151,10 @@ def test_no_millimetres_without_a_calibrated_plane(
 ):
     path = write(tmp_path / "a.dcm", scan, regions=regions)
     _, (record,), _ = predict(path, tmp_path / "out", capfd)
-    assert not {"lesion_area_mm2", "box_sizes_mm"} & record.keys()
+    assert "lesion_area_mm2" not in record
+    (lesion,) = record["lesions"]
+    assert (lesion["width_px"], lesion["height_px"]) == (29, 29)
+    assert not [key for key in lesion if key.endswith(("_mm", "_mm2"))]
 
 
 def test_two_regions_each_measure_their_own(predictor, tmp_path, scan):
@@ -157,18 +162,16 @@ def test_two_regions_each_measure_their_own(predictor, tmp_path, scan):
     regions = [region(0, 0, 79, 59, 0.1), region(80, 0, 159, 59, 0.2)]
     frame = read_frame(write(tmp_path / "a.dcm", both, regions=regions))
     prediction = predict_frame(predictor, frame)
-    size = measure_lesion(frame, prediction)
-    sides = {
-        tuple(box): tuple(side)
-        for box, side in zip(prediction.boxes, size["box_sizes_mm"], strict=True)
-    }
-    (left, top, right, bottom), (far, *_) = sorted(sides)
-    assert sides[min(sides)] == (right - left, 2 * (bottom - top))
-    assert sides[max(sides)][1] == 2 * sides[min(sides)][1]
-    # A lesion that no one region holds has no size.
-    half = measure_lesion(replace(frame, regions=frame.regions[:1]), prediction)
-    assert half["lesion_area_mm2"] is None
-    assert sorted(map(bool, half["box_sizes_mm"])) == [False, True]
+    one, other = measure_lesions(frame, prediction)
+    left, right = sorted((one, other), key=lambda lesion: lesion["box"])
+    x, y, end, bottom = left["box"]
+    assert (left["width_mm"], left["height_mm"]) == (end - x, 2 * (bottom - y))
+    assert right["height_mm"] == 2 * left["height_mm"]
+    # A lesion that no one region holds has no millimetres.
+    half = replace(frame, regions=frame.regions[:1])
+    lesions = measure_lesions(half, prediction)
+    assert measure_area(half, lesions) == {"lesion_area_mm2": None}
+    assert sorted("width_mm" in lesion for lesion in lesions) == [False, True]
 
 
 def test_overlay_shows_only_the_regions(stub_network, tmp_path, scan, capfd):
@@ -197,8 +200,9 @@ def secretive(pixels):
     return made
 
 
+@pytest.mark.parametrize("options", [[], ["--group-by=study"], ["--group-by=patient"]])
 def test_no_word_of_a_patient_leaves_the_file(
-    stub_network, tmp_path, scan, capfd, caplog
+    stub_network, tmp_path, scan, capfd, caplog, options
 ):
     folder, out = tmp_path / "in", tmp_path / "out"
     folder.mkdir()
@@ -213,8 +217,9 @@ def test_no_word_of_a_patient_leaves_the_file(
             save(made, folder / f"{keyword}.dcm")
     assert whole.count(SECRET.encode()) > 100
 
-    code, records, printed = predict(folder, out, capfd)
+    code, records, printed = predict(folder, out, capfd, *options)
     assert code == 1
+    assert (out / "examinations.json").exists() == bool(options)
     assert sum("error" in record for record in records) == 5
     assert "mm2" in str(records[-1])
     assert "Doe" not in printed + caplog.text

@@ -8,7 +8,7 @@ import pytest
 from keras_efsnet.images.components import split_components
 from keras_efsnet.images.frame import Frame
 from keras_efsnet.images.reading import read_frame
-from keras_efsnet.prediction.measurements import measure_lesion
+from keras_efsnet.prediction.measurements import measure_area, measure_lesions
 
 pytest.importorskip("pydicom")
 from dicom_files import region, write  # noqa: E402
@@ -21,7 +21,13 @@ def sized(frame_regions, boxes, shape=(60, 160)):
         mask[top:bottom, left:right] = True
     found = split_components(mask)[1]
     lesion = SimpleNamespace(mask=mask, boxes=found)
-    return measure_lesion(Frame(mask.astype(np.uint8), regions=frame_regions), lesion)
+    frame = Frame(mask.astype(np.uint8), regions=frame_regions)
+    lesions = measure_lesions(frame, lesion)
+    sizes = [
+        [entry["width_mm"], entry["height_mm"]] if "width_mm" in entry else None
+        for entry in lesions
+    ]
+    return {**measure_area(frame, lesions), "sizes": sizes}
 
 
 def regions_of(tmp_path, items):
@@ -48,7 +54,7 @@ LEFT, RIGHT = (0, 0, 79, 59), (80, 0, 159, 59)
 )
 def test_a_lesion_that_no_one_region_holds_has_no_size(tmp_path, items):
     size = sized(regions_of(tmp_path, items), [(60, 20, 100, 40)])
-    assert size == {"lesion_area_mm2": None, "box_sizes_mm": [None]}
+    assert size == {"lesion_area_mm2": None, "sizes": [None]}
 
 
 @pytest.mark.parametrize(
@@ -63,7 +69,7 @@ def test_a_lesion_that_no_one_region_holds_has_no_size(tmp_path, items):
 def test_a_lesion_in_one_calibration_has_its_size(tmp_path, items):
     size = sized(regions_of(tmp_path, items), [(60, 20, 100, 40)])
     # Pixels of 1 x 2 mm.
-    assert size == {"lesion_area_mm2": 1600.0, "box_sizes_mm": [[40.0, 40.0]]}
+    assert size == {"lesion_area_mm2": 1600.0, "sizes": [[40.0, 40.0]]}
 
 
 def test_lesions_of_two_regions_add_up(tmp_path):
@@ -72,14 +78,14 @@ def test_lesions_of_two_regions_add_up(tmp_path):
     assert sized(regions, boxes)["lesion_area_mm2"] == 200 * 2 + 100 * 8
     broken = sized(regions, [*boxes, (70, 40, 90, 50)])
     assert broken["lesion_area_mm2"] is None
-    assert sorted(map(bool, broken["box_sizes_mm"])) == [False, True, True]
+    assert sorted(map(bool, broken["sizes"])) == [False, True, True]
 
 
 @pytest.mark.parametrize("data", [0, 3, 4, 5, 6, 10, 13, 14, 18, None])
 def test_only_tissue_and_flow_are_measured(tmp_path, data):
     item = region(0, 0, 159, 59, 0.1)
     item.RegionDataType = data
-    assert sized(regions_of(tmp_path, [item]), [(60, 20, 100, 40)]) == {}
+    assert sized(regions_of(tmp_path, [item]), [(60, 20, 100, 40)]) == {"sizes": [None]}
 
 
 @pytest.mark.parametrize(
@@ -89,4 +95,4 @@ def test_only_tissue_and_flow_are_measured(tmp_path, data):
 def test_a_region_without_its_calibration_measures_nothing(tmp_path, name):
     item = region(0, 0, 159, 59, 0.1)
     delattr(item, name)
-    assert sized(regions_of(tmp_path, [item]), [(60, 20, 100, 40)]) == {}
+    assert sized(regions_of(tmp_path, [item]), [(60, 20, 100, 40)]) == {"sizes": [None]}

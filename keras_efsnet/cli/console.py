@@ -116,10 +116,24 @@ def epoch_lines(epochs: int) -> Iterator[Callable[[int, dict[str, float]], None]
 
         def report(epoch: int, logs: dict[str, float]) -> None:
             progress.update(bar, completed=epoch)
-            facts = ", ".join(f"{name} {value:.4g}" for name, value in logs.items())
-            progress.console.print(f"epoch {epoch}/{epochs}: {facts}", highlight=False)
+            left = time_in_words(logs.pop("seconds_left"))
+            facts = [f"{name} {value:.4g}" for name, value in logs.items()]
+            facts += [f"{left} left"] if epoch < epochs else []
+            line = f"epoch {epoch}/{epochs}: {', '.join(facts)}"
+            progress.console.print(line, highlight=False)
 
         yield report
+
+
+def time_in_words(seconds: float) -> str:
+    """A time such as "40 seconds", "12 minutes" or "2 hours 5 minutes"."""
+    if seconds < 90:
+        return f"{max(round(seconds), 1)} seconds"
+    minutes = round(seconds / 60)
+    if minutes < 90:
+        return f"{minutes} minutes"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} hour{'s' * (hours > 1)} {minutes} minutes"
 
 
 def _summary(record: dict[str, Any]) -> str:

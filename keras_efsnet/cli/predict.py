@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -66,21 +66,33 @@ def predict(
             "--save-probabilities", help="Also write lesion probabilities, 16-bit PNG."
         ),
     ] = False,
+    callipers: Annotated[
+        bool,
+        typer.Option("--callipers", help="Draw the lesions' diameters."),
+    ] = False,
     formats: Annotated[
         list[AnnotationFormat] | None,
         typer.Option("--format", help="Also write this format; repeatable."),
     ] = None,
+    group_by: Annotated[
+        Literal["study", "folder", "patient"] | None,
+        typer.Option(
+            help="Also write examinations.json and .csv, one record for each."
+        ),
+    ] = None,
 ) -> None:
     """Write masks, overlays and predictions.json for images and folders."""
+    from keras_efsnet.prediction import examinations
     from keras_efsnet.prediction import formats as annotations
+    from keras_efsnet.prediction.grouping import group_jobs
     from keras_efsnet.prediction.loading import load_predictor
     from keras_efsnet.prediction.planning import plan_jobs
     from keras_efsnet.prediction.writing import write_records
 
-    if workers is not None and (formats or save_probabilities):
+    if workers is not None and (formats or save_probabilities or callipers):
         raise ValueError(
-            "--workers writes masks and overlays alone; leave out --workers, or "
-            "leave out --format and --save-probabilities."
+            "--workers writes masks and plain overlays alone; leave it out, or leave "
+            "out --format, --save-probabilities and --callipers."
         )
     with console.log_lines("keras_efsnet.prediction.planning"):
         jobs = plan_jobs(paths, out)
@@ -89,15 +101,18 @@ def predict(
         for job in jobs:
             console.report_error(job.problem)
         raise typer.Exit(NOTHING_DONE)
+    examination_of = group_jobs(jobs, group_by) if group_by else {}
     prepare_output(out)
     with console.quiet_start():
         predictor = load_predictor(model, threads, kind)
     kept: list[dict[str, Any]] = []
+    views: list[dict[str, Any]] = []
+    finished = False
     counts: Counter[str] = Counter()
     if workers is None:
         from keras_efsnet.prediction.batch import run_jobs
 
-        results = run_jobs(jobs, predictor, out, save_probabilities)
+        results = run_jobs(jobs, predictor, out, save_probabilities, callipers)
     else:
         from keras_efsnet.prediction.archive import run_sharded
 
@@ -108,13 +123,23 @@ def predict(
             counts.update(referred=bool(record.get("refer")))
             if workers is None:
                 kept.append(record)
+            if group_by:
+                views.append(examinations.make_view(record))
+        finished = True
     finally:  # also on Ctrl-C
         if workers is None:
             write_records(out, kept)
             annotations.write_formats(out, kept, formats or [])
+        if counts["images"] and group_by:
+            examinations.write_examinations(
+                out, group_by, examination_of, views, finished=finished
+            )
+        elif counts["images"]:
+            examinations.remove_examinations(out)
     images, failed = counts["images"], counts["failed"]
     trusted = f", {counts['referred']} referred" if predictor.rules.refer else ""
-    typer.echo(f"{images - failed} of {images} images{trusted}: {out}. {NOTICE}")
+    cases = f", {len({*examination_of.values()})} examinations" if group_by else ""
+    typer.echo(f"{images - failed} of {images} images{trusted}{cases}: {out}. {NOTICE}")
     if failed:
         raise typer.Exit(NOTHING_DONE if failed == images else SOME_FAILED)
 

@@ -4,6 +4,8 @@ Rows are split into runs of mask pixels and touching runs are joined. The work g
 with the number of runs, not of pixels.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 
 Box = tuple[int, int, int, int]
@@ -31,30 +33,70 @@ def split_components(
         bottom)` of the others, largest area first; right and bottom are exclusive.
     """
     rows, columns = find_extent(mask)
+    runs = _find_runs(mask[rows, columns])
+    kept = runs.area >= minimum_area
+    order = np.argsort(-runs.area, kind="stable")
+    boxes = _boxes(runs)[order[kept[order]]] + [columns.start, rows.start] * 2
     cleaned = np.zeros(mask.shape, bool)
-    cleaned[rows, columns], boxes = _split(mask[rows, columns], minimum_area)
-    corner = np.tile([columns.start, rows.start], 2)
-    return cleaned, [(b[0], b[1], b[2], b[3]) for b in (boxes + corner).tolist()]
+    cleaned[rows, columns] = _paint(runs, kept.astype(np.int8)[runs.component])
+    return cleaned, [(box[0], box[1], box[2], box[3]) for box in boxes.tolist()]
 
 
-def _split(mask: np.ndarray, minimum_area: float) -> tuple[np.ndarray, np.ndarray]:
+def label_components(mask: np.ndarray) -> np.ndarray:
+    """Numbers the 8-connected components of a mask from 1, largest area first.
+
+    The order is that of the boxes of `split_components`.
+
+    Args:
+        mask: bool `(height, width)`.
+
+    Returns:
+        int32 `(height, width)`, 0 outside of the components.
+    """
+    rows, columns = find_extent(mask)
+    runs = _find_runs(mask[rows, columns])
+    order = np.argsort(-runs.area, kind="stable")
+    number = np.empty(len(order), np.int32)
+    number[order] = np.arange(1, len(order) + 1)
+    labels = np.zeros(mask.shape, np.int32)
+    labels[rows, columns] = _paint(runs, number[runs.component])
+    return labels
+
+
+@dataclass(frozen=True, eq=False)
+class _Runs:
+    """The runs of a mask's pixels, in rows of `width` pixels and two empty ones.
+
+    The empty pixels keep the runs of neighbouring rows apart, diagonals included.
+
+    Attributes:
+        starts, ends: flat positions; ends are exclusive.
+        component: the number of each run's component, from 0.
+        area: pixels of each component.
+        size: `(height, width)` of the mask.
+    """
+
+    starts: np.ndarray
+    ends: np.ndarray
+    component: np.ndarray
+    area: np.ndarray
+    size: tuple[int, int]
+
+    @property
+    def stride(self) -> int:
+        return self.size[1] + 2
+
+
+def _find_runs(mask: np.ndarray) -> _Runs:
     height, width = mask.shape
-    # Two empty columns separate the runs of neighbouring rows, diagonals included.
-    stride = width + 2
-    starts, ends = _runs(mask, stride)
-    component = _join(len(starts), *_touching(starts, ends, stride))
+    starts, ends = _split_rows(mask, width + 2)
+    component = _join(len(starts), *_touching(starts, ends, width + 2))
     count = component.max(initial=-1) + 1
     area = np.bincount(component, weights=ends - starts, minlength=count)
-
-    kept = area >= minimum_area
-    order = np.argsort(-area, kind="stable")
-    boxes = _boxes(starts, ends, stride, component, count)[order[kept[order]]]
-    kept_runs = kept[component]
-    cleaned = _paint(starts[kept_runs], ends[kept_runs], height * stride)
-    return cleaned.reshape(height, stride)[:, :width], boxes
+    return _Runs(starts, ends, component, area, (height, width))
 
 
-def _runs(mask: np.ndarray, stride: int) -> tuple[np.ndarray, np.ndarray]:
+def _split_rows(mask: np.ndarray, stride: int) -> tuple[np.ndarray, np.ndarray]:
     """Flat start and end (exclusive) of each run, in rows of `stride` pixels."""
     height, width = mask.shape
     padded = np.zeros((height, stride), np.int8)
@@ -90,20 +132,21 @@ def _join(count: int, one: np.ndarray, other: np.ndarray) -> np.ndarray:
             parent = flat
 
 
-def _boxes(
-    starts: np.ndarray, ends: np.ndarray, stride: int, component: np.ndarray, count: int
-) -> np.ndarray:
-    row, left = np.divmod(starts, stride)
-    lowest = np.full((count, 2), np.iinfo(np.int64).max)
-    highest = np.zeros((count, 2), np.int64)
-    np.minimum.at(lowest, component, np.stack([left, row], axis=1))
-    corner = np.stack([left + ends - starts, row + 1], axis=1)
-    np.maximum.at(highest, component, corner)
+def _boxes(runs: _Runs) -> np.ndarray:
+    row, left = np.divmod(runs.starts, runs.stride)
+    lowest = np.full((len(runs.area), 2), np.iinfo(np.int64).max)
+    highest = np.zeros((len(runs.area), 2), np.int64)
+    np.minimum.at(lowest, runs.component, np.stack([left, row], axis=1))
+    corner = np.stack([left + runs.ends - runs.starts, row + 1], axis=1)
+    np.maximum.at(highest, runs.component, corner)
     return np.concatenate([lowest, highest], axis=1)
 
 
-def _paint(starts: np.ndarray, ends: np.ndarray, size: int) -> np.ndarray:
-    steps = np.zeros(size + 1, np.int8)
-    steps[starts] += 1
-    steps[ends] -= 1
-    return np.cumsum(steps[:-1], dtype=np.int8).astype(bool)
+def _paint(runs: _Runs, values: np.ndarray) -> np.ndarray:
+    """Gives the pixels of each run its value, 0 elsewhere, in the values' dtype."""
+    height, width = runs.size
+    steps = np.zeros(height * runs.stride + 1, values.dtype)
+    steps[runs.starts] += values
+    steps[runs.ends] -= values
+    painted = np.cumsum(steps[:-1], dtype=values.dtype)
+    return painted.reshape(height, runs.stride)[:, :width]

@@ -1,13 +1,14 @@
 """Grey frames and calibrated ultrasound regions of DICOM files.
 
-Only the tags for pixels and calibration are read. pydicom's warnings, log lines and
-errors can quote any value, such as a patient's name, so they are not passed on.
+Only the tags for pixels and calibration are read, and identifiers where images are to
+be grouped by them. pydicom's warnings, log lines and errors can quote any value, such
+as a patient's name, so they are not passed on.
 """
 
 import logging
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
@@ -15,9 +16,16 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
+from keras_efsnet.extras import MissingPackage
 from keras_efsnet.images.dicom_display import take_frame, to_display
 from keras_efsnet.images.dicom_pixels import read_pixels
-from keras_efsnet.images.dicom_tags import Refusal, Tags, check_layout, read_tags
+from keras_efsnet.images.dicom_tags import (
+    Refusal,
+    Tags,
+    check_layout,
+    read_tags,
+    read_values,
+)
 from keras_efsnet.images.frame import DamagedFrame, Frame, UltrasoundRegion
 
 if TYPE_CHECKING:
@@ -73,6 +81,28 @@ def read_frames(path: Path, file: BinaryIO) -> Iterator[Frame | DamagedFrame]:
             yield Frame(grey, path, number, count, regions)
 
 
+def read_identifiers(path: Path, keywords: Sequence[str]) -> tuple[str, ...]:
+    """Reads identifiers of a file, to compare them with those of other files.
+
+    They can tell who the patient is: they belong in no output and no message.
+
+    Args:
+        path: a DICOM file.
+        keywords: of the tags, such as `PatientID`.
+
+    Returns:
+        Their values; "" for a tag that is missing or empty.
+
+    Raises:
+        OSError: the file cannot be read.
+        MissingPackage: pydicom is not installed.
+        ValueError: it is damaged or deflated, or holds no image.
+    """
+    with path.open("rb") as file, _without_its_words(path):
+        values = read_values(file, keywords)
+        return tuple(str(values.get(keyword) or "").strip() for keyword in keywords)
+
+
 @contextmanager
 def _without_its_words(path: Path) -> Iterator[None]:
     """Replaces pydicom's messages with ours, which name the file.
@@ -85,7 +115,7 @@ def _without_its_words(path: Path) -> Iterator[None]:
     except Refusal as problem:
         raise ValueError(f"{path}: {problem}") from None
     except ImportError:
-        raise ValueError(
+        raise MissingPackage(
             f"{path}: DICOM files need pydicom; install it: "
             'pip install "keras-efsnet[dicom]".'
         ) from None

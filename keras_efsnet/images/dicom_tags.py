@@ -1,8 +1,9 @@
-"""Tags of a DICOM file: those for pixels and calibration, and no others.
+"""Tags of a DICOM file: those that are asked for by name, and no others.
 
 `check_layout` refuses what the tags say in contradiction to one another.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, Literal
 
@@ -81,7 +82,17 @@ class Tags:
 
 
 def read_tags(file: BinaryIO) -> Tags:
-    """Reads the tags of an open file.
+    """Reads the tags for pixels and calibration of an open file.
+
+    Raises:
+        Refusal, Exception: as `read_values`, or the pixels are missing.
+    """
+    values = read_values(file, _NAMES)
+    return Tags(values, *_find_pixels(file, values))
+
+
+def read_values(file: BinaryIO, names: Sequence[str]) -> "Dataset":
+    """Reads the tags of an open file that have these keywords, up to the pixel data.
 
     Raises:
         Refusal: it holds no image, or is deflated.
@@ -96,10 +107,11 @@ def read_tags(file: BinaryIO) -> Tags:
     # pydicom would inflate it whole, to any size.
     if meta.get("TransferSyntaxUID") == pydicom.uid.DeflatedExplicitVRLittleEndian:
         raise Refusal("deflated DICOM is not supported; save it uncompressed.")
-    values = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=list(_NAMES))
+    wanted = ["Rows", "Columns", *names]
+    values = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=wanted)
     if not values.get("Rows") or not values.get("Columns"):
         raise Refusal("no image in this DICOM file; give one with pixels.")
-    return Tags(values, *_find_pixels(file, values))
+    return values
 
 
 def _find_pixels(file: BinaryIO, values: "Dataset") -> tuple[int, int | None]:

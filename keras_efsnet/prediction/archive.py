@@ -107,7 +107,7 @@ class _Worker:
         try:
             with sixteen_bit_as(self.rule):
                 results = predict_jobs(
-                    row["jobs"], self.predictor, self.out, False, self.at_a_time
+                    row["jobs"], self.predictor, self.out, at_a_time=self.at_a_time
                 )
                 records = list(results)
             write_records(self.out / SHARDS_NAME, records, _file(self.out, number).name)

@@ -27,6 +27,7 @@ def run_jobs(
     predictor: Predictor,
     out: Path,
     save_probabilities: bool = False,
+    callipers: bool = False,
 ) -> Iterator[Record]:
     """Predicts each frame as `predict_jobs`, then removes what an earlier run left.
 
@@ -42,15 +43,19 @@ def run_jobs(
             f"{out}: holds a run with --workers ({SHARDS_NAME}/); choose another "
             "output folder."
         )
-    return _replace_run(jobs, predictor, out, save_probabilities)
+    return _replace_run(jobs, predictor, out, save_probabilities, callipers)
 
 
 def _replace_run(
-    jobs: Sequence[Job], predictor: Predictor, out: Path, save_probabilities: bool
+    jobs: Sequence[Job],
+    predictor: Predictor,
+    out: Path,
+    save_probabilities: bool,
+    callipers: bool,
 ) -> Iterator[Record]:
     earlier = [file for record in read_records(out) for file in list_files(record, out)]
     kept = [job.source for job in jobs]
-    for record in predict_jobs(jobs, predictor, out, save_probabilities):
+    for record in predict_jobs(jobs, predictor, out, save_probabilities, callipers):
         kept += list_files(record, out)
         yield record
     remove_files(earlier, kept)
@@ -61,6 +66,7 @@ def predict_jobs(
     predictor: Predictor,
     out: Path,
     save_probabilities: bool = False,
+    callipers: bool = False,
     at_a_time: int | None = None,
 ) -> Iterator[Record]:
     """Predicts each frame, writes its mask and overlay, and yields its record.
@@ -75,6 +81,7 @@ def predict_jobs(
         predictor: the network.
         out: the output folder; exists.
         save_probabilities: also write probability maps.
+        callipers: see `write_prediction`.
         at_a_time: frames predicted at a time; None is one for each core.
 
     Yields:
@@ -92,7 +99,7 @@ def predict_jobs(
         try:
             prediction = predict_frame(predictor, frame)
             target = job.frame_target(frame.number, frame.count)
-            record = write_prediction(frame, prediction, target, out)
+            record = write_prediction(frame, prediction, target, out, callipers)
             if save_probabilities:
                 record |= write_probability(prediction, target, out)
             return record

@@ -24,7 +24,7 @@ def encode_png(image: Image.Image) -> bytes:
     header = (image.width, image.height, bits, colour_type, 0, 0, 0)
     chunks = (
         _chunk(b"IHDR", struct.pack(">IIBBBBB", *header)),
-        _chunk(b"IDAT", zlib.compress(_filter_rows(image), level=1)),
+        _chunk(b"IDAT", zlib.compress(_filter_rows(image).data, level=1)),
         _chunk(b"IEND", b""),
     )
     return _SIGNATURE + b"".join(chunks)

@@ -23,8 +23,30 @@ def trace_polygons(mask: np.ndarray) -> list[np.ndarray]:
         For each component float64 `(points, 2)` of x and y, at least three points,
         clockwise. Components are in row order of their first pixel.
     """
-    outlines = _follow(_borders(mask))
+    outlines = trace_outlines(mask)
     return [_simplify(outline) for outline in outlines if polygon_area(outline) > 0]
+
+
+def trace_outlines(mask: np.ndarray) -> list[np.ndarray]:
+    """Outlines the 8-connected components of a mask and their holes.
+
+    Args:
+        mask: bool `(height, width)`.
+
+    Returns:
+        For each outline float64 `(points, 2)`, the middle of each pixel's border in
+        order: clockwise for a component, counter-clockwise for a hole. Outlines are in
+        row order of their first point.
+    """
+    corners = mask.shape[1] + 1
+    steps = _border_steps(mask, corners)
+    if not steps.size:
+        return []
+    order, starts = _order_cycles(_find_next(steps, corners))
+    corner, direction = np.divmod(steps[order], 4)
+    y, x = np.divmod(corner, corners)
+    points = np.stack([x, y], axis=1) + np.array(_STEPS)[direction] / 2
+    return np.split(points, starts)
 
 
 def polygon_area(points: np.ndarray) -> float:
@@ -55,8 +77,17 @@ def fill_polygon(points: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     return np.cumsum(switches, axis=1)[:, :width] % 2 == 1
 
 
-def _borders(mask: np.ndarray) -> dict[tuple[int, int], list[int]]:
-    """Directions of the border steps from each corner, with the mask on their right."""
+def _border_steps(mask: np.ndarray, corners: int) -> np.ndarray:
+    """Sorted steps along the pixels' borders, with the mask on their right.
+
+    Args:
+        mask: bool `(height, width)`.
+        corners: pixel corners in a row, `width + 1`.
+
+    Returns:
+        int64 `(steps,)`, four times the flat number of the corner that a step leaves,
+        plus its direction in `_STEPS`.
+    """
     padded = np.pad(mask, 1)
     inside = padded[1:-1, 1:-1]
     neighbours = (
@@ -65,33 +96,46 @@ def _borders(mask: np.ndarray) -> dict[tuple[int, int], list[int]]:
         (padded[2:, 1:-1], (1, 1)),
         (padded[1:-1, :-2], (0, 1)),
     )
-    leaving: dict[tuple[int, int], list[int]] = {}
+    steps = []
     for direction, (neighbour, (right, down)) in enumerate(neighbours):
-        for y, x in np.argwhere(inside & ~neighbour).tolist():
-            leaving.setdefault((x + right, y + down), []).append(direction)
-    return leaving
+        y, x = np.nonzero(inside & ~neighbour)
+        steps.append(((y + down) * corners + x + right) * 4 + direction)
+    return np.sort(np.concatenate(steps))
 
 
-def _follow(leaving: dict[tuple[int, int], list[int]]) -> list[np.ndarray]:
-    """Joins steps to closed outlines through the steps' midpoints."""
-    outlines = []
-    for corner in sorted(leaving, key=lambda place: place[::-1]):
-        direction = 0
-        middles = []
-        while corner in leaving:
-            directions = leaving[corner]
-            # The left turn joins pixels that touch at a corner.
-            left = (direction - 1) % 4
-            direction = left if left in directions else directions[0]
-            directions.remove(direction)
-            if not directions:
-                del leaving[corner]
-            (x, y), (right, down) = corner, _STEPS[direction]
-            middles.append((x + right / 2, y + down / 2))
-            corner = (x + right, y + down)
-        if middles:
-            outlines.append(np.array(middles))
-    return outlines
+def _find_next(steps: np.ndarray, corners: int) -> np.ndarray:
+    """The index of the step that follows each step."""
+    corner, direction = np.divmod(steps, 4)
+    end = corner + np.array([x + corners * y for x, y in _STEPS])[direction]
+    following = np.empty(len(steps), np.int64)
+    # The last one, the left turn, joins pixels that touch at a corner.
+    for turn in (1, 0, -1):
+        wanted = end * 4 + (direction + turn) % 4
+        place = np.searchsorted(steps, wanted).clip(max=len(steps) - 1)
+        following = np.where(steps[place] == wanted, place, following)
+    return following
+
+
+def _order_cycles(following: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Lists the cycles of a permutation one after another, each from its first item.
+
+    Each round doubles the distance that an item looks ahead.
+
+    Returns:
+        The items in this order, and where each cycle but the first one starts.
+    """
+    items = np.arange(len(following))
+    rounds = len(following).bit_length()
+    first, ahead = items, following
+    for _ in range(rounds):
+        first, ahead = np.minimum(first, first[ahead]), ahead[ahead]
+    is_last = following == first
+    left = (~is_last).astype(np.int64)  # steps to the cycle's last item
+    ahead = np.where(is_last, items, following)
+    for _ in range(rounds):
+        left, ahead = left + left[ahead], ahead[ahead]
+    order = np.lexsort((-left, first))
+    return order, np.flatnonzero(np.diff(first[order])) + 1
 
 
 def _simplify(outline: np.ndarray) -> np.ndarray:

@@ -11,7 +11,7 @@ from PIL import Image
 
 from keras_efsnet.files import write_text, write_whole
 from keras_efsnet.images.frame import DamagedFrame, Frame
-from keras_efsnet.prediction.measurements import measure_lesion
+from keras_efsnet.prediction.measurements import measure_area, measure_lesions
 from keras_efsnet.prediction.overlay import draw_overlay
 from keras_efsnet.prediction.png import encode_png
 from keras_efsnet.prediction.postprocess import Prediction
@@ -31,7 +31,11 @@ Record = dict[str, Any]
 
 
 def write_prediction(
-    frame: Frame, prediction: Prediction, target: Path, out: Path
+    frame: Frame,
+    prediction: Prediction,
+    target: Path,
+    out: Path,
+    callipers: bool = False,
 ) -> Record:
     """Writes `<target>_mask.png` (0 and 255) and `<target>_overlay.png`.
 
@@ -40,6 +44,7 @@ def write_prediction(
         prediction: of the frame.
         target: in `out`, without the endings.
         out: the folder of predictions.json.
+        callipers: draw both diameters of each lesion on the overlay.
 
     Returns:
         The frame's record, with file names relative to `out`.
@@ -49,13 +54,15 @@ def write_prediction(
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     mask = Image.fromarray(prediction.mask.astype(np.uint8) * 255)
-    overlay = draw_overlay(frame, prediction)
+    lesions = measure_lesions(frame, prediction)
+    overlay = draw_overlay(frame, prediction, lesions, callipers)
     return {
         **frame_names(frame),
         **prediction.to_json(),
         "mask_file": _write(target, "mask", mask, out),
         "overlay_file": _write(target, "overlay", overlay, out),
-        **measure_lesion(frame, prediction),
+        **measure_area(frame, lesions),
+        "lesions": lesions,
     }
 
 
