@@ -1,7 +1,7 @@
 """The caption below an overlay: class, P(malignant), size and referral in words."""
 
 from collections.abc import Iterator, Sequence
-from functools import cache
+from functools import cache, lru_cache
 
 from PIL import Image, ImageDraw, ImageFont
 
@@ -93,11 +93,13 @@ def bar_height(width: int) -> int:
 def _wrap(text: str, width: int, size: int) -> Iterator[list[str]]:
     """Splits a text into lines of words that fit into the width."""
     line: list[str] = []
+    end = 0.0
     for word in text.split():
-        if line and _length(" ".join([*line, word]), size) > width - size:
+        if line and end + _length(word, size) > width - size:
             yield line
-            line = []
+            line, end = [], 0.0
         line.append(word)
+        end += _length(f"{word} ", size)
     yield line
 
 
@@ -108,5 +110,6 @@ def _font(size: int) -> ImageFont.FreeTypeFont:
     return font
 
 
+@lru_cache(4096)  # words repeat from caption to caption
 def _length(text: str, size: int) -> float:
     return _font(size).getlength(text)
