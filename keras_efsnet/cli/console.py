@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from keras_efsnet.extras import quiet_start as quiet_start
 from keras_efsnet.labels import LABELS
 
 if TYPE_CHECKING:
     from keras_efsnet.prediction.demo import DemoResult
+    from keras_efsnet.prediction.writing import Record
     from keras_efsnet.tflite.verify import Verification
     from keras_efsnet.training.datasets.sample import Sample
     from keras_efsnet.training.datasets.verification import DataReport
@@ -71,22 +73,6 @@ def live_line(text: Callable[[], str]) -> Iterator[None]:
         transient=True,
     ):
         yield
-
-
-@contextmanager
-def quiet_start() -> Iterator[None]:
-    """Hides what a library writes to file descriptor 2; exceptions still pass.
-
-    TensorFlow's first lines come from C++ and ignore its log level.
-    """
-    stderr = os.dup(2)
-    with open(os.devnull, "wb") as nowhere:
-        os.dup2(nowhere.fileno(), 2)
-    try:
-        yield
-    finally:
-        os.dup2(stderr, 2)
-        os.close(stderr)
 
 
 @contextmanager
@@ -297,6 +283,28 @@ def print_folds(samples: "Sequence[Sample]", folds: Sequence[int]) -> None:
         name = "unused" if fold < 0 else str(fold)
         rows.append((name, *(str(counts[fold, label]) for label in LABELS)))
     print_table(("fold", *LABELS), rows)
+
+
+def print_cine(rows: "Sequence[Record]", left_out: int = 0) -> None:
+    """Prints the lesions that were followed over the frames of a clip."""
+    from keras_efsnet.prediction.measurements import describe_size
+
+    cells = [
+        (
+            str(row["track"]),
+            str(row["frames_seen"]),
+            f"{row['first_frame']}-{row['last_frame']}",
+            str(row["best_frame"]),
+            describe_size(row),
+            f"{row['class']} {row['probabilities'][row['class']]:.0%}",
+        )
+        for row in rows
+    ]
+    if cells:
+        titles = ("lesion", "frames seen", "first-last", "best frame", "size there")
+        print_table((*titles, "class"), cells)
+    if left_out:
+        typer.echo(f"{left_out} more lesions, seen in fewer frames.")
 
 
 def print_table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

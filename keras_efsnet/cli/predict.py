@@ -84,6 +84,7 @@ def predict(
     """Write masks, overlays and predictions.json for images and folders."""
     from keras_efsnet.prediction import examinations
     from keras_efsnet.prediction import formats as annotations
+    from keras_efsnet.prediction.cine import write_cines
     from keras_efsnet.prediction.grouping import group_jobs
     from keras_efsnet.prediction.loading import load_predictor
     from keras_efsnet.prediction.planning import plan_jobs
@@ -128,7 +129,10 @@ def predict(
         finished = True
     finally:  # also on Ctrl-C
         if workers is None:
-            write_records(out, kept)
+            try:
+                write_cines(out, kept)
+            finally:
+                write_records(out, kept)
             annotations.write_formats(out, kept, formats or [])
         if counts["images"] and group_by:
             examinations.write_examinations(

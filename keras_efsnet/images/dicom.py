@@ -1,8 +1,8 @@
 """Grey frames and calibrated ultrasound regions of DICOM files.
 
-Only the tags for pixels and calibration are read, and identifiers where images are to
-be grouped by them. pydicom's warnings, log lines and errors can quote any value, such
-as a patient's name, so they are not passed on.
+Only the tags for pixels, calibration and frame rate are read, and identifiers where
+images are to be grouped by them. pydicom's warnings, log lines and errors can quote any
+value, such as a patient's name, so they are not passed on.
 """
 
 import logging
@@ -67,7 +67,7 @@ def read_frames(path: Path, file: BinaryIO) -> Iterator[Frame | DamagedFrame]:
         tags = read_tags(file)
         count = tags.frames
         sequence = tags.values.get("SequenceOfUltrasoundRegions") or ()
-        regions = tuple(map(_region, sequence))
+        regions, fps = tuple(map(_region, sequence)), tags.fps
     # Even an empty compressed frame takes 8 bytes.
     if not 1 <= count <= path.stat().st_size // 8:
         raise ValueError(f"{path}: damaged DICOM file: it cannot hold {count} frames.")
@@ -78,7 +78,7 @@ def read_frames(path: Path, file: BinaryIO) -> Iterator[Frame | DamagedFrame]:
         except ValueError as error:
             yield DamagedFrame(path, number, count, str(error))
         else:
-            yield Frame(grey, path, number, count, regions)
+            yield Frame(grey, path, number, count, regions, fps=fps)
 
 
 def read_identifiers(path: Path, keywords: Sequence[str]) -> tuple[str, ...]:

@@ -45,10 +45,12 @@ _PALETTES = tuple(
     for colour in ("Red", "Green", "Blue")
     for kind, part in (("", "Descriptor"), ("", "Data"), ("Segmented", "Data"))
 )
+_TIMES = ("FrameTime", "CineRate", "RecommendedDisplayFrameRate")
 _NAMES = (
     *_LAYOUT,
     *_DISPLAY,
     *_PALETTES,
+    *_TIMES,
     "PlanarConfiguration",
     "NumberOfFrames",
     "ExtendedOffsetTable",
@@ -56,6 +58,7 @@ _NAMES = (
     "SequenceOfUltrasoundRegions",
 )
 _PIXEL_DATA = 0x7FE00010
+HIGHEST_FPS = 1000
 
 
 class Refusal(ValueError):
@@ -79,6 +82,20 @@ class Tags:
     @property
     def frames(self) -> int:
         return int(self.values.get("NumberOfFrames") or 1)
+
+    @property
+    def fps(self) -> float | None:
+        """Frames per second, at most `HIGHEST_FPS`; None if no tag states them."""
+        time, *rates = map(self._number, _TIMES)
+        rates = [1000 / time if time > 0 else 0, *rates]
+        return next((rate for rate in rates if 0 < rate <= HIGHEST_FPS), None)
+
+    def _number(self, name: str) -> float:
+        """A tag's number; 0 without one, as an image is whole without it too."""
+        try:
+            return float(self.values.get(name) or 0)
+        except Exception:  # pydicom raises any
+            return 0.0
 
 
 def read_tags(file: BinaryIO) -> Tags:

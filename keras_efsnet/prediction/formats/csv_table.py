@@ -14,13 +14,18 @@ CSV_NAME, LESIONS_NAME = "predictions.csv", "lesions.csv"
 
 def write_csv(out: Path, records: Sequence[Record]) -> None:
     """Writes predictions.csv, and lesions.csv with one row for each lesion."""
-    write_table(out / CSV_NAME, [_flatten(record) for record in records])
+    write_rows(out / CSV_NAME, records)
     lesions = [
         {**_names(record), **_flatten(lesion)}
         for record in records
         for lesion in record.get("lesions", ())
     ]
     write_table(out / LESIONS_NAME, lesions)
+
+
+def write_rows(path: Path, records: Sequence[Record]) -> None:
+    """Writes records as rows, without their lesions; see `write_table`."""
+    write_table(path, [_flatten(record) for record in records])
 
 
 def write_table(
