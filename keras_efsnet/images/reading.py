@@ -204,7 +204,7 @@ def _pixels(image: Image.Image) -> np.ndarray:
     if mode == "La":
         image = image.convert("LA")
     if mode in ("1", "L", "LA", "La"):
-        return np.asarray(image.convert("L"))
+        return np.asarray(image if mode == "L" else image.convert("L"))
     return np.asarray(image if mode == "RGB" else image.convert("RGBA"))
 
 

@@ -10,8 +10,9 @@ from keras_efsnet.images.components import find_extent
 from keras_efsnet.images.frame import Frame
 from keras_efsnet.images.screen_region import ScreenRegion
 from keras_efsnet.prediction.caption import (
-    add_caption,
+    bar_height,
     describe,
+    draw_caption,
     letter_height,
     load_font,
 )
@@ -48,21 +49,23 @@ def draw_overlay(
         RGB image of the same width. The bar's height depends only on that width.
     """
     height, width = frame.pixels.shape
-    picture = Image.fromarray(_shown_pixels(frame)).convert("RGB")
-    contour = _contour(prediction.mask, thick=min(height, width) >= 400)
-    picture.paste(CONTOUR_COLOUR, mask=Image.fromarray(contour))
+    picture = Image.new("RGB", (width, height + bar_height(width)))
+    picture.paste(Image.fromarray(_shown_pixels(frame)))
+    contour = Image.fromarray(_contour(prediction.mask, min(height, width) >= 400))
+    picture.paste(CONTOUR_COLOUR, (0, 0), contour)
     draw = ImageDraw.Draw(picture)
     if callipers:
         for lesion in lesions:
             for name in ("longest", "perpendicular"):
-                _draw_calliper(draw, lesion[f"{name}_diameter_points"], picture.size)
+                _draw_calliper(draw, lesion[f"{name}_diameter_points"], (width, height))
     scan = frame.scan
     if scan is not None and scan != ScreenRegion.whole(frame.pixels.shape):
         right, bottom = scan.left + scan.width, scan.top + scan.height
         draw.rectangle(
             (scan.left - 1, scan.top - 1, right, bottom), outline=OUTLINE_COLOUR
         )
-    return add_caption(picture, describe(prediction, lesions))
+    draw_caption(picture, describe(prediction, lesions))
+    return picture
 
 
 def draw_numbers(

@@ -140,8 +140,8 @@ def list_files(record: Record, out: Path) -> Iterator[Path]:
             continue
         if not re.search(rf"{ending}\Z", name):
             continue
-        folder = os.path.realpath((out / name).parent)
-        if Path(folder).is_relative_to(root):
+        folder = (out / name).parent
+        if folder == out or Path(os.path.realpath(folder)).is_relative_to(root):
             yield out / name
 
 
