@@ -1,4 +1,4 @@
-"""Writes folders of results: `few`, predicted from odd files, and `many`, 2,000 of them.
+"""Writes folders of results: `few`, predicted from odd files, and `many`, 2,000.
 
 Args: the folder.
 """

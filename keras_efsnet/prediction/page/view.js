@@ -1,6 +1,12 @@
 /** One image in full: the overlay, the measurements and the files. */
 
-const FILES = { overlay: 'Overlay', mask: 'Mask', probability: 'Probability map' };
+const FILES = {
+  overlay: 'Overlay',
+  mask: 'Mask',
+  probability: 'Probability map',
+  seg: 'DICOM SEG',
+  sr: 'DICOM SR',
+};
 
 const view = /** @type {HTMLDialogElement} */ (byId('view'));
 
