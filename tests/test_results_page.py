@@ -98,12 +98,12 @@ def test_the_page_shows_the_records_in_their_order(predict, images, tmp_path):
 
 
 def test_the_head_says_what_made_the_page(predict, images, tmp_path):
-    predict(*images, options=["--model", "some/<model>.tflite"])
+    predict(*images, options=["--model", "some/<model>", "--kind", "int8"])
     text = visible(tmp_path / "out")
     assert "Results: 2 images" in text
     assert "0 malignant, 2 benign, 0 normal." in text
     assert text.count("For research use only, not for diagnosis.") == 1
-    assert re.search(r"Model some/<model>\.tflite, keras-efsnet [\d.]+, \d{4}-", text)
+    assert re.search(r"Model some/<model> int8, keras-efsnet [\d.]+, \d{4}-", text)
 
 
 def test_frames_have_their_numbers(predict, scan, tmp_path):

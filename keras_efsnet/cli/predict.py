@@ -157,7 +157,8 @@ def predict(
             annotations.write_formats(out, kept, tables)
             if has_page:
                 refers, earlier = bool(predictor.rules.refer), len(written) - len(kept)
-                page.write_page(out, written, model, refers, earlier)
+                name = f"{model} {kind or ''}".rstrip()
+                page.write_page(out, written, name, refers, earlier)
             else:
                 page.remove_page(out)
         if counts["images"] and group_by:
