@@ -1,0 +1,145 @@
+"""Prediction of a study on a DICOMweb server, one instance after another."""
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from keras_efsnet.clinic.dicomweb import Instance, Server
+from keras_efsnet.clinic.objects import Algorithm, make_objects, read_source
+from keras_efsnet.clinic.session import ServerError
+from keras_efsnet.images import dicom
+from keras_efsnet.images.frame import DamagedFrame
+from keras_efsnet.prediction.predictor import Predictor, predict_frame
+from keras_efsnet.prediction.writing import Record, make_record
+
+ULTRASOUND = (
+    "1.2.840.10008.5.1.4.1.1.3",
+    "1.2.840.10008.5.1.4.1.1.3.1",
+    "1.2.840.10008.5.1.4.1.1.6",
+    "1.2.840.10008.5.1.4.1.1.6.1",
+)
+"""SOP classes of ultrasound images of one and of several frames, also the retired."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of an instance.
+
+    Attributes:
+        instance: the image.
+        frames: frames predicted.
+        with_lesion: how many of them have a lesion.
+        stored: the kinds of result that were stored now; in a dry run those that would
+            be.
+        present: the kinds that the server had before.
+        error: the problem in one line; None if there was none.
+    """
+
+    instance: Instance
+    frames: int = 0
+    with_lesion: int = 0
+    stored: tuple[str, ...] = ()
+    present: tuple[str, ...] = ()
+    error: str | None = None
+
+
+def choose_images(instances: Sequence[Instance]) -> list[Instance]:
+    """Returns the ultrasound images among the instances of a study.
+
+    These are all of modality US, and those of another modality, such as one that was
+    not stated, in a SOP class of ultrasound images.
+    """
+    return [
+        instance
+        for instance in instances
+        if instance.modality == "US" or instance.sop_class in ULTRASOUND
+    ]
+
+
+def predict_instances(
+    server: Server,
+    instances: Sequence[Instance],
+    predictor: Predictor,
+    algorithm: Algorithm,
+    kinds: Sequence[str],
+    dry_run: bool = False,
+) -> Iterator[Outcome]:
+    """Fetches and predicts each instance, and stores what the server does not have.
+
+    One instance at a time is on the disk, in an unnamed file of the system's folder for
+    temporary files that only this user can read; the system frees it even if the
+    process is killed.
+
+    Args:
+        server: holds the instances.
+        instances: from `choose_images`.
+        predictor: the network.
+        algorithm: what the results say of it.
+        kinds: of results, see `make_objects`.
+        dry_run: store nothing.
+
+    Yields:
+        What became of each instance.
+
+    Raises:
+        ServerError: the server does not answer, or refuses.
+        OSError: the disk is full.
+    """
+    for instance in instances:
+        try:
+            yield _run(server, instance, predictor, algorithm, kinds, dry_run)
+        except ServerError:
+            raise
+        except ValueError as error:
+            yield Outcome(instance, error=" ".join(str(error).split()))
+
+
+def _run(
+    server: Server,
+    instance: Instance,
+    predictor: Predictor,
+    algorithm: Algorithm,
+    kinds: Sequence[str],
+    dry_run: bool,
+) -> Outcome:
+    with tempfile.TemporaryFile() as file:
+        server.fetch(instance, file)
+        name = Path(instance.uid)
+        records, masks = _predict(name, file, predictor)
+        source = read_source(name, file)
+    objects = make_objects(source, records, masks, algorithm, kinds)
+    missing = [
+        found
+        for found in objects
+        if not server.has(instance.study, found.SOPInstanceUID)
+    ]
+    if missing and not dry_run:
+        server.store(instance, missing)
+    names = {id(found): KINDS_BY_MODALITY[found.Modality] for found in objects}
+    stored = tuple(names[id(found)] for found in missing)
+    present = tuple(kind for kind in names.values() if kind not in stored)
+    lesions = sum(bool(record["lesions"]) for record in records)
+    return Outcome(instance, len(records), lesions, stored, present)
+
+
+KINDS_BY_MODALITY = {"SEG": "dicom-seg", "SR": "dicom-sr"}
+
+
+def _predict(
+    name: Path, file: BinaryIO, predictor: Predictor
+) -> tuple[list[Record], list[np.ndarray]]:
+    records, masks = [], []
+    if not dicom.has_mark(file):
+        raise ValueError(f"{name}: the server did not send a DICOM file.")
+    for frame in dicom.read_frames(name, file):
+        # An incomplete result in a PACS would look like a complete one.
+        if isinstance(frame, DamagedFrame):
+            raise ValueError(frame.problem)
+        prediction = predict_frame(predictor, frame)
+        records.append(make_record(frame, prediction))
+        masks.append(prediction.mask)
+    return records, masks
