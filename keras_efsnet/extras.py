@@ -24,3 +24,19 @@ def import_opencv(extra: str = "stream") -> Any:
             f'pip install "keras-efsnet[{extra}]".'
         ) from error
     return cv2
+
+
+def import_highdicom() -> Any:
+    """Returns the module `highdicom`.
+
+    Raises:
+        MissingPackage: highdicom is not installed.
+    """
+    try:
+        import highdicom
+    except ImportError as error:
+        raise MissingPackage(
+            f"DICOM SEG and SR need highdicom ({error}); install it: "
+            'pip install "keras-efsnet[clinic]".'
+        ) from error
+    return highdicom

@@ -71,14 +71,26 @@ def read_frames(path: Path, file: BinaryIO) -> Iterator[Frame | DamagedFrame]:
 
 
 @contextmanager
-def _without_its_words(path: Path) -> Iterator[None]:
-    """Replaces pydicom's messages with ours, which name the file."""
-    logger = logging.getLogger("pydicom")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL + 1)
+def muted() -> Iterator[None]:
+    """Hides warnings and the log lines of pydicom and highdicom."""
+    loggers = [logging.getLogger(name) for name in ("pydicom", "highdicom")]
+    levels = [logger.level for logger in loggers]
     try:
+        for logger in loggers:
+            logger.setLevel(logging.CRITICAL + 1)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+@contextmanager
+def _without_its_words(path: Path) -> Iterator[None]:
+    """Replaces pydicom's messages with ours, which name the file."""
+    try:
+        with muted():
             yield
     except Refusal as problem:
         raise ValueError(f"{path}: {problem}") from None
@@ -95,8 +107,6 @@ def _without_its_words(path: Path) -> Iterator[None]:
             f"{path}: damaged DICOM file ({type(error).__name__}); save or copy it "
             "again."
         ) from None
-    finally:
-        logger.setLevel(level)
 
 
 def _decode(file: BinaryIO, tags: Tags, number: int) -> np.ndarray:

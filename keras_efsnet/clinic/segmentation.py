@@ -1,0 +1,197 @@
+"""DICOM SEG: one binary segment, of one frame, for each lesion.
+
+highdicom's `Segmentation` accepts several frames only in a frame of reference, which
+ultrasound clips do not have. The standard asks for none if each frame names the frame
+that it was derived from (PS3.3, A.51.3: the Derivation Image functional group). So the
+frames are put together here, and highdicom makes the rest.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from highdicom import AlgorithmIdentificationSequence
+from highdicom.base import SOPClass
+from highdicom.seg import SegmentDescription
+from pydicom import Dataset
+from pydicom.pixels import pack_bits
+from pydicom.sr.codedict import codes
+from pydicom.uid import ExplicitVRLittleEndian, SegmentationStorage
+
+from keras_efsnet.clinic.codes import (
+    ABNORMAL_STRUCTURE,
+    BREAST,
+    DERIVED_BY_SEGMENTATION,
+    LESION,
+    SOURCE_IMAGE,
+)
+from keras_efsnet.clinic.lesions import Segment
+from keras_efsnet.clinic.source import Source, derive_uid
+
+if TYPE_CHECKING:
+    from keras_efsnet.clinic.objects import Algorithm
+
+SERIES_NUMBER = 9001
+"""Far from the numbers of a scanner's series."""
+
+
+def make_segmentation(
+    source: Source, segments: Sequence[Segment], algorithm: "Algorithm"
+) -> Dataset:
+    """Makes the segmentation of one image, without its patient.
+
+    Args:
+        source: the image.
+        segments: at least one.
+        algorithm: what made them.
+    """
+    tags = source.reference
+    run = ("dicom-seg", algorithm.weights, algorithm.parameters)
+    made = SOPClass(
+        study_instance_uid=tags.StudyInstanceUID,
+        series_instance_uid=derive_uid("series", tags.SeriesInstanceUID, *run),
+        series_number=SERIES_NUMBER,
+        sop_instance_uid=derive_uid("instance", tags.SOPInstanceUID, *run),
+        sop_class_uid=SegmentationStorage,
+        instance_number=source.instance_number,
+        modality="SEG",
+        transfer_syntax_uid=ExplicitVRLittleEndian,
+        manufacturer="keras-efsnet",
+        manufacturer_model_name=algorithm.name,
+        device_serial_number=algorithm.weights,
+        software_versions=algorithm.version,
+        series_description="Lesions, not for diagnosis",
+    )
+    made.ImageType = ["DERIVED", "PRIMARY"]
+    made.ContentLabel = "LESIONS"
+    made.ContentDescription = "Predicted lesions; for research, not for diagnosis"
+    made.ContentCreatorName = None
+    made.SegmentationType = "BINARY"
+    made.SegmentsOverlap = "NO"
+    made.SegmentSequence = [_describe(source, part, algorithm) for part in segments]
+    _add_pixels(made, segments)
+    _add_functional_groups(made, source, segments)
+    _add_references(made, source)
+    return made
+
+
+def _describe(
+    source: Source, segment: Segment, algorithm: "Algorithm"
+) -> SegmentDescription:
+    return SegmentDescription(
+        segment_number=segment.number,
+        segment_label=label(source, segment),
+        segmented_property_category=ABNORMAL_STRUCTURE,
+        segmented_property_type=LESION,
+        algorithm_type="AUTOMATIC",
+        algorithm_identification=AlgorithmIdentificationSequence(
+            name=algorithm.name,
+            family=codes.DCM.ArtificialIntelligence,
+            version=algorithm.version,
+            source="keras-efsnet",
+            parameters=algorithm.parameters,
+        ),
+        tracking_uid=tracking_uid(source, segment, algorithm),
+        tracking_id=label(source, segment),
+        anatomic_regions=[BREAST],
+    )
+
+
+def label(source: Source, segment: Segment) -> str:
+    """A segment's name, with the number of the lesion in predictions.json."""
+    frame = f"Frame {segment.frame}, " if source.frame_numbers(segment.frame) else ""
+    return f"{frame}lesion {segment.lesion}".capitalize()
+
+
+def tracking_uid(source: Source, segment: Segment, algorithm: "Algorithm") -> str:
+    """A lesion's own UID, the same in segmentation and report."""
+    return derive_uid(
+        "lesion",
+        source.reference.SOPInstanceUID,
+        algorithm.weights,
+        algorithm.parameters,
+        segment.frame,
+        segment.lesion,
+    )
+
+
+def _add_pixels(made: Dataset, segments: Sequence[Segment]) -> None:
+    pixels = np.stack([segment.mask for segment in segments]).astype(np.uint8)
+    made.NumberOfFrames, made.Rows, made.Columns = pixels.shape
+    made.SamplesPerPixel = 1
+    made.PhotometricInterpretation = "MONOCHROME2"
+    made.PixelRepresentation = 0
+    made.BitsAllocated = made.BitsStored = 1
+    made.HighBit = 0
+    made.PixelData = pack_bits(pixels.ravel())
+
+
+def _add_functional_groups(
+    made: Dataset, source: Source, segments: Sequence[Segment]
+) -> None:
+    """Says of each frame which segment it is and which frame it was derived from."""
+    organization = derive_uid("dimensions", made.SOPInstanceUID)
+    made.DimensionOrganizationSequence = [
+        _item(DimensionOrganizationUID=organization)
+    ]
+    made.DimensionIndexSequence = [
+        _item(
+            DimensionOrganizationUID=organization,
+            DimensionIndexPointer=0x0062000B,  # Referenced Segment Number
+            FunctionalGroupPointer=0x0062000A,  # Segment Identification Sequence
+            DimensionDescriptionLabel="Segment Number",
+        )
+    ]
+    made.SharedFunctionalGroupsSequence = [Dataset()]
+    made.PerFrameFunctionalGroupsSequence = [
+        _item(
+            FrameContentSequence=[_item(DimensionIndexValues=[segment.number])],
+            SegmentIdentificationSequence=[
+                _item(ReferencedSegmentNumber=segment.number)
+            ],
+            DerivationImageSequence=[_derivation(source, segment.frame)],
+        )
+        for segment in segments
+    ]
+
+
+def _derivation(source: Source, frame: int) -> Dataset:
+    image = _reference(source)
+    numbers = source.frame_numbers(frame)
+    if numbers:
+        image.ReferencedFrameNumber = numbers
+    image.SpatialLocationsPreserved = "YES"
+    image.PurposeOfReferenceCodeSequence = [SOURCE_IMAGE]
+    return _item(
+        SourceImageSequence=[image], DerivationCodeSequence=[DERIVED_BY_SEGMENTATION]
+    )
+
+
+def _add_references(made: Dataset, source: Source) -> None:
+    """Names the image once more, as the standard asks, and its lossy compression."""
+    made.ReferencedSeriesSequence = [
+        _item(
+            SeriesInstanceUID=source.reference.SeriesInstanceUID,
+            ReferencedInstanceSequence=[_reference(source)],
+        )
+    ]
+    made.LossyImageCompression = "00"
+    if source.tags.get("LossyImageCompression") == "01":
+        made.LossyImageCompression = "01"
+        for name in ("LossyImageCompressionRatio", "LossyImageCompressionMethod"):
+            if name in source.tags:
+                setattr(made, name, source.tags[name].value)
+
+
+def _reference(source: Source) -> Dataset:
+    return _item(
+        ReferencedSOPClassUID=source.reference.SOPClassUID,
+        ReferencedSOPInstanceUID=source.reference.SOPInstanceUID,
+    )
+
+
+def _item(**values: object) -> Dataset:
+    item = Dataset()
+    for keyword, value in values.items():
+        setattr(item, keyword, value)
+    return item
