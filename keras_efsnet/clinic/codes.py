@@ -11,9 +11,7 @@ LESION = codes.SCT.Lesion
 ABNORMAL_STRUCTURE = codes.SCT.MorphologicallyAbnormalStructure
 PROCEDURE = codes.SCT.UltrasonographyOfBreast
 DERIVED_BY_SEGMENTATION = CodedConcept("113076", "DCM", "Segmentation")
-SOURCE_IMAGE = CodedConcept.from_code(
-    codes.DCM.SourceImageForImageProcessingOperation
-)
+SOURCE_IMAGE = CodedConcept.from_code(codes.DCM.SourceImageForImageProcessingOperation)
 CLASSES = {
     "normal": codes.SCT.Normal,
     "benign": codes.SCT.Benign,

@@ -81,9 +81,7 @@ def make_report(
             for group in _groups(source, frame, segments, algorithm, segmentation)
         ],
     )
-    report[0].ContentSequence.append(
-        _text(codes.DCM.Comment, NOT_FOR_DIAGNOSIS)
-    )
+    report[0].ContentSequence.append(_text(codes.DCM.Comment, NOT_FOR_DIAGNOSIS))
     evidence = [tags] if segmentation is None else [tags, segmentation]
     return ComprehensiveSR(
         evidence=evidence,

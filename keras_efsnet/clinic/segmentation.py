@@ -131,9 +131,7 @@ def _add_functional_groups(
 ) -> None:
     """Says of each frame which segment it is and which frame it was derived from."""
     organization = derive_uid("dimensions", made.SOPInstanceUID)
-    made.DimensionOrganizationSequence = [
-        _item(DimensionOrganizationUID=organization)
-    ]
+    made.DimensionOrganizationSequence = [_item(DimensionOrganizationUID=organization)]
     made.DimensionIndexSequence = [
         _item(
             DimensionOrganizationUID=organization,

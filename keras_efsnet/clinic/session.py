@@ -25,7 +25,7 @@ TIMEOUTS = 10.0, 60.0
 RETRIES = 3
 _BUSY = (429, 502, 503, 504)
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
-_LOGGERS = ("dicomweb_client", "urllib3")
+_LOGGERS = ("dicomweb_client", "retrying", "urllib3")
 
 
 class ServerError(ValueError):
@@ -137,7 +137,9 @@ def one_line(url: str, action: str) -> Iterator[None]:
         status = error.response.status_code
         raise Refused(f"{url}: {_explain_status(status, action)}", status) from None
     except exceptions.JSONDecodeError:
-        raise ServerError(f"{url}: {no_dicomweb('it did not send DICOM JSON')}") from None
+        raise ServerError(
+            f"{url}: {no_dicomweb('it did not send DICOM JSON')}"
+        ) from None
     except exceptions.RequestException as error:
         raise ServerError(f"{url}: {_explain(error, url)}") from None
 

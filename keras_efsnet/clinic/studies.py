@@ -4,17 +4,21 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
 from keras_efsnet.clinic.dicomweb import Instance, Server
-from keras_efsnet.clinic.objects import Algorithm, make_objects, read_source
+from keras_efsnet.clinic.objects import Algorithm, make_objects
 from keras_efsnet.clinic.session import ServerError
+from keras_efsnet.files import describe_error
 from keras_efsnet.images import dicom
 from keras_efsnet.images.frame import DamagedFrame
 from keras_efsnet.prediction.predictor import Predictor, predict_frame
 from keras_efsnet.prediction.writing import Record, make_record
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
 
 ULTRASOUND = (
     "1.2.840.10008.5.1.4.1.1.3",
@@ -95,7 +99,7 @@ def predict_instances(
         except ServerError:
             raise
         except ValueError as error:
-            yield Outcome(instance, error=" ".join(str(error).split()))
+            yield Outcome(instance, error=describe_error(error))
 
 
 def _run(
@@ -106,27 +110,26 @@ def _run(
     kinds: Sequence[str],
     dry_run: bool,
 ) -> Outcome:
+    name = Path(instance.uid)
     with tempfile.TemporaryFile() as file:
         server.fetch(instance, file)
-        name = Path(instance.uid)
         records, masks = _predict(name, file, predictor)
-        source = read_source(name, file)
-    objects = make_objects(source, records, masks, algorithm, kinds)
-    missing = [
-        found
-        for found in objects
-        if not server.has(instance.study, found.SOPInstanceUID)
-    ]
+        source = dicom.read_header(name, file)
+    results = _make_results(name, source, records, masks, algorithm, kinds)
+    missing = {
+        kind: result
+        for kind, result in results.items()
+        if not server.has(instance.study, result.SOPInstanceUID)
+    }
     if missing and not dry_run:
-        server.store(instance, missing)
-    names = {id(found): KINDS_BY_MODALITY[found.Modality] for found in objects}
-    stored = tuple(names[id(found)] for found in missing)
-    present = tuple(kind for kind in names.values() if kind not in stored)
-    lesions = sum(bool(record["lesions"]) for record in records)
-    return Outcome(instance, len(records), lesions, stored, present)
-
-
-KINDS_BY_MODALITY = {"SEG": "dicom-seg", "SR": "dicom-sr"}
+        server.store(instance, list(missing.values()))
+    return Outcome(
+        instance,
+        frames=len(records),
+        with_lesion=sum(bool(record["lesions"]) for record in records),
+        stored=tuple(missing),
+        present=tuple(kind for kind in results if kind not in missing),
+    )
 
 
 def _predict(
@@ -134,12 +137,27 @@ def _predict(
 ) -> tuple[list[Record], list[np.ndarray]]:
     records, masks = [], []
     if not dicom.has_mark(file):
-        raise ValueError(f"{name}: the server did not send a DICOM file.")
+        raise ValueError(f"{name}: the server did not send a DICOM file; see its log.")
     for frame in dicom.read_frames(name, file):
-        # An incomplete result in a PACS would look like a complete one.
+        # In a PACS an incomplete result would look like a complete one.
         if isinstance(frame, DamagedFrame):
             raise ValueError(frame.problem)
         prediction = predict_frame(predictor, frame)
         records.append(make_record(frame, prediction))
         masks.append(prediction.mask)
     return records, masks
+
+
+def _make_results(
+    name: Path,
+    source: "Dataset",
+    records: Sequence[Record],
+    masks: Sequence[np.ndarray],
+    algorithm: Algorithm,
+    kinds: Sequence[str],
+) -> "dict[str, Dataset]":
+    try:
+        made = make_objects(source, records, masks, algorithm, kinds)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error
+    return {f"dicom-{result.Modality.lower()}": result for result in made}

@@ -6,6 +6,7 @@ errors can quote any value, such as a patient's name, so they are not passed on.
 
 import logging
 import math
+import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -41,8 +42,9 @@ def read_frames(path: Path, file: BinaryIO) -> Iterator[Frame | DamagedFrame]:
     the range of the bits stored is used.
 
     Args:
-        path: the file's name; grey, RGB, YBR or palette, uncompressed, RLE, JPEG
-            baseline or JPEG 2000; grey of another compression that pydicom can decode.
+        path: the file's name, for messages; grey, RGB, YBR or palette, uncompressed,
+            RLE, JPEG baseline or JPEG 2000; grey of another compression that pydicom
+            can decode.
         file: the open file.
 
     Yields:
@@ -58,7 +60,7 @@ def read_frames(path: Path, file: BinaryIO) -> Iterator[Frame | DamagedFrame]:
         sequence = tags.values.get("SequenceOfUltrasoundRegions") or ()
         regions = tuple(map(_region, sequence))
     # Even an empty compressed frame takes 8 bytes.
-    if not 1 <= count <= path.stat().st_size // 8:
+    if not 1 <= count <= os.fstat(file.fileno()).st_size // 8:
         raise ValueError(f"{path}: damaged DICOM file: it cannot hold {count} frames.")
     for number in range(1, count + 1):
         try:
@@ -68,6 +70,20 @@ def read_frames(path: Path, file: BinaryIO) -> Iterator[Frame | DamagedFrame]:
             yield DamagedFrame(path, number, count, str(error))
         else:
             yield Frame(grey, path, number, count, regions)
+
+
+def read_header(path: Path, file: BinaryIO) -> "Dataset":
+    """Reads all tags of an open file but its pixels.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it is damaged.
+    """
+    import pydicom
+
+    file.seek(0)
+    with _without_its_words(path):
+        return pydicom.dcmread(file, stop_before_pixels=True)
 
 
 @contextmanager
