@@ -196,5 +196,5 @@ def test_on_ray(archive, tmp_path, monkeypatch, capsys):
 def test_workers_write_no_annotations(archive, tmp_path, capsys):
     out = tmp_path / "out"
     assert predict(archive, out, "--workers", "2", "--format", "csv") == 2
-    assert "--workers writes masks and overlays alone" in capsys.readouterr().err
+    assert "--workers writes masks and plain overlays alone" in capsys.readouterr().err
     assert not out.exists()

@@ -102,6 +102,22 @@ def test_labelme_names_image_and_size(results, scan):
     assert json.loads((results / "labelme" / "empty.json").read_text())["shapes"] == []
 
 
+def test_csv_has_a_row_a_lesion(results):
+    records = json.loads((results / "predictions.json").read_text())
+    right = {
+        (record["path"], lesion["number"]): lesion
+        for record in records
+        for lesion in record.get("lesions", ())
+    }
+    with (results / "lesions.csv").open(newline="") as file:
+        rows = {(row["path"], int(row["number"])): row for row in csv.DictReader(file)}
+    assert rows.keys() == right.keys()
+    assert rows
+    for place, lesion in right.items():
+        assert float(rows[place]["depth_px"]) == lesion["depth_px"]
+        assert json.loads(rows[place]["box"]) == lesion["box"]
+
+
 def test_csv_has_a_row_an_image_failed_ones_too(results):
     with (results / "predictions.csv").open(newline="") as file:
         rows = {row["path"].rpartition("/")[2]: row for row in csv.DictReader(file)}

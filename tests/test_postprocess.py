@@ -6,7 +6,13 @@ import pytest
 
 from keras_efsnet.images.frame import Frame
 from keras_efsnet.labels import LABELS
-from keras_efsnet.prediction.overlay import CONTOUR_COLOUR, _describe, draw_overlay
+from keras_efsnet.prediction.caption import CLASS_COLOURS, bar_height, describe
+from keras_efsnet.prediction.measurements import measure_lesions
+from keras_efsnet.prediction.overlay import (
+    CALLIPER_COLOUR,
+    CONTOUR_COLOUR,
+    draw_overlay,
+)
 from keras_efsnet.prediction.postprocess import Postprocess, postprocess
 from keras_efsnet.prediction.referral import ReferralRule
 
@@ -205,10 +211,76 @@ def test_an_image_that_is_no_b_mode_is_captioned_so_first():
     lesion = np.full((8, 8), 0.9, np.float32)
     found = postprocess(lesion, BENIGN, (16, 24), Postprocess())
     found = replace(found, refer=("class unsure", "does not look like B-mode"))
-    expected = "does not look like B-mode | benign 70 % | refer: class unsure"
-    assert _describe(found) == expected
-    only = replace(found, refer=("does not look like B-mode",), mask_emptied=True)
-    assert _describe(only) == (
-        "does not look like B-mode | benign 70 %, lesion removed from the mask"
+    lesions = measure_lesions(Frame(np.zeros((16, 24), np.uint8)), found)
+    assert describe(found, lesions) == (
+        "does not look like B-mode | benign 70 % | P(malignant) 10 % | "
+        "28 x 19 px | refer: class unsure"
     )
-    assert _describe(replace(found, refer=())) == "benign 70 %"
+    only = replace(found, refer=("does not look like B-mode",), mask_emptied=True)
+    assert describe(only) == (
+        "does not look like B-mode | benign 70 % | P(malignant) 10 % | "
+        "lesion removed from the mask"
+    )
+
+
+def test_the_caption_names_class_malignancy_and_size():
+    found = postprocess(_two_lesions(), BENIGN, (50, 40), Postprocess())
+    lesions = measure_lesions(Frame(np.zeros((50, 40), np.uint8)), found)
+    assert describe(found, lesions) == (
+        "benign 70 % | P(malignant) 10 % | 2 lesions, largest 22 x 11 px"
+    )
+    malignant = replace(found, label="malignant")
+    assert describe(malignant) == "malignant 10 %"
+
+
+@pytest.mark.parametrize("label", CLASS_COLOURS)
+def test_the_class_has_its_colour(label):
+    found = postprocess(np.zeros((8, 8), "f4"), NORMAL, (90, 600), Postprocess())
+    found = replace(found, label=label)
+    picture = np.asarray(draw_overlay(Frame(np.zeros((90, 600), np.uint8)), found))
+    colours = {tuple(pixel) for pixel in picture[90:].reshape(-1, 3)}
+    assert {c for c in CLASS_COLOURS.values() if c in colours} == {CLASS_COLOURS[label]}
+
+
+def test_captions_have_one_relative_size():
+    """The same text covers the same part of a small and a large picture."""
+
+    def covered(width):
+        found = postprocess(np.zeros((8, 8), "f4"), NORMAL, (90, width), Postprocess())
+        frame = Frame(np.zeros((90, width), np.uint8))
+        bar = np.asarray(draw_overlay(frame, found))[90:]
+        return np.flatnonzero(bar.any(axis=(0, 2))).max() / width
+
+    assert covered(600) == pytest.approx(covered(1800), abs=0.02)
+    assert bar_height(1800) == pytest.approx(3 * bar_height(600), rel=0.05)
+
+
+def test_single_pixels_have_no_contour():
+    found = postprocess(_two_lesions(), BENIGN, (50, 40), Postprocess())
+    specks = found.mask.copy()
+    specks[2, 2] = specks[2, 30] = True
+    specks[20, 8] = False
+    grey = Frame(np.full((50, 40), 100, np.uint8))
+    drawn = draw_overlay(grey, replace(found, mask=specks))
+    assert drawn.tobytes() == draw_overlay(grey, found).tobytes()
+    specks[2, 3] = True  # two pixels are a lesion
+    assert drawn.tobytes() != draw_overlay(grey, replace(found, mask=specks)).tobytes()
+
+
+def test_callipers_end_at_the_points_of_the_diameters():
+    probability = np.zeros((200, 200), np.float32)
+    rows, columns = np.mgrid[:200, :200]
+    probability[((rows - 90) / 30) ** 2 + ((columns - 100) / 60) ** 2 < 1] = 1
+    found = postprocess(probability, BENIGN, (200, 200), Postprocess())
+    frame = Frame(np.full((200, 200), 100, np.uint8))
+    lesions = measure_lesions(frame, found)
+    plain = np.asarray(draw_overlay(frame, found, lesions))
+    drawn = np.asarray(draw_overlay(frame, found, lesions, callipers=True))
+    changed = (drawn != plain).any(axis=-1)
+    assert (drawn[changed] == CALLIPER_COLOUR).all()
+    rows, columns = np.nonzero(changed)
+    for name in ("longest", "perpendicular"):
+        for x, y in lesions[0][f"{name}_diameter_points"]:
+            near = np.hypot(rows + 0.5 - y, columns + 0.5 - x)
+            assert near.min() < 1
+            assert (near < 5).sum() >= 9  # a cross

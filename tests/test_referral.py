@@ -11,6 +11,7 @@ from keras_efsnet.images.grey import resize_image
 from keras_efsnet.labels import LABELS
 from keras_efsnet.phantoms import make_phantom
 from keras_efsnet.prediction.appearance import STATISTICS, Appearance, measure
+from keras_efsnet.prediction.caption import bar_height
 from keras_efsnet.prediction.overlay import draw_overlay
 from keras_efsnet.prediction.postprocess import Postprocess, postprocess, read_rules
 from keras_efsnet.prediction.referral import (
@@ -140,8 +141,10 @@ def test_every_reason_fits_into_the_bar(size):
     unsure = np.float32([0.3, 0.3, 0.4])
     found = postprocess(np.zeros((8, 8), "f4"), unsure, size, Postprocess())
     found = replace(found, refer=REASONS)
-    overlay = np.asarray(draw_overlay(Frame(np.zeros(size, np.uint8)), found))
-    assert overlay.shape == (size[0] + 2 * max(size[0] // 18, 11), size[1], 3)
+    lesion = {"longest_diameter_mm": 123.4, "perpendicular_diameter_mm": 99.9}
+    overlay = draw_overlay(Frame(np.zeros(size, np.uint8)), found, [lesion] * 20)
+    overlay = np.asarray(overlay)
+    assert overlay.shape == (size[0] + bar_height(size[1]), size[1], 3)
     bar = overlay[size[0] :].any(axis=2)
     assert bar.any()
     assert not bar[:, [0, -1]].any()

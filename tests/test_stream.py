@@ -14,6 +14,7 @@ from keras_efsnet.live import stream
 from keras_efsnet.live.camera import CameraFrames
 from keras_efsnet.live.recording import open_recording
 from keras_efsnet.live.sources import LiveFrame, open_folder, open_video
+from keras_efsnet.prediction.caption import bar_height
 from keras_efsnet.prediction.overlay import draw_overlay
 from keras_efsnet.prediction.predictor import predict_frame
 
@@ -138,7 +139,7 @@ def test_overlay_video_keeps_frames_size_and_time(
     assert _run(video, "--out", out, "--roi", REGION) == 0
     fps, frames = _read(out)
     assert (fps, len(frames)) == (20, FRAMES)
-    assert frames[0].shape == (122, 160, 3)  # the caption's bar is 22 pixels high
+    assert frames[0].shape == (100 + bar_height(160), 160, 3)
     yellow = (frames[5][..., 0] > 150) & (frames[5][..., 2] < 110)
     assert yellow[REGION.slices].any()
     assert not yellow[:100, :58].any()
@@ -181,7 +182,7 @@ def test_narrow_frames_keep_one_size_whatever_the_caption(predictor):
     region = ScreenRegion.whole(grey.shape)
     frame = Frame(grey, scan=region)
     prediction = predict_frame(predictor, frame)
-    assert draw_overlay(frame, prediction).size == (60, 400 + 2 * 22)
+    assert draw_overlay(frame, prediction).size == (60, 400 + bar_height(60))
 
 
 def test_pace_drops_late_frames_and_counts_them(slow, folder, capsys):

@@ -12,7 +12,6 @@ from keras_efsnet.cli.options import (
     NOTICE,
     KindOption,
     ModelOption,
-    SixteenBitOption,
     ThreadsOption,
 )
 from keras_efsnet.extras import MissingPackage
@@ -22,7 +21,6 @@ from keras_efsnet.models.presets import DEFAULT_MODEL
 if TYPE_CHECKING:
     from types import ModuleType
 
-    from keras_efsnet.clinic.objects import Algorithm
     from keras_efsnet.clinic.studies import Outcome
 
 
@@ -53,7 +51,6 @@ def dicomweb(
     model: ModelOption = DEFAULT_MODEL,
     kind: KindOption = None,
     threads: ThreadsOption = None,
-    sixteen_bit: SixteenBitOption = "full",
 ) -> None:
     """Predict a study in a PACS and store DICOM SEG and SR beside its images.
 
@@ -61,6 +58,7 @@ def dicomweb(
     EFSNET_DICOMWEB_PASSWORD, or a netrc file.
     """
     studies = _import_studies()
+    from keras_efsnet.clinic.algorithm import describe_algorithm
     from keras_efsnet.clinic.objects import KINDS
     from keras_efsnet.prediction.loading import load_predictor
 
@@ -74,9 +72,9 @@ def dicomweb(
         )
     with console.quiet_start():
         predictor = load_predictor(model, threads, kind)
-    algorithm = _algorithm(predictor)
+    algorithm, kinds = describe_algorithm(predictor), formats or KINDS
     outcomes = studies.predict_instances(
-        server, images, predictor, algorithm, formats or KINDS, dry_run
+        server, images, predictor, algorithm, kinds, dry_run
     )
     counts: Counter[str] = Counter()
     try:
@@ -128,12 +126,3 @@ def _print_summary(counts: Counter[str], total: int, dry_run: bool) -> None:
         f"{counts['done']} of {total} images: {counts['stored']} objects {stored}, "
         f"{counts['present']} there before. {NOTICE}"
     )
-
-
-def _algorithm(predictor):
-    from keras_efsnet import __version__
-    from keras_efsnet.clinic.objects import Algorithm
-    from keras_efsnet.models.presets import file_digest
-
-    file = predictor.file
-    return Algorithm(file.name, __version__, file_digest(file.read_bytes()), {})

@@ -28,6 +28,8 @@ class AnnotationFormat(StrEnum):
     COCO = "coco"
     LABELME = "labelme"
     CSV = "csv"
+    DICOM_SEG = "dicom-seg"
+    DICOM_SR = "dicom-sr"
 
 
 def demo(out: OutOption = Path("demo"), kind: KindOption = None) -> None:
@@ -66,25 +68,36 @@ def predict(
             "--save-probabilities", help="Also write lesion probabilities, 16-bit PNG."
         ),
     ] = False,
+    callipers: Annotated[
+        bool,
+        typer.Option("--callipers", help="Draw the lesions' diameters."),
+    ] = False,
     formats: Annotated[
         list[AnnotationFormat] | None,
         typer.Option("--format", help="Also write this format; repeatable."),
     ] = None,
 ) -> None:
     """Write masks, overlays and predictions.json for images and folders."""
+    from keras_efsnet.clinic import writing as clinic
+    from keras_efsnet.clinic.algorithm import describe_algorithm
+    from keras_efsnet.clinic.objects import KINDS
     from keras_efsnet.prediction import formats as annotations
     from keras_efsnet.prediction.loading import load_predictor
     from keras_efsnet.prediction.planning import plan_jobs
     from keras_efsnet.prediction.writing import write_records
 
-    if workers is not None and (formats or save_probabilities):
+    if workers is not None and (formats or save_probabilities or callipers):
         raise ValueError(
-            "--workers writes masks and overlays alone; leave out --workers, or "
-            "leave out --format and --save-probabilities."
+            "--workers writes masks and plain overlays alone; leave it out, or leave "
+            "out --format, --save-probabilities and --callipers."
         )
     with console.log_lines("keras_efsnet.prediction.planning"):
         jobs = plan_jobs(paths, out)
-    annotations.check_sources([job.source for job in jobs], formats or [])
+    tables = [name for name in formats or [] if name not in KINDS]
+    objects = [name for name in formats or [] if name in KINDS]
+    sources = [job.source for job in jobs]
+    annotations.check_sources(sources, tables)
+    clinic.check_sources(sources, objects)
     if all(job.problem for job in jobs):
         for job in jobs:
             console.report_error(job.problem)
@@ -93,11 +106,12 @@ def predict(
     with console.quiet_start():
         predictor = load_predictor(model, threads, kind)
     kept: list[dict[str, Any]] = []
+    problems: list[str] = []
     counts: Counter[str] = Counter()
     if workers is None:
         from keras_efsnet.prediction.batch import run_jobs
 
-        results = run_jobs(jobs, predictor, out, save_probabilities)
+        results = run_jobs(jobs, predictor, out, save_probabilities, callipers)
     else:
         from keras_efsnet.prediction.archive import run_sharded
 
@@ -110,12 +124,19 @@ def predict(
                 kept.append(record)
     finally:  # also on Ctrl-C
         if workers is None:
-            write_records(out, kept)
-            annotations.write_formats(out, kept, formats or [])
+            try:
+                if objects:
+                    algorithm = describe_algorithm(predictor)
+                    problems = clinic.write_objects(out, jobs, kept, algorithm, objects)
+            finally:
+                write_records(out, kept)
+            annotations.write_formats(out, kept, tables)
+    for problem in problems:
+        console.report_error(problem)
     images, failed = counts["images"], counts["failed"]
     trusted = f", {counts['referred']} referred" if predictor.rules.refer else ""
     typer.echo(f"{images - failed} of {images} images{trusted}: {out}. {NOTICE}")
-    if failed:
+    if failed or problems:
         raise typer.Exit(NOTHING_DONE if failed == images else SOME_FAILED)
 
 

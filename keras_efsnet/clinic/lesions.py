@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_efsnet.images.components import label_components
+from keras_efsnet.images.components import Box, label_components, split_components
 from keras_efsnet.prediction.writing import Record
 
 
@@ -34,17 +34,31 @@ class Segment:
 
     Attributes:
         number: of the segment in its object, from 1.
-        frame: number of the source's frame.
+        frame: the frame that it lies in.
         lesion: number of the lesion in predictions.json.
-        mask: bool `(height, width)`, the lesion alone.
-        measurements: its entry in the record's `lesions`.
+        box: `(left, top, right, bottom)`; right and bottom are exclusive.
+        pixels: bool, the lesion alone, inside its box.
     """
 
     number: int
-    frame: int
+    frame: FrameResult
     lesion: int
-    mask: np.ndarray
-    measurements: dict[str, Any]
+    box: Box
+    pixels: np.ndarray
+
+    @property
+    def mask(self) -> np.ndarray:
+        """The lesion alone, bool `(height, width)` of the frame."""
+        left, top, right, bottom = self.box
+        mask = np.zeros_like(self.frame.mask)
+        mask[top:bottom, left:right] = self.pixels
+        return mask
+
+    @property
+    def measurements(self) -> dict[str, Any]:
+        """Its entry in the record's `lesions`; empty if there are none."""
+        lesions = self.frame.record.get("lesions")
+        return lesions[self.lesion - 1] if lesions else {}
 
 
 def number_segments(frames: Sequence[FrameResult]) -> list[Segment]:
@@ -52,15 +66,8 @@ def number_segments(frames: Sequence[FrameResult]) -> list[Segment]:
     segments: list[Segment] = []
     for frame in frames:
         labels = label_components(frame.mask)
-        measured = frame.record.get("lesions", ())
-        for lesion in range(1, labels.max(initial=0) + 1):
-            segments.append(
-                Segment(
-                    number=len(segments) + 1,
-                    frame=frame.number,
-                    lesion=lesion,
-                    mask=labels == lesion,
-                    measurements=measured[lesion - 1] if measured else {},
-                )
-            )
+        for lesion, box in enumerate(split_components(frame.mask)[1], start=1):
+            left, top, right, bottom = box
+            pixels = labels[top:bottom, left:right] == lesion
+            segments.append(Segment(len(segments) + 1, frame, lesion, box, pixels))
     return segments

@@ -1,47 +1,24 @@
 """DICOM SEG and SR objects of a predicted image."""
 
 import io
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from keras_efsnet.clinic.algorithm import Algorithm
 from keras_efsnet.clinic.lesions import FrameResult, number_segments
+from keras_efsnet.clinic.source import read_source, without_their_words
 from keras_efsnet.extras import import_highdicom
-from keras_efsnet.images.dicom import muted
-from keras_efsnet.images.dicom_tags import Refusal
 from keras_efsnet.prediction.writing import Record
 
 if TYPE_CHECKING:
     from pydicom import Dataset
 
+__all__ = ["KINDS", "Algorithm", "make_objects"]
+
 KINDS = ("dicom-seg", "dicom-sr")
 """The kinds of objects, as `efsnet predict --format` names them."""
-
-
-@dataclass(frozen=True)
-class Algorithm:
-    """What made the results.
-
-    Attributes:
-        name: the model's name, at most 64 characters.
-        version: of keras-efsnet.
-        weights: hexadecimal SHA-256 of the weights' file.
-        options: what else the results depend on.
-    """
-
-    name: str
-    version: str
-    weights: str
-    options: Mapping[str, Any]
-
-    @property
-    def parameters(self) -> dict[str, str]:
-        """The hash and the options as text, sorted by name."""
-        options = {name: str(value) for name, value in self.options.items()}
-        return {"weights SHA-256": self.weights, **dict(sorted(options.items()))}
 
 
 def make_objects(
@@ -61,9 +38,10 @@ def make_objects(
         kinds: some of `KINDS`.
 
     Returns:
-        The segmentation, if there is a lesion, then the report. Their UIDs follow from
-        the source's, the weights, the options and `kinds`: the same run gives the same
-        ones.
+        The segmentation, if there is a lesion, then the report; nothing if there are no
+        records. Their UIDs follow from the source's and the algorithm: the same run
+        gives the same ones. A report that refers to a segmentation has another UID than
+        one without.
 
     Raises:
         MissingPackage: highdicom is not installed.
@@ -73,9 +51,8 @@ def make_objects(
     import_highdicom()
     from keras_efsnet.clinic.report import make_report
     from keras_efsnet.clinic.segmentation import make_segmentation
-    from keras_efsnet.clinic.source import read_source
 
-    with _without_their_words():
+    with without_their_words():
         image = read_source(source)
     for mask in masks:
         if mask.shape != image.size:
@@ -83,34 +60,17 @@ def make_objects(
                 f"masks must have the image's {image.size[0]} rows and "
                 f"{image.size[1]} columns, got {mask.shape}."
             )
-    frames = [
-        FrameResult(record, mask) for record, mask in zip(records, masks, strict=True)
-    ]
+    frames = [FrameResult(*both) for both in zip(records, masks, strict=True)]
     segments = number_segments(frames)
     made: list[Dataset] = []
-    with _without_their_words():
+    with without_their_words():
         if "dicom-seg" in kinds and segments:
             made.append(make_segmentation(image, segments, algorithm))
-        if "dicom-sr" in kinds:
+        if "dicom-sr" in kinds and frames:
             segmentation = made[0] if made else None
             made.append(make_report(image, frames, segments, algorithm, segmentation))
         for thing in made:
             image.copy_identity(thing)
+            # A damaged value can fail as late as here.
             thing.save_as(io.BytesIO(), enforce_file_format=True)
     return made
-
-
-@contextmanager
-def _without_their_words() -> Iterator[None]:
-    """Replaces the messages of pydicom and highdicom, which can quote a patient."""
-    try:
-        with muted():
-            yield
-    except Refusal:
-        raise
-    # Damaged tags can raise any exception.
-    except Exception as error:
-        raise ValueError(
-            f"no DICOM object can be made of this file's tags ({type(error).__name__})"
-            "; export the image again."
-        ) from None

@@ -5,11 +5,12 @@ its measurements.
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
+import numpy as np
 from highdicom.sr import (
     AlgorithmIdentification,
     ComprehensiveSR,
+    CoordinatesForMeasurement,
     DeviceObserverIdentifyingAttributes,
     FindingSite,
     Measurement,
@@ -22,6 +23,7 @@ from highdicom.sr import (
     ReferencedSegmentationFrame,
     RelationshipTypeValues,
     SourceImageForMeasurementGroup,
+    SourceImageForRegion,
     SourceImageForSegmentation,
     TextContentItem,
     TrackingIdentifier,
@@ -29,6 +31,7 @@ from highdicom.sr import (
 from pydicom import Dataset
 from pydicom.sr.codedict import codes
 
+from keras_efsnet.clinic.algorithm import Algorithm
 from keras_efsnet.clinic.codes import (
     BREAST,
     CLASSES,
@@ -41,10 +44,7 @@ from keras_efsnet.clinic.codes import (
 )
 from keras_efsnet.clinic.lesions import FrameResult, Segment
 from keras_efsnet.clinic.segmentation import label, tracking_uid
-from keras_efsnet.clinic.source import Source, derive_uid
-
-if TYPE_CHECKING:
-    from keras_efsnet.clinic.objects import Algorithm
+from keras_efsnet.clinic.source import Source
 
 SERIES_NUMBER = 9002
 NOT_FOR_DIAGNOSIS = (
@@ -57,7 +57,7 @@ def make_report(
     source: Source,
     frames: Sequence[FrameResult],
     segments: Sequence[Segment],
-    algorithm: "Algorithm",
+    algorithm: Algorithm,
     segmentation: Dataset | None,
 ) -> Dataset:
     """Makes the report of one image, without its patient.
@@ -71,7 +71,6 @@ def make_report(
     """
     tags = source.reference
     with_segments = "" if segmentation is None else segmentation.SOPInstanceUID
-    run = ("dicom-sr", algorithm.weights, algorithm.parameters)
     report = MeasurementReport(
         observation_context=_observer(algorithm),
         procedure_reported=PROCEDURE,
@@ -86,11 +85,9 @@ def make_report(
     return ComprehensiveSR(
         evidence=evidence,
         content=report[0],
-        series_instance_uid=derive_uid("series", tags.SeriesInstanceUID, *run),
+        series_instance_uid=algorithm.derive_uid("SR series", tags.SeriesInstanceUID),
         series_number=SERIES_NUMBER,
-        sop_instance_uid=derive_uid(
-            "instance", tags.SOPInstanceUID, *run, with_segments
-        ),
+        sop_instance_uid=algorithm.derive_uid("SR", tags.SOPInstanceUID, with_segments),
         instance_number=source.instance_number,
         manufacturer="keras-efsnet",
         manufacturer_model_name=algorithm.name,
@@ -103,10 +100,11 @@ def make_report(
     )
 
 
-def _observer(algorithm: "Algorithm") -> ObservationContext:
-    uid = derive_uid("device", algorithm.version, algorithm.weights)
+def _observer(algorithm: Algorithm) -> ObservationContext:
     device = DeviceObserverIdentifyingAttributes(
-        uid=uid, name="keras-efsnet", model_name=algorithm.name
+        uid=algorithm.derive_uid("device"),
+        name="keras-efsnet",
+        model_name=algorithm.name,
     )
     return ObservationContext(
         observer_device_context=ObserverContext(codes.DCM.Device, device)
@@ -117,11 +115,11 @@ def _groups(
     source: Source,
     frame: FrameResult,
     segments: Sequence[Segment],
-    algorithm: "Algorithm",
+    algorithm: Algorithm,
     segmentation: Dataset | None,
 ) -> list[MeasurementsAndQualitativeEvaluations]:
     """The group of a frame, then those of its lesions."""
-    lesions = [segment for segment in segments if segment.frame == frame.number]
+    lesions = [segment for segment in segments if segment.frame is frame]
     groups = [_frame_group(source, frame, algorithm, bool(lesions))]
     for segment in lesions:
         groups.append(_lesion_group(source, segment, algorithm, segmentation))
@@ -129,16 +127,10 @@ def _groups(
 
 
 def _frame_group(
-    source: Source, frame: FrameResult, algorithm: "Algorithm", has_lesion: bool
+    source: Source, frame: FrameResult, algorithm: Algorithm, has_lesion: bool
 ) -> MeasurementsAndQualitativeEvaluations:
     record = frame.record
-    uid = derive_uid(
-        "frame",
-        source.reference.SOPInstanceUID,
-        algorithm.weights,
-        algorithm.parameters,
-        frame.number,
-    )
+    uid = algorithm.derive_uid("frame", source.reference.SOPInstanceUID, frame.number)
     number = source.frame_numbers(frame.number)
     presence = codes.SCT.Present if has_lesion else codes.SCT.Absent
     group = MeasurementsAndQualitativeEvaluations(
@@ -167,7 +159,7 @@ def _frame_group(
 def _lesion_group(
     source: Source,
     segment: Segment,
-    algorithm: "Algorithm",
+    algorithm: Algorithm,
     segmentation: Dataset | None,
 ) -> MeasurementsAndQualitativeEvaluations:
     facts = {
@@ -177,26 +169,44 @@ def _lesion_group(
         "finding_type": LESION,
         "algorithm_id": _algorithm(algorithm),
         "finding_sites": [FindingSite(BREAST)],
-        "measurements": [
-            Measurement(*MEASUREMENTS[name][:1], value, MEASUREMENTS[name][1])
-            for name, value in segment.measurements.items()
-            if name in MEASUREMENTS and value is not None
-        ],
     }
-    numbers = source.frame_numbers(segment.frame)
+    numbers = source.frame_numbers(segment.frame.number)
     if segmentation is None:
         image = _source_image(SourceImageForMeasurementGroup, source, numbers)
-        return MeasurementsAndQualitativeEvaluations(source_images=[image], **facts)
-    return PlanarROIMeasurementsAndQualitativeEvaluations(
-        referenced_segment=ReferencedSegmentationFrame(
-            sop_class_uid=segmentation.SOPClassUID,
-            sop_instance_uid=segmentation.SOPInstanceUID,
-            frame_number=segment.number,
-            segment_number=segment.number,
-            source_image=_source_image(SourceImageForSegmentation, source, numbers),
-        ),
-        **facts,
+        lines = _source_image(SourceImageForRegion, source, numbers)
+        return MeasurementsAndQualitativeEvaluations(
+            source_images=[image], measurements=_measurements(segment, lines), **facts
+        )
+    reference = ReferencedSegmentationFrame(
+        sop_class_uid=segmentation.SOPClassUID,
+        sop_instance_uid=segmentation.SOPInstanceUID,
+        frame_number=segment.number,
+        segment_number=segment.number,
+        source_image=_source_image(SourceImageForSegmentation, source, numbers),
     )
+    # The standard allows only one of the two numbers (PS3.3, table 10-3).
+    del reference[0].ReferencedSOPSequence[0].ReferencedFrameNumber
+    return PlanarROIMeasurementsAndQualitativeEvaluations(
+        referenced_segment=reference, measurements=_measurements(segment), **facts
+    )
+
+
+def _measurements(
+    segment: Segment, image: SourceImageForRegion | None = None
+) -> list[Measurement]:
+    """What is known of a lesion; with the diameters' ends if their image is given."""
+    measurements = []
+    for name, (concept, unit) in MEASUREMENTS.items():
+        value = segment.measurements.get(name)
+        points = segment.measurements.get(f"{name.rpartition('_')[0]}_points")
+        ends = None
+        if image is not None and points is not None:
+            ends = [CoordinatesForMeasurement("POLYLINE", np.array(points), image)]
+        if value is not None:
+            measurements.append(
+                Measurement(concept, value, unit, referenced_coordinates=ends)
+            )
+    return measurements
 
 
 def _source_image(kind: type, source: Source, numbers: list[int] | None) -> Dataset:
@@ -204,7 +214,7 @@ def _source_image(kind: type, source: Source, numbers: list[int] | None) -> Data
     return kind(tags.SOPClassUID, tags.SOPInstanceUID, numbers)
 
 
-def _algorithm(algorithm: "Algorithm") -> AlgorithmIdentification:
+def _algorithm(algorithm: Algorithm) -> AlgorithmIdentification:
     return AlgorithmIdentification(
         name=algorithm.name,
         version=algorithm.version,

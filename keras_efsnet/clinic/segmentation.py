@@ -7,17 +7,16 @@ frames are put together here, and highdicom makes the rest.
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 from highdicom import AlgorithmIdentificationSequence
 from highdicom.base import SOPClass
 from highdicom.seg import SegmentDescription
 from pydicom import Dataset
-from pydicom.pixels import pack_bits
 from pydicom.sr.codedict import codes
 from pydicom.uid import ExplicitVRLittleEndian, SegmentationStorage
 
+from keras_efsnet.clinic.algorithm import Algorithm
 from keras_efsnet.clinic.codes import (
     ABNORMAL_STRUCTURE,
     BREAST,
@@ -26,17 +25,14 @@ from keras_efsnet.clinic.codes import (
     SOURCE_IMAGE,
 )
 from keras_efsnet.clinic.lesions import Segment
-from keras_efsnet.clinic.source import Source, derive_uid
-
-if TYPE_CHECKING:
-    from keras_efsnet.clinic.objects import Algorithm
+from keras_efsnet.clinic.source import Source
 
 SERIES_NUMBER = 9001
 """Far from the numbers of a scanner's series."""
 
 
 def make_segmentation(
-    source: Source, segments: Sequence[Segment], algorithm: "Algorithm"
+    source: Source, segments: Sequence[Segment], algorithm: Algorithm
 ) -> Dataset:
     """Makes the segmentation of one image, without its patient.
 
@@ -46,12 +42,11 @@ def make_segmentation(
         algorithm: what made them.
     """
     tags = source.reference
-    run = ("dicom-seg", algorithm.weights, algorithm.parameters)
     made = SOPClass(
         study_instance_uid=tags.StudyInstanceUID,
-        series_instance_uid=derive_uid("series", tags.SeriesInstanceUID, *run),
+        series_instance_uid=algorithm.derive_uid("SEG series", tags.SeriesInstanceUID),
         series_number=SERIES_NUMBER,
-        sop_instance_uid=derive_uid("instance", tags.SOPInstanceUID, *run),
+        sop_instance_uid=algorithm.derive_uid("SEG", tags.SOPInstanceUID),
         sop_class_uid=SegmentationStorage,
         instance_number=source.instance_number,
         modality="SEG",
@@ -63,6 +58,7 @@ def make_segmentation(
         series_description="Lesions, not for diagnosis",
     )
     made.ImageType = ["DERIVED", "PRIMARY"]
+    made.PatientOrientation = None
     made.ContentLabel = "LESIONS"
     made.ContentDescription = "Predicted lesions; for research, not for diagnosis"
     made.ContentCreatorName = None
@@ -70,13 +66,13 @@ def make_segmentation(
     made.SegmentsOverlap = "NO"
     made.SegmentSequence = [_describe(source, part, algorithm) for part in segments]
     _add_pixels(made, segments)
-    _add_functional_groups(made, source, segments)
+    _add_functional_groups(made, source, segments, algorithm)
     _add_references(made, source)
     return made
 
 
 def _describe(
-    source: Source, segment: Segment, algorithm: "Algorithm"
+    source: Source, segment: Segment, algorithm: Algorithm
 ) -> SegmentDescription:
     return SegmentDescription(
         segment_number=segment.number,
@@ -99,38 +95,46 @@ def _describe(
 
 def label(source: Source, segment: Segment) -> str:
     """A segment's name, with the number of the lesion in predictions.json."""
-    frame = f"Frame {segment.frame}, " if source.frame_numbers(segment.frame) else ""
+    frame = (
+        f"Frame {segment.frame.number}, "
+        if source.frame_numbers(segment.frame.number)
+        else ""
+    )
     return f"{frame}lesion {segment.lesion}".capitalize()
 
 
-def tracking_uid(source: Source, segment: Segment, algorithm: "Algorithm") -> str:
+def tracking_uid(source: Source, segment: Segment, algorithm: Algorithm) -> str:
     """A lesion's own UID, the same in segmentation and report."""
-    return derive_uid(
-        "lesion",
-        source.reference.SOPInstanceUID,
-        algorithm.weights,
-        algorithm.parameters,
-        segment.frame,
-        segment.lesion,
-    )
+    image = source.reference.SOPInstanceUID
+    return algorithm.derive_uid("lesion", image, segment.frame.number, segment.lesion)
 
 
 def _add_pixels(made: Dataset, segments: Sequence[Segment]) -> None:
-    pixels = np.stack([segment.mask for segment in segments]).astype(np.uint8)
-    made.NumberOfFrames, made.Rows, made.Columns = pixels.shape
+    made.NumberOfFrames = len(segments)
+    made.Rows, made.Columns = segments[0].frame.mask.shape
     made.SamplesPerPixel = 1
     made.PhotometricInterpretation = "MONOCHROME2"
     made.PixelRepresentation = 0
+    made.LossyImageCompression = "00"  # unless the image's own says otherwise
     made.BitsAllocated = made.BitsStored = 1
     made.HighBit = 0
-    made.PixelData = pack_bits(pixels.ravel())
+    made.PixelData = _pack(segments)
+
+
+def _pack(segments: Sequence[Segment]) -> bytes:
+    """The masks as bits, without gaps between frames."""
+    packed = bytearray()
+    for first in range(0, len(segments), 8):  # eight masks fill whole bytes
+        masks = [segment.mask for segment in segments[first : first + 8]]
+        packed += np.packbits(np.stack(masks), bitorder="little").tobytes()
+    return bytes(packed + bytes(len(packed) % 2))
 
 
 def _add_functional_groups(
-    made: Dataset, source: Source, segments: Sequence[Segment]
+    made: Dataset, source: Source, segments: Sequence[Segment], algorithm: Algorithm
 ) -> None:
     """Says of each frame which segment it is and which frame it was derived from."""
-    organization = derive_uid("dimensions", made.SOPInstanceUID)
+    organization = algorithm.derive_uid("dimensions", made.SOPInstanceUID)
     made.DimensionOrganizationSequence = [_item(DimensionOrganizationUID=organization)]
     made.DimensionIndexSequence = [
         _item(
@@ -147,7 +151,7 @@ def _add_functional_groups(
             SegmentIdentificationSequence=[
                 _item(ReferencedSegmentNumber=segment.number)
             ],
-            DerivationImageSequence=[_derivation(source, segment.frame)],
+            DerivationImageSequence=[_derivation(source, segment.frame.number)],
         )
         for segment in segments
     ]
@@ -166,19 +170,13 @@ def _derivation(source: Source, frame: int) -> Dataset:
 
 
 def _add_references(made: Dataset, source: Source) -> None:
-    """Names the image once more, as the standard asks, and its lossy compression."""
+    """Names the image once more, with its series, as the standard asks."""
     made.ReferencedSeriesSequence = [
         _item(
             SeriesInstanceUID=source.reference.SeriesInstanceUID,
             ReferencedInstanceSequence=[_reference(source)],
         )
     ]
-    made.LossyImageCompression = "00"
-    if source.tags.get("LossyImageCompression") == "01":
-        made.LossyImageCompression = "01"
-        for name in ("LossyImageCompressionRatio", "LossyImageCompressionMethod"):
-            if name in source.tags:
-                setattr(made, name, source.tags[name].value)
 
 
 def _reference(source: Source) -> Dataset:

@@ -1,15 +1,16 @@
 """The image that an object is about: what is read of its tags, and what is copied."""
 
-import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
+from keras_efsnet.images.dicom import muted
 from keras_efsnet.images.dicom_tags import Refusal
 
 if TYPE_CHECKING:
     from pydicom import Dataset
-    from pydicom.uid import UID
 
 COPIED = (
     "SpecificCharacterSet",
@@ -27,9 +28,16 @@ COPIED = (
     "StudyTime",
     "AccessionNumber",
     "FrameOfReferenceUID",
+    "PositionReferenceIndicator",
+    "LossyImageCompression",
+    "LossyImageCompressionRatio",
+    "LossyImageCompressionMethod",
 )
-"""Attributes that an archive needs to file an object with its patient and study, and
-those that say that it is anonymous. No others of the patient or study are copied."""
+"""What an archive needs to file an object with its patient and study, what says that it
+is anonymous, the frame of reference, and the image's lossy compression. Nothing else of
+the patient, the study or the image is copied."""
+
+_ONLY_IN_SEGMENTATIONS = COPIED[COPIED.index("FrameOfReferenceUID") :]
 
 _NEEDED = (
     *("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID"),
@@ -56,21 +64,37 @@ class Source:
     size: tuple[int, int]
     reference: "Dataset"
 
-    def frame_numbers(self, frame: int) -> list[int] | None:
-        """A frame's number as a reference has it: only for a multi-frame image."""
-        return [frame] if "NumberOfFrames" in self.tags else None
-
     @property
     def instance_number(self) -> int:
         """The image's own, or 1."""
         number = self.tags.get("InstanceNumber")
         return int(number) if number and 0 < number < 2**31 else 1
 
+    def frame_numbers(self, frame: int) -> list[int] | None:
+        """A frame's number as a reference has it: only for a multi-frame image."""
+        return [frame] if "NumberOfFrames" in self.tags else None
+
     def copy_identity(self, made: "Dataset") -> None:
         """Gives an object the attributes of `COPIED`."""
-        for keyword in COPIED:
-            if keyword in self.tags:
-                made[keyword] = deepcopy(self.tags[keyword])
+        names = set(COPIED)
+        if made.Modality != "SEG":
+            names -= set(_ONLY_IN_SEGMENTATIONS)
+        for name in names & set(self.tags.dir()):
+            made[name] = deepcopy(self.tags[name])
+
+
+def read_tags(file: BinaryIO) -> "Dataset":
+    """Reads of an open file the tags that an object needs, and no others.
+
+    Raises:
+        ValueError: it is damaged; the message does not name it.
+    """
+    import pydicom
+
+    names = [*COPIED, *_NEEDED, "NumberOfFrames", "InstanceNumber"]
+    file.seek(0)
+    with without_their_words():
+        return pydicom.dcmread(file, stop_before_pixels=True, specific_tags=names)
 
 
 def read_source(tags: "Dataset") -> Source:
@@ -93,9 +117,21 @@ def read_source(tags: "Dataset") -> Source:
     return Source(tags, (int(tags.Rows), int(tags.Columns)), reference)
 
 
-def derive_uid(*facts: object) -> "UID":
-    """Returns a UID that follows from facts: the same for the same ones."""
-    from pydicom.uid import UID
+@contextmanager
+def without_their_words() -> Iterator[None]:
+    """Replaces the messages of pydicom and highdicom, which can quote a patient.
 
-    name = "\n".join(["keras-efsnet", *map(str, facts)])
-    return UID(f"2.25.{uuid.uuid5(uuid.NAMESPACE_OID, name).int}")
+    Raises:
+        ValueError: for any error but a `Refusal`; it names no file.
+    """
+    try:
+        with muted():
+            yield
+    except Refusal:
+        raise
+    # Damaged tags can raise any exception.
+    except Exception as error:
+        raise ValueError(
+            f"no DICOM object can be made of this file's tags ({type(error).__name__})"
+            "; export the image again."
+        ) from None

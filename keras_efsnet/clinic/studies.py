@@ -4,21 +4,20 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 
+from keras_efsnet.clinic.algorithm import Algorithm
 from keras_efsnet.clinic.dicomweb import Instance, Server
-from keras_efsnet.clinic.objects import Algorithm, make_objects
+from keras_efsnet.clinic.objects import make_objects
 from keras_efsnet.clinic.session import ServerError
+from keras_efsnet.clinic.source import read_tags
 from keras_efsnet.files import describe_error
 from keras_efsnet.images import dicom
 from keras_efsnet.images.frame import DamagedFrame
 from keras_efsnet.prediction.predictor import Predictor, predict_frame
 from keras_efsnet.prediction.writing import Record, make_record
-
-if TYPE_CHECKING:
-    from pydicom import Dataset
 
 ULTRASOUND = (
     "1.2.840.10008.5.1.4.1.1.3",
@@ -114,8 +113,11 @@ def _run(
     with tempfile.TemporaryFile() as file:
         server.fetch(instance, file)
         records, masks = _predict(name, file, predictor)
-        source = dicom.read_header(name, file)
-    results = _make_results(name, source, records, masks, algorithm, kinds)
+        try:
+            made = make_objects(read_tags(file), records, masks, algorithm, kinds)
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from error
+    results = {f"dicom-{result.Modality.lower()}": result for result in made}
     missing = {
         kind: result
         for kind, result in results.items()
@@ -146,18 +148,3 @@ def _predict(
         records.append(make_record(frame, prediction))
         masks.append(prediction.mask)
     return records, masks
-
-
-def _make_results(
-    name: Path,
-    source: "Dataset",
-    records: Sequence[Record],
-    masks: Sequence[np.ndarray],
-    algorithm: Algorithm,
-    kinds: Sequence[str],
-) -> "dict[str, Dataset]":
-    try:
-        made = make_objects(source, records, masks, algorithm, kinds)
-    except ValueError as error:
-        raise ValueError(f"{name}: {error}") from error
-    return {f"dicom-{result.Modality.lower()}": result for result in made}

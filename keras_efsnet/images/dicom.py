@@ -72,20 +72,6 @@ def read_frames(path: Path, file: BinaryIO) -> Iterator[Frame | DamagedFrame]:
             yield Frame(grey, path, number, count, regions)
 
 
-def read_header(path: Path, file: BinaryIO) -> "Dataset":
-    """Reads all tags of an open file but its pixels.
-
-    Raises:
-        OSError: the file cannot be read.
-        ValueError: it is damaged.
-    """
-    import pydicom
-
-    file.seek(0)
-    with _without_its_words(path):
-        return pydicom.dcmread(file, stop_before_pixels=True)
-
-
 @contextmanager
 def muted() -> Iterator[None]:
     """Hides warnings and the log lines of pydicom and highdicom."""

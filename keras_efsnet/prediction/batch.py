@@ -26,6 +26,7 @@ def run_jobs(
     predictor: Predictor,
     out: Path,
     save_probabilities: bool = False,
+    callipers: bool = False,
 ) -> Iterator[Record]:
     """Predicts each frame as `predict_jobs`, then removes what an earlier run left.
 
@@ -41,15 +42,19 @@ def run_jobs(
             f"{out}: holds a run with --workers ({SHARDS_NAME}/); choose another "
             "output folder."
         )
-    return _replace_run(jobs, predictor, out, save_probabilities)
+    return _replace_run(jobs, predictor, out, save_probabilities, callipers)
 
 
 def _replace_run(
-    jobs: Sequence[Job], predictor: Predictor, out: Path, save_probabilities: bool
+    jobs: Sequence[Job],
+    predictor: Predictor,
+    out: Path,
+    save_probabilities: bool,
+    callipers: bool,
 ) -> Iterator[Record]:
     earlier = [file for record in read_records(out) for file in list_files(record, out)]
     kept = [job.source for job in jobs]
-    for record in predict_jobs(jobs, predictor, out, save_probabilities):
+    for record in predict_jobs(jobs, predictor, out, save_probabilities, callipers):
         kept += list_files(record, out)
         yield record
     remove_files(earlier, kept)
@@ -60,6 +65,7 @@ def predict_jobs(
     predictor: Predictor,
     out: Path,
     save_probabilities: bool = False,
+    callipers: bool = False,
 ) -> Iterator[Record]:
     """Predicts each frame, writes its mask and overlay, and yields its record.
 
@@ -71,13 +77,17 @@ def predict_jobs(
     """
     for job in jobs:
         try:
-            yield from _run_job(job, predictor, out, save_probabilities)
+            yield from _run_job(job, predictor, out, save_probabilities, callipers)
         except (OSError, ValueError) as error:
             yield {"path": str(job.source), "error": _describe(error)}
 
 
 def _run_job(
-    job: Job, predictor: Predictor, out: Path, save_probabilities: bool
+    job: Job,
+    predictor: Predictor,
+    out: Path,
+    save_probabilities: bool,
+    callipers: bool,
 ) -> Iterator[Record]:
     if job.problem:
         raise ValueError(job.problem)
@@ -87,7 +97,7 @@ def _run_job(
                 raise ValueError(frame.problem)
             prediction = predict_frame(predictor, frame)
             target = job.frame_target(frame.number, frame.count)
-            record = write_prediction(frame, prediction, target, out)
+            record = write_prediction(frame, prediction, target, out, callipers)
             if save_probabilities:
                 record |= write_probability(prediction, target, out)
             yield record

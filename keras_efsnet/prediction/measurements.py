@@ -92,10 +92,14 @@ def measure_area(frame: Frame, lesions: Sequence[Lesion]) -> dict[str, float | N
 
 
 def describe_size(lesion: Lesion) -> str:
-    """The two diameters in words, such as "12.3 x 8.1 mm"."""
+    """The two diameters in words, such as "12.3 x 8.1 mm" or "123 x 81 px"."""
     unit = unit_of(lesion)
-    longest = lesion[f"longest_diameter_{unit}"]
-    return f"{longest:.1f} x {lesion[f'perpendicular_diameter_{unit}']:.1f} {unit}"
+    digits = 1 if unit == "mm" else 0
+    longest, across = (
+        f"{lesion[f'{name}_diameter_{unit}']:.{digits}f}"
+        for name in ("longest", "perpendicular")
+    )
+    return f"{longest} x {across} {unit}"
 
 
 def unit_of(lesion: Lesion) -> str:

@@ -1,53 +1,62 @@
 """The overlay picture: the lesion's contour on the image, and a caption."""
 
-import textwrap
+import math
+from collections.abc import Sequence
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from keras_efsnet.images.frame import Frame
 from keras_efsnet.images.screen_region import ScreenRegion
+from keras_efsnet.prediction.caption import add_caption, describe
+from keras_efsnet.prediction.measurements import Lesion
 from keras_efsnet.prediction.postprocess import Prediction
-from keras_efsnet.prediction.referral import NOT_B_MODE
 
 CONTOUR_COLOUR = (255, 214, 0)
+
+CALLIPER_COLOUR = (0, 229, 255)
 
 OUTLINE_COLOUR = (110, 110, 110)
 """Colour of the outline of the part that the network sees."""
 
 
-def draw_overlay(frame: Frame, prediction: Prediction) -> Image.Image:
+def draw_overlay(
+    frame: Frame,
+    prediction: Prediction,
+    lesions: Sequence[Lesion] = (),
+    callipers: bool = False,
+) -> Image.Image:
     """Draws the mask's contour on the image, and class and reasons in a bar below.
 
     A DICOM frame is black outside its ultrasound regions, as scanners write names
-    there. If the network saw only a part of the frame, that part is outlined.
+    there. If the network saw only a part of the frame, that part is outlined. Single
+    pixels, of the mask or missing in it, have no contour.
+
+    Args:
+        frame: the image.
+        prediction: of the frame.
+        lesions: from `measure_lesions`; their size is in the caption.
+        callipers: draw both diameters of each lesion too.
 
     Returns:
-        RGB image of the same width. The bar's height depends only on the image's size.
+        RGB image of the same width. The bar's height depends only on that width.
     """
     height, width = frame.pixels.shape
     colours = np.repeat(_shown_pixels(frame)[:, :, None], 3, axis=2)
     colours[_contour(prediction.mask, thick=min(height, width) >= 400)] = CONTOUR_COLOUR
-    caption = _describe(prediction)
-    picture = _add_caption(Image.fromarray(colours), caption)
+    picture = Image.fromarray(colours)
+    draw = ImageDraw.Draw(picture)
+    if callipers:
+        for lesion in lesions:
+            for name in ("longest", "perpendicular"):
+                _draw_calliper(draw, lesion[f"{name}_diameter_points"], picture.size)
     scan = frame.scan
     if scan is not None and scan != ScreenRegion.whole(frame.pixels.shape):
         right, bottom = scan.left + scan.width, scan.top + scan.height
-        ImageDraw.Draw(picture).rectangle(
+        draw.rectangle(
             (scan.left - 1, scan.top - 1, right, bottom), outline=OUTLINE_COLOUR
         )
-    return picture
-
-
-def _describe(prediction: Prediction) -> str:
-    percent = 100 * prediction.probabilities[prediction.label]
-    caption = f"{prediction.label} {percent:.0f} %"
-    if prediction.mask_emptied:
-        caption += ", lesion removed from the mask"
-    if NOT_B_MODE in prediction.refer:  # the class means little then
-        caption = f"{NOT_B_MODE} | {caption}"
-    others = [reason for reason in prediction.refer if reason != NOT_B_MODE]
-    return f"{caption} | refer: {', '.join(others)}" if others else caption
+    return add_caption(picture, describe(prediction, lesions))
 
 
 def _shown_pixels(frame: Frame) -> np.ndarray:
@@ -59,46 +68,55 @@ def _shown_pixels(frame: Frame) -> np.ndarray:
     return shown
 
 
+def _draw_calliper(
+    draw: ImageDraw.ImageDraw, points: Sequence[Sequence[float]], size: tuple[int, int]
+) -> None:
+    """Draws a dotted line between two crosses, as scanners do."""
+    # Pixel (0, 0) covers 0 to 1, and Pillow draws at its middle.
+    start, end = ((x - 0.5, y - 0.5) for x, y in points)
+    arm = max(min(size) / 60, 2)
+    dots = max(int(math.dist(start, end) / arm), 1)
+    for dot in range(1, dots):
+        draw.point(_between(start, end, dot / dots), fill=CALLIPER_COLOUR)
+    for x, y in (start, end):
+        draw.line((x - arm, y, x + arm, y), fill=CALLIPER_COLOUR)
+        draw.line((x, y - arm, x, y + arm), fill=CALLIPER_COLOUR)
+
+
+def _between(
+    start: tuple[float, float], end: tuple[float, float], part: float
+) -> tuple[float, float]:
+    x, y = (a + part * (b - a) for a, b in zip(start, end, strict=True))
+    return x, y
+
+
 def _contour(mask: np.ndarray, thick: bool) -> np.ndarray:
     """The border of the mask, bool `(height, width)`, 2 or 3 pixels wide."""
+    contour = np.zeros_like(mask)
+    rows, columns = (np.flatnonzero(mask.any(axis)) for axis in (1, 0))
+    if not rows.size:
+        return contour
+    # One pixel more, for the outer half of the border.
+    top, bottom = max(rows[0] - 1, 0), rows[-1] + 2
+    left, right = max(columns[0] - 1, 0), columns[-1] + 2
     # The padding closes the contour at the image's edge.
-    framed = np.pad(mask, 2)
+    framed = _without_specks(np.pad(mask[top:bottom, left:right], 2))
     outer = _grow(framed, 1)
     inner = ~_grow(~framed, 2 if thick else 1)
-    return (outer & ~inner)[2:-2, 2:-2]
+    contour[top:bottom, left:right] = (outer & ~inner)[2:-2, 2:-2]
+    return contour
+
+
+def _without_specks(mask: np.ndarray) -> np.ndarray:
+    """Removes single pixels and fills single holes; the mask's border is empty."""
+    left, right = np.roll(mask, 1, 1), np.roll(mask, -1, 1)
+    above, below = np.roll(mask, 1, 0), np.roll(mask, -1, 0)
+    row = mask | left | right
+    near = left | right | np.roll(row, 1, 0) | np.roll(row, -1, 0)
+    return near & (mask | (left & right & above & below))
 
 
 def _grow(mask: np.ndarray, radius: int) -> np.ndarray:
     for axis in (0, 1) * radius:
         mask = mask | np.roll(mask, 1, axis) | np.roll(mask, -1, axis)
     return mask
-
-
-def _add_caption(picture: Image.Image, text: str) -> Image.Image:
-    """Adds a bar with the text in the largest font that fits in one to four lines."""
-    width, height = picture.size
-    bar = 2 * max(height // 18, 11)
-    captioned = Image.new("RGB", (width, height + bar))
-    captioned.paste(picture)
-    font_size, lines = max(
-        (_lay_out(text, count, width, bar) for count in range(1, 5)),
-        key=lambda layout: layout[0],
-    )
-    ImageDraw.Draw(captioned).multiline_text(
-        (font_size // 2, height + bar // 2),
-        "\n".join(lines),
-        fill=CONTOUR_COLOUR,
-        font=ImageFont.load_default(font_size),
-        anchor="lm",
-        spacing=0,
-    )
-    return captioned
-
-
-def _lay_out(text: str, count: int, width: int, bar: int) -> tuple[int, list[str]]:
-    """Font size and lines of a text split into `count` lines."""
-    lines = textwrap.wrap(text, -(-len(text) // count) + (count > 1) * 6)
-    # A letter is about 0.6 em wide, a line 1.2 em high.
-    wide = 3 * width // (2 * max(map(len, lines)))
-    high = min(bar // 2, 5 * bar // (6 * len(lines)))
-    return max(min(wide, high), 1), lines

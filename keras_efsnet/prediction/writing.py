@@ -21,7 +21,8 @@ SHARDS_NAME = "predictions"
 """Folder of a run with workers; its records are in several files."""
 
 _ENDINGS = {
-    f"{name}_file": f"_{name}.png" for name in ("mask", "overlay", "probability")
+    **{f"{name}_file": f"_{name}.png" for name in ("mask", "overlay", "probability")},
+    **{f"{name}_file": f"_{name}.dcm" for name in ("seg", "sr")},
 }
 """Keys of a record that name a file, and the endings of these names."""
 
@@ -30,7 +31,11 @@ Record = dict[str, Any]
 
 
 def write_prediction(
-    frame: Frame, prediction: Prediction, target: Path, out: Path
+    frame: Frame,
+    prediction: Prediction,
+    target: Path,
+    out: Path,
+    callipers: bool = False,
 ) -> Record:
     """Writes `<target>_mask.png` (0 and 255) and `<target>_overlay.png`.
 
@@ -39,6 +44,7 @@ def write_prediction(
         prediction: of the frame.
         target: in `out`, without the endings.
         out: the folder of predictions.json.
+        callipers: draw both diameters of each lesion on the overlay.
 
     Returns:
         The frame's record, with file names relative to `out`.
@@ -48,9 +54,10 @@ def write_prediction(
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     mask = Image.fromarray(prediction.mask.astype(np.uint8) * 255)
-    overlay = draw_overlay(frame, prediction)
+    record = make_record(frame, prediction)
+    overlay = draw_overlay(frame, prediction, record["lesions"], callipers)
     return {
-        **make_record(frame, prediction),
+        **record,
         "mask_file": _write(target, "mask", mask, out),
         "overlay_file": _write(target, "overlay", overlay, out),
     }

@@ -1,4 +1,4 @@
-"""predictions.csv: one row per record of predictions.json."""
+"""predictions.csv, one row per record of predictions.json, and lesions.csv."""
 
 import csv
 import io
@@ -9,23 +9,43 @@ from pathlib import Path
 from keras_efsnet.files import write_text
 from keras_efsnet.prediction.writing import Record
 
-CSV_NAME = "predictions.csv"
+CSV_NAME, LESIONS_NAME = "predictions.csv", "lesions.csv"
 
 
 def write_csv(out: Path, records: Sequence[Record]) -> None:
-    rows = [_flatten(record) for record in records]
-    columns = dict.fromkeys(name for row in rows for name in row)
+    """Writes predictions.csv, and lesions.csv with one row for each lesion."""
+    write_table(out / CSV_NAME, [_flatten(record) for record in records])
+    lesions = [
+        {**_names(record), **_flatten(lesion)}
+        for record in records
+        for lesion in record.get("lesions", ())
+    ]
+    write_table(out / LESIONS_NAME, lesions)
+
+
+def write_table(path: Path, rows: Sequence[Record]) -> None:
+    """Writes rows as CSV, whole or not at all; a cell that a row lacks is empty.
+
+    The first column is `path`, also where there are no rows.
+    """
+    columns = dict.fromkeys(["path", *(name for row in rows for name in row)])
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, list(columns), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    write_text(out / CSV_NAME, text.getvalue())
+    write_text(path, text.getvalue())
+
+
+def _names(record: Record) -> Record:
+    return {name: record[name] for name in ("path", "frame") if name in record}
 
 
 def _flatten(record: Record) -> Record:
-    """A record as cells: probabilities as p_<label>, lists as JSON."""
+    """A record as cells: probabilities as p_<label>, lists as JSON, no lesions."""
     cells: Record = {}
     for name, value in record.items():
+        if name == "lesions":
+            continue
         if name == "probabilities":
             cells |= {f"p_{label}": p for label, p in value.items()}
         else:
