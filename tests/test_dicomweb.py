@@ -434,7 +434,7 @@ def test_tls_with_the_certificate_of_a_clinic(
     assert "no TLS connection" in capfd.readouterr().err
 
 
-@pytest.mark.parametrize("count", [20, pytest.param(200, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [8, pytest.param(200, marks=pytest.mark.slow)])
 def test_changed_objects_beside_good_ones(orthanc, examination, capfd, count):
     """An answer or a line for each; none has a part of its results."""
     random = np.random.default_rng(1)

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import urlsplit
 
 from dicomweb_client.web import DICOMwebClient
+from requests import RequestException
 
-from keras_efsnet.clinic.multipart import first_part
+from keras_efsnet.clinic.multipart import EndsEarly, first_part
 from keras_efsnet.clinic.session import (
     TIMEOUTS,
     Refused,
@@ -148,6 +149,11 @@ class Server:
         try:
             with one_line(self.url, "send an image"):
                 self._download(url, file)
+        except EndsEarly:
+            raise ValueError(
+                f"{instance.uid}: the server did not send all of it; run the command "
+                "again."
+            ) from None
         except Refused as refused:
             if refused.status in (401, 403):
                 raise
@@ -186,7 +192,7 @@ class Server:
         """
         try:
             with one_line(self.url, "store results"), _uninterrupted(), _unwarned():
-                answer = self._client.store_instances(results, source.study)
+                answer = self._post(source.study, results)
         except Refused as refused:
             if refused.status not in (400, 409, 413, 422):
                 raise
@@ -199,6 +205,17 @@ class Server:
                 raise ValueError(_not_stored(source, f"failure reason {failed[uid]}"))
             if uid not in confirmed and not self.has(source.study, uid):
                 raise ValueError(_not_stored(source, f"no {result.Modality} is there"))
+
+    def _post(self, study: str, results: "Sequence[Dataset]") -> "Dataset":
+        from pydicom import Dataset
+
+        try:
+            return self._client.store_instances(results, study)
+        except RequestException:
+            raise
+        # pydicom raises any on an answer that is no DICOM; a search will tell.
+        except Exception:
+            return Dataset()
 
 
 def check_uid(uid: str, name: str) -> None:
@@ -219,6 +236,8 @@ def _read_instance(study: str, item: Mapping[str, Any]) -> Instance:
     for name, tag in _TAGS.items():
         found = item.get(tag, {}).get("Value") or [""]
         values[name] = str(found[0])
+    if not values["uid"]:
+        raise ValueError("no SOP Instance UID")
     number = values.pop("number")
     return Instance(study, number=int(number or 0), **values)
 

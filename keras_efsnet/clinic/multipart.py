@@ -7,6 +7,10 @@ cine can have hundreds of megabytes.
 from collections.abc import Iterable, Iterator
 
 
+class EndsEarly(ValueError):
+    """A body is not whole."""
+
+
 def first_part(chunks: Iterable[bytes], boundary: str) -> Iterator[bytes]:
     """Yields the content of the first part, without its header.
 
@@ -15,7 +19,7 @@ def first_part(chunks: Iterable[bytes], boundary: str) -> Iterator[bytes]:
         boundary: of the body's Content-Type.
 
     Raises:
-        ValueError: the body ends before the part does.
+        EndsEarly: the body ends before the part does.
     """
     delimiter = f"\r\n--{boundary}".encode()
     body = _Body(chunks)
@@ -37,7 +41,7 @@ class _Body:
             yield self._ahead[:-kept]
             chunk = next(self._chunks, None)
             if chunk is None:
-                raise ValueError("the answer ends early")
+                raise EndsEarly
             self._ahead = self._ahead[-kept:] + chunk
         yield self._ahead[:place]
         self._ahead = self._ahead[place + len(mark) :]

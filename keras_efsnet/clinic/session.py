@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import requests
 from requests import exceptions
 from requests.adapters import HTTPAdapter
+from urllib3.exceptions import ReadTimeoutError
 from urllib3.util import Retry
 
 from keras_efsnet.clinic.credentials import PASSWORD, TOKEN, USER, find_credentials
@@ -76,8 +77,8 @@ def open_session(url: str) -> requests.Session:
 
     They come from `EFSNET_DICOMWEB_TOKEN`, from `EFSNET_DICOMWEB_USER` and
     `EFSNET_DICOMWEB_PASSWORD`, or from the netrc file. Certificates are verified.
-    Requests that change nothing, and connections that were not made, are tried again
-    `RETRIES` times.
+    A connection that was not made is tried again `RETRIES` times. So is a search or a
+    retrieval that a busy server refuses, and once if its answer did not come.
 
     Args:
         url: from `check_url`.
@@ -96,6 +97,7 @@ def open_session(url: str) -> requests.Session:
     session.max_redirects = 0
     retry = Retry(
         total=RETRIES,
+        read=1,
         other=0,
         backoff_factor=0.5,
         status_forcelist=_BUSY,
@@ -182,7 +184,7 @@ def _explain(error: exceptions.RequestException, url: str) -> str:
         return "the proxy does not answer; correct HTTPS_PROXY, or set NO_PROXY."
     if isinstance(error, exceptions.ConnectTimeout):
         return f"no connection after {TIMEOUTS[0]:.0f} s; check the host and the port."
-    if isinstance(error, exceptions.Timeout):
+    if any(isinstance(cause, ReadTimeoutError) for cause in _causes(error)):
         return (
             f"no answer for {TIMEOUTS[1]:.0f} s; run the command again when the server "
             "is less busy."

@@ -88,8 +88,8 @@ def _write(
     found = list(read_masks(out, records))
     if not found:
         return
-    with job.source.open("rb") as file:
-        source = read_tags(file)
+    with job.source.open("rb") as opened:
+        source = read_tags(opened)
     if len(records) != int(source.get("NumberOfFrames") or 1):
         return
     predicted, masks = zip(*found, strict=True)
