@@ -119,6 +119,9 @@ def referenced():
     made = single()
     made.FrameOfReferenceUID = "2.25.104"
     made.PositionReferenceIndicator = None
+    made.ImagePositionPatient = [10, -20.5, 30]
+    made.ImageOrientationPatient = [1, 0, 0, 0, 0, -1]
+    made.PixelSpacing, made.SliceThickness = [0.4, 0.2], 1.5
     return made
 
 

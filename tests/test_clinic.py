@@ -260,12 +260,23 @@ def test_only_the_patient_and_the_study_are_copied(result):
             assert not made.get(name)
 
 
-def test_a_frame_of_reference_is_kept_and_none_made_up(results):
+def test_frame_of_reference_and_plane_are_kept_and_none_made_up(results):
     for name, (source, *_, seg, sr) in results.items():
-        expected = pydicom.dcmread(source).get("FrameOfReferenceUID")
-        assert pydicom.dcmread(seg).get("FrameOfReferenceUID") == expected
+        origin, made = pydicom.dcmread(source), pydicom.dcmread(seg)
+        expected = origin.get("FrameOfReferenceUID")
+        assert made.get("FrameOfReferenceUID") == expected
         assert (expected is not None) == (name == "referenced")
         assert "FrameOfReferenceUID" not in pydicom.dcmread(sr)
+        (shared,) = made.SharedFunctionalGroupsSequence
+        assert len(shared) == (0 if expected is None else 2)
+        for frame in made.PerFrameFunctionalGroupsSequence:
+            assert ("PlanePositionSequence" in frame) == (expected is not None)
+    (position,) = frame.PlanePositionSequence
+    (orientation,) = shared.PlaneOrientationSequence
+    (measures,) = shared.PixelMeasuresSequence
+    assert position.ImagePositionPatient == origin.ImagePositionPatient
+    assert orientation.ImageOrientationPatient == origin.ImageOrientationPatient
+    assert measures.PixelSpacing == origin.PixelSpacing
 
 
 def test_lossy_compression_of_the_source_is_told(results):

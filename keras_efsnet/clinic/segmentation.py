@@ -1,9 +1,10 @@
 """DICOM SEG: one binary segment, of one frame, for each lesion.
 
 highdicom's `Segmentation` accepts several frames only in a frame of reference, which
-ultrasound clips do not have. The standard asks for none if each frame names the frame
-that it was derived from (PS3.3, A.51.3: the Derivation Image functional group). So the
-frames are put together here, and highdicom makes the rest.
+ultrasound clips do not have. The standard asks for none, and for no plane, if each
+frame names the frame that it was derived from (PS3.3, A.51: the Derivation Image
+functional group): both then have the same pixels. So the frames are put together here,
+and highdicom makes the rest.
 """
 
 from collections.abc import Sequence
@@ -144,7 +145,15 @@ def _add_functional_groups(
             DimensionDescriptionLabel="Segment Number",
         )
     ]
-    made.SharedFunctionalGroupsSequence = [Dataset()]
+    shared, position = Dataset(), Dataset()
+    if source.plane:
+        place, orientation, spacing, thickness = source.plane
+        position.PlanePositionSequence = [_item(ImagePositionPatient=place)]
+        shared.PlaneOrientationSequence = [_item(ImageOrientationPatient=orientation)]
+        shared.PixelMeasuresSequence = [
+            _item(PixelSpacing=spacing, SliceThickness=thickness)
+        ]
+    made.SharedFunctionalGroupsSequence = [shared]
     made.PerFrameFunctionalGroupsSequence = [
         _item(
             FrameContentSequence=[_item(DimensionIndexValues=[segment.number])],
@@ -152,6 +161,7 @@ def _add_functional_groups(
                 _item(ReferencedSegmentNumber=segment.number)
             ],
             DerivationImageSequence=[_derivation(source, segment.frame.number)],
+            **{element.keyword: element.value for element in position},
         )
         for segment in segments
     ]

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from keras_efsnet.images.dicom import muted
 from keras_efsnet.images.dicom_tags import Refusal
@@ -38,6 +38,12 @@ is anonymous, the frame of reference, and the image's lossy compression. Nothing
 the patient, the study or the image is copied."""
 
 _ONLY_IN_SEGMENTATIONS = COPIED[COPIED.index("FrameOfReferenceUID") :]
+
+PLANE = (
+    *("ImagePositionPatient", "ImageOrientationPatient"),
+    *("PixelSpacing", "SliceThickness"),
+)
+"""Where an image lies in its frame of reference; copied too, if it has all of them."""
 
 _NEEDED = (
     *("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID"),
@@ -74,6 +80,14 @@ class Source:
         """A frame's number as a reference has it: only for a multi-frame image."""
         return [frame] if "NumberOfFrames" in self.tags else None
 
+    @property
+    def plane(self) -> list[Any]:
+        """The values of `PLANE`; empty if it has no plane or several."""
+        names = ("FrameOfReferenceUID", *PLANE)
+        if "NumberOfFrames" in self.tags or not all(map(self.tags.get, names)):
+            return []
+        return [self.tags[name].value for name in PLANE]
+
     def copy_identity(self, made: "Dataset") -> None:
         """Gives an object the attributes of `COPIED`."""
         names = set(COPIED)
@@ -91,7 +105,7 @@ def read_tags(file: BinaryIO) -> "Dataset":
     """
     import pydicom
 
-    names = [*COPIED, *_NEEDED, "NumberOfFrames", "InstanceNumber"]
+    names = [*COPIED, *PLANE, *_NEEDED, "NumberOfFrames", "InstanceNumber"]
     file.seek(0)
     with without_their_words():
         return pydicom.dcmread(file, stop_before_pixels=True, specific_tags=names)
