@@ -51,6 +51,5 @@ def _read_netrc(url: str) -> tuple[str, str] | None:
         return get_netrc_auth(url, raise_errors=True)
     except NetrcParseError as error:  # its message can quote a password
         raise ValueError(
-            f"{error.filename}: not a netrc file, or others than its owner can read "
-            "it; correct it, and run chmod 600 on it."
+            f"{error.filename}: not a netrc file: correct its line {error.lineno}."
         ) from None
