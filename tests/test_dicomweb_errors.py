@@ -236,6 +236,22 @@ def test_an_instance_that_is_not_sent_is_one_line(scan, capfd, status):
         assert len(server.stored) == 4
 
 
+def test_an_image_has_no_name_on_the_disk(server, predictor, monkeypatch, tmp_path):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    seen = []
+
+    def look(images):
+        seen.extend(tmp_path.iterdir())
+        return type(predictor).__call__(predictor, images)
+
+    look.size, look.rules, look.file = predictor.size, predictor.rules, predictor.file
+    monkeypatch.setattr(
+        "keras_efsnet.prediction.loading.load_predictor", lambda *args: look
+    )
+    assert run(server) == 0
+    assert not seen and not list(tmp_path.iterdir())
+
+
 def test_what_is_sent_is_no_dicom(server, capfd):
     server.fetch = always(*HTML)
     assert "no DICOMweb service answers there (it sent text/html)" in fails(
