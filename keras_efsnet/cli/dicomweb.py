@@ -14,7 +14,7 @@ from keras_efsnet.cli.options import (
     ModelOption,
     ThreadsOption,
 )
-from keras_efsnet.extras import MissingPackage
+from keras_efsnet.extras import MissingPackage, import_highdicom
 from keras_efsnet.files import describe_error
 from keras_efsnet.models.presets import DEFAULT_MODEL
 
@@ -59,12 +59,13 @@ def dicomweb(
     """
     studies = _import_studies()
     from keras_efsnet.clinic.algorithm import describe_algorithm
+    from keras_efsnet.clinic.instances import choose_images
     from keras_efsnet.clinic.objects import KINDS
     from keras_efsnet.prediction.loading import load_predictor
 
     server = studies.Server(url)
     found = server.list_instances(study, series)
-    images = studies.choose_images(found)
+    images = choose_images(found)
     if not images:
         raise ValueError(
             f"{url}: none of the {len(found)} instances of the study is an ultrasound "
@@ -94,11 +95,12 @@ def dicomweb(
 
 
 def _import_studies() -> "ModuleType":
+    import_highdicom()
     try:
         from keras_efsnet.clinic import studies
     except ImportError as error:
         raise MissingPackage(
-            f"a PACS needs dicomweb-client and highdicom ({error}); install them: "
+            f"a PACS needs dicomweb-client ({error}); install it: "
             'pip install "keras-efsnet[clinic]".'
         ) from error
     return studies

@@ -1,13 +1,10 @@
 """A DICOMweb server: search for instances, fetch them, store new ones."""
 
-import re
 import signal
 import tempfile
 import threading
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from email.message import Message
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -16,6 +13,7 @@ from urllib.parse import urlsplit
 from dicomweb_client.web import DICOMwebClient
 from requests import RequestException
 
+from keras_efsnet.clinic.instances import Instance, check_uid, read_instance
 from keras_efsnet.clinic.multipart import EndsEarly, first_part
 from keras_efsnet.clinic.session import (
     TIMEOUTS,
@@ -27,39 +25,14 @@ from keras_efsnet.clinic.session import (
     open_session,
 )
 from keras_efsnet.files import naming
+from keras_efsnet.images.dicom import muted
 
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-_UID = re.compile(r"[0-9.]{1,64}")
 _CHUNK = 2**20
-_ANY_SYNTAX = 'multipart/related; type="application/dicom"; transfer-syntax=*'
-_TAGS = {
-    "series": "0020000E",
-    "uid": "00080018",
-    "sop_class": "00080016",
-    "modality": "00080060",
-    "number": "00200013",
-}
-
-
-@dataclass(frozen=True)
-class Instance:
-    """An instance of a study, as a search finds it.
-
-    Attributes:
-        study, series, uid: its UIDs.
-        sop_class: the UID of its class.
-        modality: such as "US"; empty if the server does not say.
-        number: its Instance Number, 0 if it has none.
-    """
-
-    study: str
-    series: str
-    uid: str
-    sop_class: str
-    modality: str
-    number: int
+_DICOM = "application/dicom"
+_ANY_SYNTAX = f'multipart/related; type="{_DICOM}"; transfer-syntax=*'
 
 
 class Server:
@@ -108,7 +81,7 @@ class Server:
                 f"{self.url}: no {what} on this server, or none that the account may "
                 "see; check the UID."
             )
-        return sorted(found.values(), key=_place)
+        return sorted(found.values(), key=Instance.place)
 
     def has(self, study: str, uid: str) -> bool:
         """Returns whether a study holds an instance.
@@ -127,7 +100,7 @@ class Server:
                 study, series, fields=["Modality", "InstanceNumber"], **options
             )
         try:
-            return [_read_instance(study, item) for item in items]
+            return [read_instance(study, item) for item in items]
         except (AttributeError, LookupError, TypeError, ValueError):
             reason = no_dicomweb("it did not send a list of instances")
             raise ServerError(f"{self.url}: {reason}") from None
@@ -171,12 +144,12 @@ class Server:
             kind = Message()
             kind["Content-Type"] = response.headers.get("Content-Type", "text/plain")
             chunks = response.iter_content(_CHUNK)
-            # Some servers send a single part by itself.
-            if kind.get_content_type() == "multipart/related":
-                chunks = first_part(chunks, str(kind.get_boundary("")))
-            elif kind.get_content_type() != "application/dicom":
+            boundary = kind.get_boundary()
+            if kind.get_content_type() not in ("multipart/related", _DICOM):
                 sent = no_dicomweb(f"it sent {kind.get_content_type()}")
                 raise ServerError(f"{self.url}: {sent}")
+            if boundary:  # some servers send the part by itself
+                chunks = first_part(chunks, boundary)
             for chunk in chunks:
                 with naming(Path(tempfile.gettempdir())):
                     file.write(chunk)
@@ -191,7 +164,7 @@ class Server:
             ValueError: the server did not take all of them.
         """
         try:
-            with one_line(self.url, "store results"), _uninterrupted(), _unwarned():
+            with one_line(self.url, "store results"), _uninterrupted(), muted():
                 answer = self._post(source.study, results)
         except Refused as refused:
             if refused.status not in (400, 409, 413, 422):
@@ -218,30 +191,6 @@ class Server:
             return Dataset()
 
 
-def check_uid(uid: str, name: str) -> None:
-    """Raises ValueError unless `uid` can stand in a request."""
-    if not _UID.fullmatch(uid):
-        raise ValueError(
-            f"{name} must be a DICOM UID, digits and dots up to 64 characters, got "
-            f"{uid!r}."
-        )
-
-
-def _place(instance: Instance) -> tuple[str, int, str]:
-    return instance.series, instance.number, instance.uid
-
-
-def _read_instance(study: str, item: Mapping[str, Any]) -> Instance:
-    values = {}
-    for name, tag in _TAGS.items():
-        found = item.get(tag, {}).get("Value") or [""]
-        values[name] = str(found[0])
-    if not values["uid"]:
-        raise ValueError("no SOP Instance UID")
-    number = values.pop("number")
-    return Instance(study, number=int(number or 0), **values)
-
-
 def _list_uids(answer: "Dataset", sequence: str) -> dict[str, str]:
     """Returns the instances in a sequence of an answer, with a reason for each."""
     found = {}
@@ -256,14 +205,6 @@ def _not_stored(source: Instance, reason: str) -> str:
         f"{source.uid}: the server did not store all results ({reason}); see its log, "
         "and run the command again."
     )
-
-
-@contextmanager
-def _unwarned() -> Iterator[None]:
-    """Hides warnings of pydicom, which can quote what a server writes."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
 
 
 @contextmanager

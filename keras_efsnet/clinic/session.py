@@ -4,6 +4,7 @@ What the server writes is not passed on: it can quote a patient's name.
 """
 
 import logging
+import re
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -51,24 +52,24 @@ def check_url(url: str) -> str:
     Raises:
         ValueError: it is none, or it holds credentials.
     """
+    if "@" in url:
+        raise ValueError(
+            f"URL must not hold a user name or password: set {USER} and {PASSWORD}, or "
+            "use a netrc file."
+        )
+    url, *rest = re.split("[?#]", url)
     try:
         parts = urlsplit(url)
         usable = parts.scheme in ("http", "https") and bool(parts.hostname)
         _ = parts.port
     except ValueError:
         usable = False
-    if not usable:
+    if rest or not usable:
         raise ValueError(
             "URL must be that of a DICOMweb service, such as "
-            f"https://pacs.example.org/dicom-web, got {url}."
+            f"https://pacs.example.org/dicom-web, without ? or #, got {url}"
+            f"{'...' if rest else ''}."
         )
-    if "@" in parts.netloc:
-        raise ValueError(
-            f"URL must not hold a user name or password: set {USER} and {PASSWORD}, or "
-            "use a netrc file."
-        )
-    if parts.query or parts.fragment:
-        raise ValueError(f"{url}: must not have a part after ? or #; leave it out.")
     return url.rstrip("/")
 
 
@@ -111,7 +112,7 @@ def open_session(url: str) -> requests.Session:
 
 
 @contextmanager
-def quiet_loggers() -> Iterator[None]:
+def _quiet_loggers() -> Iterator[None]:
     """Hides log lines of the HTTP libraries, which can quote what a server writes."""
     loggers = [logging.getLogger(name) for name in _LOGGERS]
     levels = [logger.level for logger in loggers]
@@ -133,7 +134,7 @@ def one_line(url: str, action: str) -> Iterator[None]:
         action: what the request is for: "search for images" and the like.
     """
     try:
-        with quiet_loggers():
+        with _quiet_loggers():
             yield
     except exceptions.HTTPError as error:
         status = error.response.status_code

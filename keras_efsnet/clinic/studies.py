@@ -9,7 +9,8 @@ from typing import BinaryIO
 import numpy as np
 
 from keras_efsnet.clinic.algorithm import Algorithm
-from keras_efsnet.clinic.dicomweb import Instance, Server
+from keras_efsnet.clinic.dicomweb import Server
+from keras_efsnet.clinic.instances import Instance
 from keras_efsnet.clinic.objects import make_objects
 from keras_efsnet.clinic.session import ServerError
 from keras_efsnet.clinic.source import read_tags
@@ -19,14 +20,6 @@ from keras_efsnet.images.frame import DamagedFrame
 from keras_efsnet.prediction.predictor import Predictor, predict_frame
 from keras_efsnet.prediction.writing import Record, make_record
 
-ULTRASOUND = (
-    "1.2.840.10008.5.1.4.1.1.3",
-    "1.2.840.10008.5.1.4.1.1.3.1",
-    "1.2.840.10008.5.1.4.1.1.6",
-    "1.2.840.10008.5.1.4.1.1.6.1",
-)
-"""SOP classes of ultrasound images of one and of several frames, also the retired."""
-
 
 @dataclass(frozen=True)
 class Outcome:
@@ -35,7 +28,6 @@ class Outcome:
     Attributes:
         instance: the image.
         frames: frames predicted.
-        with_lesion: how many of them have a lesion.
         stored: the kinds of result that were stored now; in a dry run those that would
             be.
         present: the kinds that the server had before.
@@ -44,23 +36,9 @@ class Outcome:
 
     instance: Instance
     frames: int = 0
-    with_lesion: int = 0
     stored: tuple[str, ...] = ()
     present: tuple[str, ...] = ()
     error: str | None = None
-
-
-def choose_images(instances: Sequence[Instance]) -> list[Instance]:
-    """Returns the ultrasound images among the instances of a study.
-
-    These are all of modality US, and those of another modality, such as one that was
-    not stated, in a SOP class of ultrasound images.
-    """
-    return [
-        instance
-        for instance in instances
-        if instance.modality == "US" or instance.sop_class in ULTRASOUND
-    ]
 
 
 def predict_instances(
@@ -128,7 +106,6 @@ def _run(
     return Outcome(
         instance,
         frames=len(records),
-        with_lesion=sum(bool(record["lesions"]) for record in records),
         stored=tuple(missing),
         present=tuple(kind for kind in results if kind not in missing),
     )
