@@ -222,6 +222,13 @@ def test_a_server_whose_search_has_no_end(server, capfd):
     assert "1 of 1 images" in capfd.readouterr().out
 
 
+@pytest.mark.parametrize("number", ["x", -1, 1.5, "", None])
+def test_a_damaged_instance_number_hides_nothing(server, capfd, number):
+    item = server.item("1.2.3.4.1") | {"00200013": {"vr": "IS", "Value": [number]}}
+    server.search = always(200, JSON, json.dumps([item]).encode())
+    assert run(server, "--dry-run") == 0
+
+
 @pytest.mark.parametrize("status", [404, 410, 500])
 def test_an_instance_that_is_not_sent_is_one_line(scan, capfd, status):
     with FakeServer(scan, count=3) as server:

@@ -31,7 +31,7 @@ class Instance:
         study, series, uid: its UIDs.
         sop_class: the UID of its class.
         modality: such as "US"; empty if the server does not say.
-        number: its Instance Number, 0 if it has none.
+        number: its Instance Number, 0 if it has none that is one.
     """
 
     study: str
@@ -81,4 +81,6 @@ def read_instance(study: str, item: Mapping[str, Any]) -> Instance:
     if not values["uid"]:
         raise ValueError("no SOP Instance UID")
     number = values.pop("number")
-    return Instance(study, number=int(number or 0), **values)
+    # One damaged number must not hide the study.
+    is_number = re.fullmatch("[0-9]{1,12}", number)
+    return Instance(study, number=int(number) if is_number else 0, **values)
