@@ -58,9 +58,9 @@ def dark_is_lesion(predictor, monkeypatch):
 
 def run(folder, made, *arguments):
     """Predicts an object; (exit code, output folder)."""
-    file = save(made, folder / "scan.dcm") if made is not None else folder
+    file = folder if made is None else save(made, folder / "scan.dcm")
     formats = arguments or ("--format=dicom-seg", "--format=dicom-sr")
-    out = folder / "out"
+    out = file.with_name("out")
     return main(["predict", str(file), "--out", str(out), *formats]), out
 
 
@@ -496,6 +496,20 @@ def test_no_value_of_a_tag_is_in_a_message(tmp_path, capsys, caplog):
     run(tmp_path / "scan.dcm", None)
     printed = capsys.readouterr()
     assert SECRET not in printed.out + printed.err + caplog.text
+
+
+def test_a_wrong_character_set_is_not_quoted(tmp_path, capfd, caplog):
+    """pydicom warns of it once more when an object is written."""
+    content = save(single(), tmp_path / "a.dcm").read_bytes()
+    wrong = content.replace(b"ISO_IR 100", b"ISO_GEHEIM")
+    assert wrong != content
+    file = tmp_path / "scan.dcm"
+    file.write_bytes(wrong)
+    caplog.clear()
+    code, _ = run(file, None)
+    captured = capfd.readouterr()
+    assert code == 0
+    assert "GEHEIM" not in captured.out + captured.err + caplog.text
 
 
 def test_masks_of_another_size_are_refused(results):

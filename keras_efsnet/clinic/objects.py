@@ -15,7 +15,7 @@ from keras_efsnet.prediction.writing import Record
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-__all__ = ["KINDS", "Algorithm", "make_objects"]
+__all__ = ["KINDS", "Algorithm", "encode", "make_objects"]
 
 KINDS = ("dicom-seg", "dicom-sr")
 """The kinds of objects, as `efsnet predict --format` names them."""
@@ -71,6 +71,18 @@ def make_objects(
             made.append(make_report(image, frames, segments, algorithm, segmentation))
         for thing in made:
             image.copy_identity(thing)
-            # A damaged value can fail as late as here.
-            thing.save_as(io.BytesIO(), enforce_file_format=True)
+    for thing in made:
+        encode(thing)  # a damaged value can fail as late as here
     return made
+
+
+def encode(thing: "Dataset") -> bytes:
+    """Returns an object as the content of a file, without a word of pydicom.
+
+    Raises:
+        ValueError: a value cannot be written.
+    """
+    content = io.BytesIO()
+    with without_their_words():
+        thing.save_as(content, enforce_file_format=True)
+    return content.getvalue()

@@ -1,10 +1,11 @@
 """`<stem>_seg.dcm` and `<stem>_sr.dcm` beside the masks of DICOM files."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from keras_efsnet.clinic.algorithm import Algorithm
-from keras_efsnet.clinic.objects import KINDS, make_objects
+from keras_efsnet.clinic.objects import KINDS, encode, make_objects
 from keras_efsnet.clinic.source import read_tags
 from keras_efsnet.extras import import_highdicom
 from keras_efsnet.files import write_whole
@@ -102,6 +103,7 @@ def _write(
         if modality not in by_modality:
             file.unlink(missing_ok=True)  # of an earlier run
             continue
-        write_whole(file, by_modality[modality].save_as)  # with its preamble
+        content = encode(by_modality[modality])
+        write_whole(file, partial(Path.write_bytes, data=content))
         for record in predicted:
             record[f"{ending}_file"] = file.relative_to(out).as_posix()
