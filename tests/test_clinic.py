@@ -32,6 +32,7 @@ from scanner_files import (  # noqa: E402
     SECRETS,
     SOURCES,
     clip,
+    complete,
     errors_of,
     lesions,
     single,
@@ -284,6 +285,19 @@ def test_lossy_compression_of_the_source_is_told(results):
     assert read["lossy"].LossyImageCompression == "01"
     assert read["lossy"].LossyImageCompressionMethod == "ISO_10918_1"
     assert read["single"].LossyImageCompression == "00"
+
+
+def test_a_lesion_that_is_followed_has_one_uid_in_all_frames(tmp_path):
+    moving = [lesions((30, 25 + n, 12), (30, 65, 6)) for n in range(4)]
+    made = complete(dataset(np.stack(moving), regions=[region(0, 0, 79, 59)]))
+    _, out = run(tmp_path, made)
+    tracks = [one["track"] for r in records_of(out) for one in r["lesions"]]
+    assert sorted(set(tracks)) == [1, 2]
+    segments = pydicom.dcmread(out / "scan_seg.dcm").SegmentSequence
+    assert [one.TrackingID for one in segments] == [f"Track {n}" for n in tracks]
+    assert len({one.TrackingUID for one in segments}) == 2
+    groups = srread(out / "scan_sr.dcm").content.get_planar_roi_measurement_groups()
+    assert [g.tracking_uid for g in groups] == [one.TrackingUID for one in segments]
 
 
 def test_what_was_anonymous_stays_so(tmp_path):

@@ -48,9 +48,9 @@ def stub_network(monkeypatch, predictor):
     )
 
 
-def predict(folder, out, capfd):
+def predict(folder, out, capfd, *options):
     """Runs `efsnet predict`: exit code, records, and all that was printed."""
-    code = main(["predict", str(folder), "--out", str(out)])
+    code = main(["predict", str(folder), "--out", str(out), *options])
     file = out / "predictions.json"
     records = json.loads(file.read_text()) if file.exists() else []
     return code, records, "".join(capfd.readouterr())
@@ -200,8 +200,9 @@ def secretive(pixels):
     return made
 
 
+@pytest.mark.parametrize("options", [[], ["--group-by=study"], ["--group-by=patient"]])
 def test_no_word_of_a_patient_leaves_the_file(
-    stub_network, tmp_path, scan, capfd, caplog
+    stub_network, tmp_path, scan, capfd, caplog, options
 ):
     folder, out = tmp_path / "in", tmp_path / "out"
     folder.mkdir()
@@ -216,8 +217,9 @@ def test_no_word_of_a_patient_leaves_the_file(
             save(made, folder / f"{keyword}.dcm")
     assert whole.count(SECRET.encode()) > 100
 
-    code, records, printed = predict(folder, out, capfd)
+    code, records, printed = predict(folder, out, capfd, *options)
     assert code == 1
+    assert (out / "examinations.json").exists() == bool(options)
     assert sum("error" in record for record in records) == 5
     assert "mm2" in str(records[-1])
     assert "Doe" not in printed + caplog.text

@@ -214,6 +214,29 @@ def test_a_second_run_stores_nothing(orthanc, examination, capfd):
     assert len(after) == 2 and after == before
 
 
+def test_the_results_are_those_of_efsnet_predict(orthanc, examination, capfd, tmp_path):
+    for number, image in enumerate([examination.image(), examination.clip(12)]):
+        orthanc.put(image)
+        (tmp_path / f"{number}.dcm").write_bytes(encode(image))
+    files, out = sorted(map(str, tmp_path.glob("*.dcm"))), tmp_path / "out"
+    formats = ("--format", "dicom-seg", "--format", "dicom-sr")
+    assert main(["predict", *files, "--out", str(out), *formats]) == 0
+    made = [*out.glob("*_seg.dcm"), *out.glob("*_sr.dcm")]
+    assert len(made) == 4
+    assert all(orthanc.put(file.read_bytes()) for file in made)
+    capfd.readouterr()
+    assert run(orthanc, examination.study) == 0
+    assert "2 images: 0 objects stored, 4 there before" in capfd.readouterr().out
+
+
+def test_lesions_of_a_clip_are_followed(orthanc, examination):
+    orthanc.put(examination.clip(12))
+    assert run(orthanc, examination.study) == 0
+    (segmentation,) = orthanc.read(examination.study, "SEG")
+    tracked = {part.TrackingUID for part in segmentation.SegmentSequence}
+    assert len(segmentation.SegmentSequence) == 12 and len(tracked) == 1
+
+
 def test_a_dry_run_stores_nothing(orthanc, examination, capfd):
     orthanc.put(examination.image())
     assert run(orthanc, examination.study, "--dry-run") == 0

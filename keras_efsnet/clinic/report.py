@@ -43,7 +43,7 @@ from keras_efsnet.clinic.codes import (
     REFERRAL,
 )
 from keras_efsnet.clinic.lesions import FrameResult, Segment
-from keras_efsnet.clinic.segmentation import label, tracking_uid
+from keras_efsnet.clinic.segmentation import track
 from keras_efsnet.clinic.source import Source
 
 SERIES_NUMBER = 9002
@@ -162,10 +162,9 @@ def _lesion_group(
     algorithm: Algorithm,
     segmentation: Dataset | None,
 ) -> MeasurementsAndQualitativeEvaluations:
+    identifier, uid = track(source, segment, algorithm)
     facts = {
-        "tracking_identifier": TrackingIdentifier(
-            tracking_uid(source, segment, algorithm), label(source, segment)
-        ),
+        "tracking_identifier": TrackingIdentifier(uid, identifier),
         "finding_type": LESION,
         "algorithm_id": _algorithm(algorithm),
         "finding_sites": [FindingSite(BREAST)],

@@ -15,7 +15,7 @@ from highdicom.base import SOPClass
 from highdicom.seg import SegmentDescription
 from pydicom import Dataset
 from pydicom.sr.codedict import codes
-from pydicom.uid import ExplicitVRLittleEndian, SegmentationStorage
+from pydicom.uid import UID, ExplicitVRLittleEndian, SegmentationStorage
 
 from keras_efsnet.clinic.algorithm import Algorithm
 from keras_efsnet.clinic.codes import (
@@ -75,6 +75,7 @@ def make_segmentation(
 def _describe(
     source: Source, segment: Segment, algorithm: Algorithm
 ) -> SegmentDescription:
+    identifier, uid = track(source, segment, algorithm)
     return SegmentDescription(
         segment_number=segment.number,
         segment_label=label(source, segment),
@@ -88,8 +89,8 @@ def _describe(
             source="keras-efsnet",
             parameters=algorithm.parameters,
         ),
-        tracking_uid=tracking_uid(source, segment, algorithm),
-        tracking_id=label(source, segment),
+        tracking_uid=uid,
+        tracking_id=identifier,
         anatomic_regions=[BREAST],
     )
 
@@ -104,10 +105,16 @@ def label(source: Source, segment: Segment) -> str:
     return f"{frame}lesion {segment.lesion}".capitalize()
 
 
-def tracking_uid(source: Source, segment: Segment, algorithm: Algorithm) -> str:
-    """A lesion's own UID, the same in segmentation and report."""
-    image = source.reference.SOPInstanceUID
-    return algorithm.derive_uid("lesion", image, segment.frame.number, segment.lesion)
+def track(source: Source, segment: Segment, algorithm: Algorithm) -> tuple[str, UID]:
+    """A lesion's identifier and UID, the same in segmentation and report.
+
+    A lesion that was followed over a clip has the same ones in all frames.
+    """
+    image, number = source.reference.SOPInstanceUID, segment.measurements.get("track")
+    if number is not None:
+        return f"Track {number}", algorithm.derive_uid("track", image, number)
+    facts = ("lesion", image, segment.frame.number, segment.lesion)
+    return label(source, segment), algorithm.derive_uid(*facts)
 
 
 def _add_pixels(made: Dataset, segments: Sequence[Segment]) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from keras_efsnet.images.dicom import muted
-from keras_efsnet.images.dicom_tags import Refusal
+from keras_efsnet.images.dicom_tags import Refusal, read_values
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -103,12 +103,10 @@ def read_tags(file: BinaryIO) -> "Dataset":
     Raises:
         ValueError: it is damaged; the message does not name it.
     """
-    import pydicom
-
     names = [*COPIED, *PLANE, *_NEEDED, "NumberOfFrames", "InstanceNumber"]
     file.seek(0)
     with without_their_words():
-        return pydicom.dcmread(file, stop_before_pixels=True, specific_tags=names)
+        return read_values(file, names)
 
 
 def read_source(tags: "Dataset") -> Source:

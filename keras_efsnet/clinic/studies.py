@@ -17,6 +17,7 @@ from keras_efsnet.clinic.source import read_tags
 from keras_efsnet.files import describe_error
 from keras_efsnet.images import dicom
 from keras_efsnet.images.frame import DamagedFrame
+from keras_efsnet.prediction.cine import Cine, follow_lesions
 from keras_efsnet.prediction.predictor import Predictor, predict_frame
 from keras_efsnet.prediction.writing import Record, make_record
 
@@ -124,4 +125,6 @@ def _predict(
         prediction = predict_frame(predictor, frame)
         records.append(make_record(frame, prediction))
         masks.append(prediction.mask)
+    if len(records) > 1:
+        follow_lesions(records, Cine(str(name), target=None))
     return records, masks

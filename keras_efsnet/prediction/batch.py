@@ -10,6 +10,7 @@ from keras_efsnet.images.reading import read_frames
 from keras_efsnet.prediction.planning import Job
 from keras_efsnet.prediction.predictor import Predictor, predict_frame
 from keras_efsnet.prediction.writing import (
+    CINE_NAME,
     SHARDS_NAME,
     Record,
     frame_names,
@@ -30,8 +31,8 @@ def run_jobs(
 ) -> Iterator[Record]:
     """Predicts each frame as `predict_jobs`, then removes what an earlier run left.
 
-    This is each file that the folder's predictions.json lists and this run did not
-    write. A run that is interrupted removes nothing.
+    This is each file that the folder's predictions.json and cine.json list and this run
+    did not write. A run that is interrupted removes nothing.
 
     Raises:
         OSError: the disk is full, or a file cannot be removed.
@@ -52,7 +53,8 @@ def _replace_run(
     save_probabilities: bool,
     callipers: bool,
 ) -> Iterator[Record]:
-    earlier = [file for record in read_records(out) for file in list_files(record, out)]
+    old = [*read_records(out), *read_records(out, CINE_NAME)]
+    earlier = [file for record in old for file in list_files(record, out)]
     kept = [job.source for job in jobs]
     for record in predict_jobs(jobs, predictor, out, save_probabilities, callipers):
         kept += list_files(record, out)

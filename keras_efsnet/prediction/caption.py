@@ -68,10 +68,10 @@ def add_caption(picture: Image.Image, text: str) -> Image.Image:
     that the frames of a video have one size. Names of classes have their colours.
     """
     width, height = picture.size
-    size = max(round(width / LETTERS), SMALLEST_FONT)
+    size = letter_height(width)
     captioned = Image.new("RGB", (width, height + bar_height(width)))
     captioned.paste(picture)
-    draw, font = ImageDraw.Draw(captioned), _font(size)
+    draw, font = ImageDraw.Draw(captioned), load_font(size)
     for number, words in enumerate(_wrap(text, width, size)):
         x, y = size / 2, height + size * (1.25 + 1.25 * number)
         for word in words:
@@ -84,7 +84,7 @@ def add_caption(picture: Image.Image, text: str) -> Image.Image:
 @cache
 def bar_height(width: int) -> int:
     """Height of the bar below a picture of this width, in pixels."""
-    size = max(round(width / LETTERS), SMALLEST_FONT)
+    size = letter_height(width)
     lines = sum(1 for _ in _wrap(_LONGEST, width, size))
     # Video codecs want even numbers.
     return 2 * round(size * (0.5 + 1.25 * lines) / 2)
@@ -101,12 +101,17 @@ def _wrap(text: str, width: int, size: int) -> Iterator[list[str]]:
     yield line
 
 
+def letter_height(width: int) -> int:
+    """Height of the letters on a picture of this width, in pixels."""
+    return max(round(width / LETTERS), SMALLEST_FONT)
+
+
 @cache
-def _font(size: int) -> ImageFont.FreeTypeFont:
+def load_font(size: int) -> ImageFont.FreeTypeFont:
     font = ImageFont.load_default(size)
     assert isinstance(font, ImageFont.FreeTypeFont)
     return font
 
 
 def _length(text: str, size: int) -> float:
-    return _font(size).getlength(text)
+    return load_font(size).getlength(text)

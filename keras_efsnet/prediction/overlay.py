@@ -1,14 +1,19 @@
 """The overlay picture: the lesion's contour on the image, and a caption."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from PIL import Image, ImageDraw
 
 from keras_efsnet.images.frame import Frame
 from keras_efsnet.images.screen_region import ScreenRegion
-from keras_efsnet.prediction.caption import add_caption, describe
+from keras_efsnet.prediction.caption import (
+    add_caption,
+    describe,
+    letter_height,
+    load_font,
+)
 from keras_efsnet.prediction.measurements import Lesion
 from keras_efsnet.prediction.postprocess import Prediction
 
@@ -57,6 +62,35 @@ def draw_overlay(
             (scan.left - 1, scan.top - 1, right, bottom), outline=OUTLINE_COLOUR
         )
     return add_caption(picture, describe(prediction, lesions))
+
+
+def draw_numbers(
+    picture: Image.Image, boxes: Mapping[int, Sequence[int]]
+) -> Image.Image:
+    """Returns a copy of an overlay with a number at the right of each box.
+
+    Args:
+        picture: RGB, of any height.
+        boxes: `(left, top, right, bottom)` by number.
+    """
+    numbered = picture.convert("RGB")  # a copy
+    size = round(1.5 * letter_height(picture.width))
+    draw, font = ImageDraw.Draw(numbered), load_font(size)
+    for number, (left, top, right, bottom) in boxes.items():
+        width = font.getlength(str(number))
+        gap = size // 3
+        fits = right + gap + width < picture.width
+        x = right + gap if fits else max(left - gap - width, 0)
+        draw.text(
+            (x, (top + bottom) / 2),
+            str(number),
+            fill=CONTOUR_COLOUR,
+            font=font,
+            anchor="lm",
+            stroke_width=max(size // 10, 1),
+            stroke_fill=(0, 0, 0),
+        )
+    return numbered
 
 
 def _shown_pixels(frame: Frame) -> np.ndarray:

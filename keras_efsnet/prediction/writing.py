@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,12 +18,19 @@ from keras_efsnet.prediction.postprocess import Prediction
 
 RECORDS_NAME = "predictions.json"
 
+CINE_NAME = "cine.json"
+"""Rows of the lesions that were followed over the frames of clips."""
+
 SHARDS_NAME = "predictions"
 """Folder of a run with workers; its records are in several files."""
 
 _ENDINGS = {
-    **{f"{name}_file": f"_{name}.png" for name in ("mask", "overlay", "probability")},
-    **{f"{name}_file": f"_{name}.dcm" for name in ("seg", "sr")},
+    "mask_file": r"_mask\.png",
+    "overlay_file": r"_overlay\.png",
+    "probability_file": r"_probability\.png",
+    "track_file": r"_track\d+\.png",
+    "seg_file": r"_seg\.dcm",
+    "sr_file": r"_sr\.dcm",
 }
 """Keys of a record that name a file, and the endings of these names."""
 
@@ -136,7 +144,9 @@ def list_files(record: Record, out: Path) -> Iterator[Path]:
     """Yields the files in `out` that a record names, whoever wrote the record."""
     for key, ending in _ENDINGS.items():
         name = record.get(key)
-        if not isinstance(name, str) or not name.endswith(ending) or "\0" in name:
+        if not isinstance(name, str) or "\0" in name:
+            continue
+        if not re.search(rf"{ending}\Z", name):
             continue
         folder = os.path.realpath((out / name).parent)
         if Path(folder).is_relative_to(os.path.realpath(out)):
