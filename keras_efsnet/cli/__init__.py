@@ -15,7 +15,16 @@ from typing import Annotated
 import typer
 
 from keras_efsnet import __version__
-from keras_efsnet.cli import audit, console, data, export, live, predict, train
+from keras_efsnet.cli import (
+    audit,
+    console,
+    data,
+    dicomweb,
+    export,
+    live,
+    predict,
+    train,
+)
 from keras_efsnet.cli.options import NOTICE
 
 app = typer.Typer(
@@ -26,6 +35,7 @@ app = typer.Typer(
 for command in (
     *(predict.demo, predict.predict, audit.audit),
     *(train.train, train.evaluate, train.report),
+    dicomweb.dicomweb,
     *(export.export, export.benchmark),
     *(live.stream, live.serve),
     export.info,

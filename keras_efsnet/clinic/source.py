@@ -4,8 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from keras_efsnet.images.dicom import muted
 from keras_efsnet.images.dicom_tags import Refusal, read_values
@@ -98,15 +97,15 @@ class Source:
             made[name] = deepcopy(self.tags[name])
 
 
-def read_tags(path: Path) -> "Dataset":
-    """Reads of a file the tags that an object needs, and no others.
+def read_tags(file: BinaryIO) -> "Dataset":
+    """Reads of an open file the tags that an object needs, and no others.
 
     Raises:
-        OSError: the file cannot be read.
         ValueError: it is damaged; the message does not name it.
     """
     names = [*COPIED, *PLANE, *_NEEDED, "NumberOfFrames", "InstanceNumber"]
-    with path.open("rb") as file, without_their_words():
+    file.seek(0)
+    with without_their_words():
         return read_values(file, names)
 
 

@@ -89,7 +89,8 @@ def _write(
     found = list(read_masks(out, records))
     if not found:
         return
-    source = read_tags(job.source)
+    with job.source.open("rb") as opened:
+        source = read_tags(opened)
     if len(records) != int(source.get("NumberOfFrames") or 1):
         return
     predicted, masks = zip(*found, strict=True)

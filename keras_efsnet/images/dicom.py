@@ -7,6 +7,7 @@ value, such as a patient's name, so they are not passed on.
 
 import logging
 import math
+import os
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -52,8 +53,9 @@ def read_frames(path: Path, file: BinaryIO) -> Iterator[Frame | DamagedFrame]:
     the range of the bits stored is used.
 
     Args:
-        path: the file's name; grey, RGB, YBR or palette, uncompressed, RLE, JPEG
-            baseline or JPEG 2000; grey of another compression that pydicom can decode.
+        path: the file's name, for messages; grey, RGB, YBR or palette, uncompressed,
+            RLE, JPEG baseline or JPEG 2000; grey of another compression that pydicom
+            can decode.
         file: the open file.
 
     Yields:
@@ -69,7 +71,7 @@ def read_frames(path: Path, file: BinaryIO) -> Iterator[Frame | DamagedFrame]:
         sequence = tags.values.get("SequenceOfUltrasoundRegions") or ()
         regions, fps = tuple(map(_region, sequence)), tags.fps
     # Even an empty compressed frame takes 8 bytes.
-    if not 1 <= count <= path.stat().st_size // 8:
+    if not 1 <= count <= os.fstat(file.fileno()).st_size // 8:
         raise ValueError(f"{path}: damaged DICOM file: it cannot hold {count} frames.")
     for number in range(1, count + 1):
         try:

@@ -191,17 +191,36 @@ def write_cines(out: Path, records: Sequence[Record]) -> None:
 
 
 def _follow_cine(out: Path, path: str, frames: Sequence[Record]) -> list[Record]:
-    overlays = [out / record["overlay_file"] for record in frames]
-    stem = re.sub(r"_frame\d+(_\d+)?_overlay\.png$", "", overlays[0].name)
-    cine = Cine(path, overlays[0].with_name(stem), out)
+    overlay = out / frames[0]["overlay_file"]
+    stem = re.sub(r"_frame\d+(_\d+)?_overlay\.png$", "", overlay.name)
+    cine = Cine(path, overlay.with_name(stem), out)
+    return follow_lesions(frames, cine, out)
+
+
+def follow_lesions(
+    frames: Sequence[Record], cine: Cine, out: Path = Path()
+) -> list[Record]:
+    """Gives each entry of `lesions` its `track`: the lesion's number or None.
+
+    Args:
+        frames: records of a clip, in order.
+        cine: of the clip.
+        out: the folder of the overlays, if `cine` writes pictures.
+
+    Returns:
+        The rows of the lesions.
+
+    Raises:
+        OSError: a file cannot be read or written.
+    """
     tracks = [
         cine.add(
             record["frame"],
             record["lesions"],
             record["probabilities"],
-            partial(Image.open, overlay),
+            partial(Image.open, out / record.get("overlay_file", "")),
         )
-        for record, overlay in zip(frames, overlays, strict=True)
+        for record in frames
     ]
     rows = cine.finish()
     for record, found in zip(frames, tracks, strict=True):

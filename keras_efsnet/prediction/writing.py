@@ -63,13 +63,21 @@ def write_prediction(
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     mask = Image.fromarray(prediction.mask.astype(np.uint8) * 255)
+    record = make_record(frame, prediction)
+    overlay = draw_overlay(frame, prediction, record["lesions"], callipers)
+    return {
+        **record,
+        "mask_file": _write(target, "mask", mask, out),
+        "overlay_file": _write(target, "overlay", overlay, out),
+    }
+
+
+def make_record(frame: Frame, prediction: Prediction) -> Record:
+    """Returns the record of a frame from a file, without names of written files."""
     lesions = measure_lesions(frame, prediction)
-    overlay = draw_overlay(frame, prediction, lesions, callipers)
     return {
         **frame_names(frame),
         **prediction.to_json(),
-        "mask_file": _write(target, "mask", mask, out),
-        "overlay_file": _write(target, "overlay", overlay, out),
         **measure_area(frame, lesions),
         "lesions": lesions,
     }
