@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from threading import RLock
 from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 SUFFIXES = (".dcm", ".dicom")
 _TWO_DIMENSIONAL, _CENTIMETRES = 1, 3  # RegionSpatialFormat, PhysicalUnits
 _TISSUE, _COLOUR_FLOW = 1, 2  # RegionDataType
+
+_one_thread = RLock()
 
 
 def has_mark(file: BinaryIO) -> bool:
@@ -104,18 +107,22 @@ def read_identifiers(path: Path, keywords: Sequence[str]) -> tuple[str, ...]:
 
 @contextmanager
 def muted() -> Iterator[None]:
-    """Hides warnings and the log lines of pydicom and highdicom."""
+    """Hides warnings and the log lines of pydicom and highdicom.
+
+    One thread at a time, as the filters of messages are those of the whole process.
+    """
     loggers = [logging.getLogger(name) for name in ("pydicom", "highdicom")]
-    levels = [logger.level for logger in loggers]
-    try:
-        for logger in loggers:
-            logger.setLevel(logging.CRITICAL + 1)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
+    with _one_thread:
+        levels = [logger.level for logger in loggers]
+        try:
+            for logger in loggers:
+                logger.setLevel(logging.CRITICAL + 1)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
 
 
 @contextmanager

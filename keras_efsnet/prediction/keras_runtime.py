@@ -9,6 +9,7 @@ from keras_efsnet.models.presets import DEFAULT_SIZE
 from keras_efsnet.models.saving import load_keras_model, start_keras
 from keras_efsnet.prediction.postprocess import read_rules
 from keras_efsnet.prediction.predictor import check_outputs, check_threads
+from keras_efsnet.prediction.turns import take_turn
 
 
 class KerasPredictor:
@@ -50,7 +51,7 @@ class KerasPredictor:
 
     def __call__(self, images: np.ndarray) -> dict[str, np.ndarray]:
         # Keras keeps the model's state aside during a call; JAX gives its buffers away.
-        with self._lock:
+        with take_turn(self._lock):
             return self._model.predict_on_batch(images)
 
 

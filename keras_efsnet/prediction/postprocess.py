@@ -147,7 +147,7 @@ def postprocess(
     gated = gate is not None and label == "normal" and probabilities[label] >= gate
     if gated:
         mask, boxes = np.zeros_like(mask), []
-    area = int(mask.sum())
+    area = int(np.count_nonzero(mask))
     refer = rules.refer and find_reasons(
         rules.refer,
         label=label,

@@ -14,6 +14,7 @@ from keras_efsnet.files import write_text, write_whole
 from keras_efsnet.images.frame import DamagedFrame, Frame
 from keras_efsnet.prediction.measurements import measure_area, measure_lesions
 from keras_efsnet.prediction.overlay import draw_overlay
+from keras_efsnet.prediction.png import encode_png
 from keras_efsnet.prediction.postprocess import Prediction
 
 RECORDS_NAME = "predictions.json"
@@ -100,9 +101,9 @@ def frame_names(frame: Frame | DamagedFrame) -> Record:
 
 
 def write_image(path: Path, image: Image.Image) -> None:
-    """Writes a PNG file whole or not at all."""
-    # Level 3 takes a third of the default's time for the same size.
-    write_whole(path, lambda part: image.save(part, format="PNG", compress_level=3))
+    """Writes a PNG file whole or not at all; for the modes see `encode_png`."""
+    content = encode_png(image)
+    write_whole(path, lambda part: part.write_bytes(content))
 
 
 def write_records(
@@ -142,14 +143,15 @@ def read_records(out: Path, name: str = RECORDS_NAME) -> list[Record]:
 
 def list_files(record: Record, out: Path) -> Iterator[Path]:
     """Yields the files in `out` that a record names, whoever wrote the record."""
+    root = os.path.realpath(out)
     for key, ending in _ENDINGS.items():
         name = record.get(key)
         if not isinstance(name, str) or "\0" in name:
             continue
         if not re.search(rf"{ending}\Z", name):
             continue
-        folder = os.path.realpath((out / name).parent)
-        if Path(folder).is_relative_to(os.path.realpath(out)):
+        folder = (out / name).parent
+        if folder == out or Path(os.path.realpath(folder)).is_relative_to(root):
             yield out / name
 
 
