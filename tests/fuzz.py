@@ -48,6 +48,9 @@ from keras_efsnet.tflite.benchmark_worker import peak_memory
 SECONDS, BYTES = 10, 2 * 2**30
 PATIENCE = 120
 """Seconds on the clock after which a case hangs even if it does nothing."""
+RESULTS = {"index.html", "predictions.json"}
+"""What a run writes beside its pictures."""
+
 SIZE = (48, 64)
 INTERESTING = (b"\0", b"\xff", b"\x7f\xff\xff\xff", b"\xff\xff\xff\x7f", b"\0\0\0\0")
 
@@ -114,10 +117,10 @@ def predict(file: Path, out: Path, model: str = DEFAULT_MODEL) -> str:
     found = {path.name for path in out.iterdir()} if out.exists() else set()
     if code == 0:
         assert errors == "", errors
-        assert found == {"a_mask.png", "a_overlay.png", "predictions.json"}
+        assert found == {"a_mask.png", "a_overlay.png", *RESULTS}
         return "read"
     assert code == 2, code
-    assert found <= {"predictions.json"}
+    assert found <= RESULTS
     assert errors.startswith("error: ") and errors.count("\n") == 1, errors
     assert file.name in errors or Path(model).name in errors, errors
     return "refused"

@@ -15,7 +15,7 @@ ROOMS = {
     "keras_efsnet.tflite": ROOT / "tflite",
 }
 
-ALONE = {"keras_efsnet.files", "keras_efsnet.labels", "keras_efsnet.extras"}
+ALONE = {f"keras_efsnet.{name}" for name in ("files", "labels", "extras", "style")}
 """Modules of the package's own folder that every room may import."""
 
 BELOW = {

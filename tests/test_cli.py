@@ -93,7 +93,7 @@ def test_predict_writes_a_line_and_a_record_an_image(
     assert lines[3].startswith(f"3 of 3 images: {out}.")
     assert sorted(file.name for file in out.iterdir()) == [
         *(f"{name}_{kind}.png" for name in "abc" for kind in ("mask", "overlay")),
-        "predictions.json",
+        *("index.html", "predictions.json"),
     ]
 
 

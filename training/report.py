@@ -20,6 +20,7 @@ from PIL import Image
 
 from keras_efsnet import __version__
 from keras_efsnet.files import write_whole
+from keras_efsnet.style import read_style
 from keras_efsnet.training.report_tables import (
     figures_table,
     html_table,
@@ -74,6 +75,7 @@ def write_report(sources: Sequence[Path], out: Path) -> int:
         title="Report: " + escape(", ".join(_name(path) for path in sources)),
         notice="For research use only, not for diagnosis.",
         version=__version__,
+        style=read_style(),
         body=body,
     )
     content = text.encode(errors="backslashreplace")
@@ -206,7 +208,7 @@ def _flatten(facts: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
 
 
 def _section(title: str, content: str) -> str:
-    return f"<section><h2>{title}</h2>{content}</section>"
+    return f'<section class="panel"><h2>{title}</h2>{content}</section>'
 
 
 def _picture(path: Path, caption: str, kind: str) -> str:

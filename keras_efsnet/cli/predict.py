@@ -36,12 +36,14 @@ def demo(out: OutOption = Path("demo"), kind: KindOption = None) -> None:
     """Predict one synthetic image of each class with the shipped weights."""
     from keras_efsnet.prediction.demo import run_demo
     from keras_efsnet.prediction.loading import load_predictor
+    from keras_efsnet.prediction.page import PAGE_NAME, check_place
 
+    check_place(out)
     prepare_output(out)
     with console.quiet_start():
         predictor = load_predictor(DEFAULT_MODEL, None, kind)
-    console.print_demo(run_demo(out, predictor))
-    typer.echo(f"Images, masks, overlays and predictions.json: {out}. {NOTICE}")
+    console.print_demo(run_demo(out, predictor, DEFAULT_MODEL))
+    typer.echo(f"Open {out / PAGE_NAME} to see the results. {NOTICE}")
 
 
 def predict(
@@ -82,12 +84,15 @@ def predict(
             help="Also write examinations.json and .csv, one record for each."
         ),
     ] = None,
+    no_page: Annotated[
+        bool, typer.Option("--no-page", help="Write no index.html.")
+    ] = False,
 ) -> None:
-    """Write masks, overlays and predictions.json for images and folders."""
+    """Write masks, overlays, predictions.json and index.html, a page of the results."""
     from keras_efsnet.clinic import writing as clinic
     from keras_efsnet.clinic.algorithm import describe_algorithm
     from keras_efsnet.clinic.objects import KINDS
-    from keras_efsnet.prediction import examinations
+    from keras_efsnet.prediction import examinations, page
     from keras_efsnet.prediction import formats as annotations
     from keras_efsnet.prediction.cine import write_cines
     from keras_efsnet.prediction.grouping import group_jobs
@@ -111,6 +116,9 @@ def predict(
         for job in jobs:
             console.report_error(job.problem)
         raise typer.Exit(NOTHING_DONE)
+    has_page = workers is None and not no_page
+    if has_page:
+        page.check_place(out, "--no-page")
     examination_of = group_jobs(jobs, group_by) if group_by else {}
     prepare_output(out)
     with console.quiet_start():
@@ -145,8 +153,14 @@ def predict(
                     algorithm = describe_algorithm(predictor)
                     problems = clinic.write_objects(out, jobs, kept, algorithm, objects)
             finally:
-                write_records(out, kept)
+                written = write_records(out, kept)
             annotations.write_formats(out, kept, tables)
+            if has_page:
+                refers, earlier = bool(predictor.rules.refer), len(written) - len(kept)
+                name = f"{model} {kind or ''}".rstrip()
+                page.write_page(out, written, name, refers, earlier)
+            else:
+                page.remove_page(out)
         if counts["images"] and group_by:
             examinations.write_examinations(
                 out, group_by, examination_of, views, finished=finished

@@ -9,6 +9,7 @@ from PIL import Image
 from keras_efsnet.images.frame import Frame
 from keras_efsnet.labels import LABELS
 from keras_efsnet.phantoms import make_phantom
+from keras_efsnet.prediction.page import write_page
 from keras_efsnet.prediction.postprocess import Prediction
 from keras_efsnet.prediction.predictor import Predictor, predict_frame
 from keras_efsnet.prediction.writing import write_image, write_prediction, write_records
@@ -33,8 +34,13 @@ class DemoResult:
     dice: float
 
 
-def run_demo(out: Path, predictor: Predictor) -> list[DemoResult]:
-    """Predicts a phantom of each class and writes images, masks, overlays and records.
+def run_demo(out: Path, predictor: Predictor, model: str) -> list[DemoResult]:
+    """Predicts a phantom of each class and writes images, results and their page.
+
+    Args:
+        out: the output folder.
+        predictor: the loaded model.
+        model: its name.
 
     Raises:
         OSError: the folder cannot be written to.
@@ -49,7 +55,9 @@ def run_demo(out: Path, predictor: Predictor) -> list[DemoResult]:
         records.append(write_prediction(frame, prediction, out / label, out))
         dice = _dice(phantom.mask, prediction.mask)
         results.append(DemoResult(file, label, prediction, dice))
-    write_records(out, records)
+    written = write_records(out, records)
+    earlier = len(written) - len(records)
+    write_page(out, written, model, bool(predictor.rules.refer), earlier)
     return results
 
 

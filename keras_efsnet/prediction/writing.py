@@ -108,11 +108,14 @@ def write_image(path: Path, image: Image.Image) -> None:
 
 def write_records(
     out: Path, records: Sequence[Record], name: str = RECORDS_NAME
-) -> None:
+) -> list[Record]:
     """Writes predictions.json with one record per line, whole or not at all.
 
     Records of an earlier run follow if their files are still there, and none of them is
     one of the new records': a later run then knows these files.
+
+    Returns:
+        All records that were written, in their order.
     """
     new = {file for record in records for file in list_files(record, out)}
     old = [
@@ -122,8 +125,10 @@ def write_records(
         and new.isdisjoint(files)
         and any(map(os.path.lexists, files))
     ]
-    lines = [json.dumps(record, ensure_ascii=False) for record in (*records, *old)]
+    written = [*records, *old]
+    lines = [json.dumps(record, ensure_ascii=False) for record in written]
     write_text(out / name, "[\n" + ",\n".join(lines) + "\n]\n")
+    return written
 
 
 def read_records(out: Path, name: str = RECORDS_NAME) -> list[Record]:
@@ -144,15 +149,20 @@ def read_records(out: Path, name: str = RECORDS_NAME) -> list[Record]:
 def list_files(record: Record, out: Path) -> Iterator[Path]:
     """Yields the files in `out` that a record names, whoever wrote the record."""
     root = os.path.realpath(out)
+    for _, name in named_files(record):
+        folder = (out / name).parent
+        if folder == out or Path(os.path.realpath(folder)).is_relative_to(root):
+            yield out / name
+
+
+def named_files(record: Record) -> Iterator[tuple[str, str]]:
+    """Yields what a record says of its files: "mask" and the like, and their names."""
     for key, ending in _ENDINGS.items():
         name = record.get(key)
         if not isinstance(name, str) or "\0" in name:
             continue
-        if not re.search(rf"{ending}\Z", name):
-            continue
-        folder = (out / name).parent
-        if folder == out or Path(os.path.realpath(folder)).is_relative_to(root):
-            yield out / name
+        if re.search(rf"{ending}\Z", name):
+            yield key.removesuffix("_file"), name
 
 
 def remove_files(files: Iterable[Path], kept: Iterable[Path]) -> None:

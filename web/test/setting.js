@@ -16,6 +16,7 @@ import { resizeImage } from '../src/images.js';
 const BIN = fileURLToPath(new URL('../../.venv/bin/', import.meta.url));
 const EFSNET = join(BIN, 'efsnet');
 const SAMPLES = fileURLToPath(new URL('samples.py', import.meta.url));
+const RESULTS = fileURLToPath(new URL('results.py', import.meta.url));
 const CHROMIUM = process.env.CHROMIUM ?? '/usr/bin/chromium';
 
 /**
@@ -63,6 +64,18 @@ export async function writeSamples() {
 }
 
 /**
+ * Folders of results with their pages.
+ *
+ * @returns {Promise<{few: string, many: string}>} what `efsnet predict` wrote of files
+ *   with odd names; 2,000 results
+ */
+export async function writeResults() {
+  const folder = await makeFolder();
+  await promisify(execFile)(join(BIN, 'python'), [RESULTS, folder]);
+  return { few: join(folder, 'few'), many: join(folder, 'many') };
+}
+
+/**
  * Starts Chromium with a camera that shows a phantom.
  *
  * @param {string[]} [more] arguments
@@ -91,7 +104,7 @@ export async function startBrowser(more = []) {
  *
  * @param {import('playwright-core').Page} page
  */
-function watchTraffic(page) {
+export function watchTraffic(page) {
   /** @type {string[]} */
   const requests = [];
   /** @type {string[]} */
