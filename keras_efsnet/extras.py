@@ -29,6 +29,22 @@ def import_opencv(extra: str = "stream") -> Any:
     return cv2
 
 
+def import_highdicom() -> Any:
+    """Returns the module `highdicom`.
+
+    Raises:
+        MissingPackage: highdicom is not installed.
+    """
+    try:
+        import highdicom
+    except ImportError as error:
+        raise MissingPackage(
+            f"DICOM SEG and SR need highdicom ({error}); install it: "
+            'pip install "keras-efsnet[clinic]".'
+        ) from error
+    return highdicom
+
+
 @contextmanager
 def quiet_start() -> Iterator[None]:
     """Hides what a library writes to file descriptor 2; exceptions still pass.

@@ -253,7 +253,7 @@ def test_wrong_files_are_one_clear_error(tmp_path, grey, change, message):
 
 @pytest.mark.parametrize(
     "syntax",
-    [uid.JPEGLSLossless, uid.MPEG4HP41, uid.DeflatedExplicitVRLittleEndian],
+    [uid.JPEGLosslessSV1, uid.MPEG4HP41, uid.DeflatedExplicitVRLittleEndian],
 )
 def test_what_cannot_be_decoded_says_so(tmp_path, grey, syntax):
     made = dataset(grey)
@@ -264,6 +264,14 @@ def test_what_cannot_be_decoded_says_so(tmp_path, grey, syntax):
     path = save(made, tmp_path / "a.dcm")
     with pytest.raises(ValueError, match=r"a\.dcm: .*save it uncompressed"):
         read_image(path)
+
+
+def test_grey_jpeg_ls_is_read_where_it_can_be(tmp_path, grey):
+    pytest.importorskip("jpeg_ls")
+    made = dataset(grey)
+    made.compress(uid.JPEGLSLossless)
+    found = read_image(save(made, tmp_path / "a.dcm"))
+    np.testing.assert_array_equal(found, grey)
 
 
 def test_without_pydicom_the_extra_is_named(tmp_path, grey, monkeypatch):

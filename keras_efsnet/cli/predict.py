@@ -28,6 +28,8 @@ class AnnotationFormat(StrEnum):
     COCO = "coco"
     LABELME = "labelme"
     CSV = "csv"
+    DICOM_SEG = "dicom-seg"
+    DICOM_SR = "dicom-sr"
 
 
 def demo(out: OutOption = Path("demo"), kind: KindOption = None) -> None:
@@ -82,6 +84,9 @@ def predict(
     ] = None,
 ) -> None:
     """Write masks, overlays and predictions.json for images and folders."""
+    from keras_efsnet.clinic import writing as clinic
+    from keras_efsnet.clinic.algorithm import describe_algorithm
+    from keras_efsnet.clinic.objects import KINDS
     from keras_efsnet.prediction import examinations
     from keras_efsnet.prediction import formats as annotations
     from keras_efsnet.prediction.cine import write_cines
@@ -97,7 +102,11 @@ def predict(
         )
     with console.log_lines("keras_efsnet.prediction.planning"):
         jobs = plan_jobs(paths, out)
-    annotations.check_sources([job.source for job in jobs], formats or [])
+    tables = [name for name in formats or [] if name not in KINDS]
+    objects = [name for name in formats or [] if name in KINDS]
+    sources = [job.source for job in jobs]
+    annotations.check_sources(sources, tables)
+    clinic.check_sources(sources, objects)
     if all(job.problem for job in jobs):
         for job in jobs:
             console.report_error(job.problem)
@@ -107,6 +116,7 @@ def predict(
     with console.quiet_start():
         predictor = load_predictor(model, threads, kind)
     kept: list[dict[str, Any]] = []
+    problems: list[str] = []
     views: list[dict[str, Any]] = []
     finished = False
     counts: Counter[str] = Counter()
@@ -131,20 +141,25 @@ def predict(
         if workers is None:
             try:
                 write_cines(out, kept)
+                if objects:
+                    algorithm = describe_algorithm(predictor)
+                    problems = clinic.write_objects(out, jobs, kept, algorithm, objects)
             finally:
                 write_records(out, kept)
-            annotations.write_formats(out, kept, formats or [])
+            annotations.write_formats(out, kept, tables)
         if counts["images"] and group_by:
             examinations.write_examinations(
                 out, group_by, examination_of, views, finished=finished
             )
         elif counts["images"]:
             examinations.remove_examinations(out)
+    for problem in problems:
+        console.report_error(problem)
     images, failed = counts["images"], counts["failed"]
     trusted = f", {counts['referred']} referred" if predictor.rules.refer else ""
     cases = f", {len({*examination_of.values()})} examinations" if group_by else ""
     typer.echo(f"{images - failed} of {images} images{trusted}{cases}: {out}. {NOTICE}")
-    if failed:
+    if failed or problems:
         raise typer.Exit(NOTHING_DONE if failed == images else SOME_FAILED)
 
 

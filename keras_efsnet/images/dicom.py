@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from threading import Lock
+from threading import RLock
 from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
@@ -35,7 +35,7 @@ SUFFIXES = (".dcm", ".dicom")
 _TWO_DIMENSIONAL, _CENTIMETRES = 1, 3  # RegionSpatialFormat, PhysicalUnits
 _TISSUE, _COLOUR_FLOW = 1, 2  # RegionDataType
 
-_one_thread = Lock()
+_one_thread = RLock()
 
 
 def has_mark(file: BinaryIO) -> bool:
@@ -104,13 +104,30 @@ def read_identifiers(path: Path, keywords: Sequence[str]) -> tuple[str, ...]:
 
 
 @contextmanager
-def _without_its_words(path: Path) -> Iterator[None]:
-    """Replaces pydicom's messages with ours, which name the file.
+def muted() -> Iterator[None]:
+    """Hides warnings and the log lines of pydicom and highdicom.
 
     One thread at a time, as the filters of messages are those of the whole process.
     """
+    loggers = [logging.getLogger(name) for name in ("pydicom", "highdicom")]
+    with _one_thread:
+        levels = [logger.level for logger in loggers]
+        try:
+            for logger in loggers:
+                logger.setLevel(logging.CRITICAL + 1)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
+
+
+@contextmanager
+def _without_its_words(path: Path) -> Iterator[None]:
+    """Replaces pydicom's messages with ours, which name the file."""
     try:
-        with _one_thread, _silence("pydicom"):
+        with muted():
             yield
     except Refusal as problem:
         raise ValueError(f"{path}: {problem}") from None
@@ -127,20 +144,6 @@ def _without_its_words(path: Path) -> Iterator[None]:
             f"{path}: damaged DICOM file ({type(error).__name__}); save or copy it "
             "again."
         ) from None
-
-
-@contextmanager
-def _silence(name: str) -> Iterator[None]:
-    """Switches off all warnings, and the lines of a logger."""
-    logger = logging.getLogger(name)
-    level = logger.level
-    logger.setLevel(logging.CRITICAL + 1)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)
 
 
 def _decode(file: BinaryIO, tags: Tags, number: int) -> np.ndarray:

@@ -31,6 +31,7 @@ class KerasPredictor:
 
     def __init__(self, file: Path, threads: int | None = None) -> None:
         check_threads(threads)
+        self.file = file
         self.rules = read_rules(file)
         self._lock = Lock()
         start_keras()

@@ -51,6 +51,7 @@ class LiteModel:
             takes one.
 
     Attributes:
+        file: the `.tflite` file.
         size: the network's `(height, width)`.
         rules: the model's postprocess.
         input_type: dtype of the input, float32, uint8 or int8.
@@ -70,7 +71,7 @@ class LiteModel:
     """
 
     def __init__(self, path: str | Path, threads: int | None = None) -> None:
-        path = Path(path)
+        path = self.file = Path(path)
         check_threads(threads)
         self.rules = read_rules(path)
         interpreter = _import_interpreter()

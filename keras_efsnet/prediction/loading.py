@@ -17,7 +17,7 @@ from keras_efsnet.models.presets import (
 from keras_efsnet.prediction.postprocess import Prediction
 from keras_efsnet.prediction.predictor import (
     Images,
-    Predictor,
+    LoadedPredictor,
     predict_batch,
 )
 
@@ -59,7 +59,7 @@ def predict(images: Images, model: str | Path = DEFAULT_MODEL) -> list[Predictio
 
 
 @lru_cache(KEPT_MODELS)
-def _keep_loaded(model: str, state: object) -> Predictor:
+def _keep_loaded(model: str, state: object) -> LoadedPredictor:
     return load_predictor(model)
 
 
@@ -75,7 +75,7 @@ def load_predictor(
     model: str | Path = DEFAULT_MODEL,
     threads: int | None = None,
     kind: str | None = None,
-) -> Predictor:
+) -> LoadedPredictor:
     """Loads a model for prediction.
 
     A preset, or a folder in its layout, runs its `model_<kind>.tflite` with LiteRT. If
@@ -111,7 +111,9 @@ def load_predictor(
             raise missing from None
 
 
-def _load_file(path: Path, threads: int | None, kind: str | None = None) -> Predictor:
+def _load_file(
+    path: Path, threads: int | None, kind: str | None = None
+) -> LoadedPredictor:
     if not path.is_file() or path.suffix not in (".keras", ".tflite"):
         raise no_such_model(path, "a .tflite or .keras file")
     if kind is not None:

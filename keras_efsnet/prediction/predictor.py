@@ -35,6 +35,12 @@ class Predictor(Protocol):
     def __call__(self, images: np.ndarray) -> dict[str, np.ndarray]: ...
 
 
+class LoadedPredictor(Predictor, Protocol):
+    """A predictor and the file of its weights."""
+
+    file: Path
+
+
 def to_frames(images: Images) -> list[Frame]:
     """Reads files of one image and converts arrays; frames are returned unchanged.
 

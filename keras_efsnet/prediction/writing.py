@@ -30,6 +30,8 @@ _ENDINGS = {
     "overlay_file": r"_overlay\.png",
     "probability_file": r"_probability\.png",
     "track_file": r"_track\d+\.png",
+    "seg_file": r"_seg\.dcm",
+    "sr_file": r"_sr\.dcm",
 }
 """Keys of a record that name a file, and the endings of these names."""
 
