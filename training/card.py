@@ -18,9 +18,12 @@ from typing import Any
 
 from keras_efsnet.files import write_text
 from keras_efsnet.labels import LABELS
-from keras_efsnet.models.presets import preset_names, weight_digests
+from keras_efsnet.models.presets import ModelFiles, preset_names, weight_digests
+from keras_efsnet.prediction.postprocess import Postprocess
+from keras_efsnet.training.seen import read_seen
 from keras_efsnet.training.settings import EARLIER_RUN
 
+KERAS_NAME = "model.keras"
 LICENCE = "Apache-2.0"
 USE = (
     "Research on lesion detection in breast ultrasound images. Not a medical device, "
@@ -78,6 +81,36 @@ def write_card(
         "recipe": list(recipe),
         "metrics": reports,
         "metrics_date": date.today().isoformat(),
+        "sha256": weight_digests(preset),
+    }
+    return _write(preset, card)
+
+
+def write_own_card(
+    preset: Path, model: ModelFiles, name: str, rules: Postprocess
+) -> Path:
+    """Writes the card of a folder that holds a model and its exported files.
+
+    It says what the model's own card says, what the classes are, which images trained
+    the model, and the hashes of the files.
+
+    Args:
+        preset: the folder with `model.keras` and the files.
+        model: the model's own file and card.
+        name: the preset's name, if the card has none.
+        rules: the model's labels, tasks and rules.
+
+    Returns:
+        The path of card.json.
+    """
+    seen = read_seen(model.keras_file)
+    card = {
+        "name": name,
+        **({"images_seen": seen} if seen else {}),
+        **model.card,
+        "labels": list(rules.labels),
+        "tasks": list(rules.tasks),
+        "postprocess": rules.to_json(),
         "sha256": weight_digests(preset),
     }
     return _write(preset, card)

@@ -15,7 +15,16 @@ from typing import Annotated
 import typer
 
 from keras_efsnet import __version__
-from keras_efsnet.cli import audit, console, data, export, live, predict, train
+from keras_efsnet.cli import (
+    audit,
+    calibrate,
+    console,
+    data,
+    export,
+    live,
+    predict,
+    train,
+)
 from keras_efsnet.cli.options import NOTICE
 
 app = typer.Typer(
@@ -25,10 +34,10 @@ app = typer.Typer(
 )
 for command in (
     *(predict.demo, predict.predict, audit.audit),
-    *(train.train, train.evaluate, train.report),
+    *(train.train, calibrate.calibrate, train.evaluate, train.report),
     *(export.export, export.benchmark),
     *(live.stream, live.serve),
-    export.info,
+    *(export.info, calibrate.teacher),
 ):
     app.command()(command)
 app.add_typer(data.app, name="data")

@@ -96,6 +96,8 @@ def predict(
     prepare_output(out)
     with console.quiet_start():
         predictor = load_predictor(model, threads, kind)
+    for note in console.describe_limits(predictor.rules):
+        typer.echo(note, err=True)
     kept: list[dict[str, Any]] = []
     counts: Counter[str] = Counter()
     if workers is None:

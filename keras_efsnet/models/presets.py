@@ -194,6 +194,20 @@ def new_folder(path: str | Path) -> Path:
     return folder
 
 
+def check_card_folder(folder: Path) -> None:
+    """Checks that a card.json in a folder would be of `model.keras` alone.
+
+    Raises:
+        ValueError: the folder holds another `.keras` file, such as a run's.
+    """
+    others = sorted(set(folder.glob("*.keras")) - {folder / "model.keras"})
+    if others:
+        raise ValueError(
+            f"{folder}: holds {others[0].name}, for which its new card.json would "
+            "count too; choose another folder."
+        )
+
+
 def no_such_model(model: str | Path, files: str) -> ValueError:
     """Returns the error for an unknown model; `files` names the accepted files."""
     shipped = ", ".join(preset_names()) or "none"

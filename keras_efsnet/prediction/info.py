@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from keras_efsnet.extras import MissingPackage
-from keras_efsnet.labels import LABELS
 from keras_efsnet.models.presets import (
     KINDS,
     file_digest,
@@ -79,7 +78,7 @@ def _lite_tensors(path: Path) -> Facts:
     return {
         "input image": f"{model.input_type} {shape}",
         "output mask": f"float32 {shape}",
-        "output class": f"float32 {(1, len(LABELS))}",
+        "output class": f"float32 {(1, model.classes)}",
     }
 
 

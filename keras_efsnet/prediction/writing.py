@@ -38,6 +38,8 @@ def write_prediction(
 ) -> Record:
     """Writes `<target>_mask.png` (0 and 255) and `<target>_overlay.png`.
 
+    A model without a mask leaves the mask and its measurements out.
+
     Args:
         frame: read from a file.
         prediction: of the frame.
@@ -55,22 +57,24 @@ def write_prediction(
     mask = Image.fromarray(prediction.mask.astype(np.uint8) * 255)
     lesions = measure_lesions(frame, prediction)
     overlay = draw_overlay(frame, prediction, lesions, callipers)
-    return {
-        **frame_names(frame),
-        **prediction.to_json(),
-        "mask_file": _write(target, "mask", mask, out),
-        "overlay_file": _write(target, "overlay", overlay, out),
-        **measure_area(frame, lesions),
-        "lesions": lesions,
-    }
+    record = {**frame_names(frame), **prediction.to_json()}
+    has_mask = prediction.lesion_area_px is not None
+    if has_mask:
+        record["mask_file"] = _write(target, "mask", mask, out)
+    record["overlay_file"] = _write(target, "overlay", overlay, out)
+    if has_mask:
+        record |= {**measure_area(frame, lesions), "lesions": lesions}
+    return record
 
 
 def write_probability(prediction: Prediction, target: Path, out: Path) -> Record:
     """Writes `<target>_probability.png`, 16-bit: 0 to 65535 for 0 to 1.
 
     It holds the lesion probabilities before postprocessing. Returns the entry for the
-    frame's record.
+    frame's record, empty if the model has no mask.
     """
+    if prediction.lesion_area_px is None:
+        return {}
     pixels = np.rint(prediction.probability.clip(0, 1) * 65535).astype(np.uint16)
     file = _write(target, "probability", Image.fromarray(pixels), out)
     return {"probability_file": file}
