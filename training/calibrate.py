@@ -168,6 +168,7 @@ def prepare_preset(preset: str | Path) -> Path:
 
 def write_preset(model_file: Path, calibration: Calibration, preset: Path) -> None:
     """Writes model.keras and a card.json with rules, which `card` completes later."""
+    preset.mkdir(parents=True, exist_ok=True)
     model = fold(EFSNet.from_preset(model_file), calibration)
     save_model(model, preset / "model.keras")
     facts = asdict(calibration)

@@ -46,6 +46,9 @@ DATASETS = {
 }
 """What cards say of the datasets that weights were trained on."""
 
+_CALIBRATED = ("labels", "tasks", "postprocess", "calibration", "looks", "images_seen")
+"""A card's entries from `training.calibrate`."""
+
 
 def write_card(
     preset: Path,
@@ -57,7 +60,7 @@ def write_card(
 
     Args:
         preset: the preset's folder with its weights, named like the preset. Rules from
-            `training.calibrate` in its card are kept.
+            `efsnet calibrate` in its card are kept.
         runs: the runs that made the weights, first to last.
         metrics: metrics.json files of `efsnet evaluate` by the name of their images,
             such as "validation".
@@ -119,11 +122,7 @@ def write_own_card(
 def _calibration(preset: Path) -> dict[str, Any]:
     """Gives the card's entries from `training.calibrate`."""
     card = _read(preset / "card.json") if (preset / "card.json").exists() else {}
-    kept: dict[str, Any] = {
-        key: card[key]
-        for key in ("postprocess", "calibration", "looks", "images_seen")
-        if key in card
-    }
+    kept: dict[str, Any] = {key: card[key] for key in _CALIBRATED if key in card}
     return {"postprocess": {}, **kept}
 
 
