@@ -14,6 +14,7 @@ from keras_efsnet.cli.options import (
     SixteenBitOption,
     SplitOption,
 )
+from keras_efsnet.labels import NORMAL
 
 if TYPE_CHECKING:
     from keras_efsnet.training.calibrate import Calibration
@@ -64,7 +65,8 @@ def _rows(found: "Calibration") -> list[tuple[str, ...]]:
         gate = "off" if rules.normal_gate is None else f"{rules.normal_gate:.2f}"
         rows.append(("threshold of the mask", "0.50", f"{found.mask_threshold:.2f}"))
         rows.append(("smallest lesion", "0", smallest))
-        rows.append(("P(normal) that empties the mask", "off", gate))
+        if NORMAL in rules.labels:
+            rows.append(("P(normal) that empties the mask", "off", gate))
         rows.append(("Dice, all images", *(f"{dice:.3f}" for dice in found.dice)))
     if found.malignancy is not None:
         limit = f"{found.malignancy.limit:.4f}"

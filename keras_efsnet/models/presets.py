@@ -130,7 +130,7 @@ def check_digest(file: Path, content: bytes) -> None:
     if expected is not None and file_digest(content) != expected:
         raise ValueError(
             f"{file}: its SHA-256 is not the one in {file.with_name('card.json')}; "
-            "copy the file again, or after your own export run "
+            "copy the file again, or if you changed it yourself run "
             f"`python -m keras_efsnet.training.card {file.parent}`."
         )
 

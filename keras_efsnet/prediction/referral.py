@@ -1,6 +1,6 @@
 """The referral rule: when and why a person should review a prediction.
 
-Its limits come from a model's card, fitted by `keras_efsnet.training.calibrate`.
+Its limits come from a model's card, fitted by `efsnet calibrate`.
 """
 
 from collections.abc import Mapping
