@@ -1,5 +1,6 @@
 """Names of classes: which are allowed, and how models, cards and files carry them."""
 
+import copy
 import json
 
 import keras
@@ -87,10 +88,10 @@ def test_files_and_copies_keep_labels_and_tasks(tmp_path):
         model = EFSNet(SIZE, width=0.5, **options)
         model.save(tmp_path / "a.keras")
         save_model(model, tmp_path / "b.keras")
-        copies = [keras.models.clone_model(model)]
+        copies = [copy.deepcopy(model)]
         copies += [keras.saving.load_model(tmp_path / f"{n}.keras") for n in "ab"]
-        for copy in copies:
-            assert (copy.labels, copy.tasks) == (model.labels, model.tasks)
+        for made in copies:
+            assert (made.labels, made.tasks) == (model.labels, model.tasks)
 
 
 def test_other_labels_get_a_new_head(tmp_path):

@@ -66,26 +66,34 @@ def only_label(labels: set[str | None], where: str) -> str | None:
 def parse_names(pairs: Sequence[str]) -> dict[str, str]:
     """Reads `NAME=LABEL` pairs, as the command line takes them.
 
+    A label is one of `LABELS`, `UNKNOWN`, or a class of one's own. The latter needs a
+    pair of its own name, such as `cyst=cyst`, so that a misspelt label makes no class.
+
     Raises:
         ValueError: one is no such pair.
     """
+    split = [pair.rpartition("=") for pair in pairs]
+    labels = {label.strip() for name, _, label in split if _same(name, label)}
+    known = {label.lower(): label for label in (*labels, *LABELS, UNKNOWN)}
     names = {}
-    for pair in pairs:
-        name, equals, label = pair.rpartition("=")
-        if not equals:
+    for pair, (name, equals, label) in zip(pairs, split, strict=True):
+        label = known.get(label.strip().lower(), "")
+        if not equals or not label:
             raise ValueError(
-                f"--class {pair}: give NAME=LABEL, with {', '.join(LABELS)}, {UNKNOWN} "
-                "or a class of your own as LABEL."
+                f"--class {pair}: give NAME=LABEL with a label of {', '.join(LABELS)} "
+                f"or {UNKNOWN}, or make a class of your own, such as --class cyst=cyst."
             )
-        if label.lower() in (*LABELS, UNKNOWN):
-            label = label.lower()
-        else:
+        if label != UNKNOWN:
             try:
                 check_label(label)
             except ValueError as error:
                 raise ValueError(f"--class {pair}: {error}") from None
         names[name.strip().lower()] = label
     return names
+
+
+def _same(name: str, label: str) -> bool:
+    return name.strip().lower() == label.strip().lower()
 
 
 def find_class_table(folder: Path) -> Path | None:
