@@ -16,20 +16,31 @@ if TYPE_CHECKING:
     from keras_efsnet.labels import LABELS
     from keras_efsnet.models import layers
     from keras_efsnet.models.efsnet import EFSNet
-    from keras_efsnet.prediction.loading import predict
+    from keras_efsnet.prediction.loading import load_predictor, predict
     from keras_efsnet.prediction.postprocess import Prediction
-    from keras_efsnet.prediction.predictor import Images
+    from keras_efsnet.prediction.predictor import Images, predict_batch
 
 __version__ = "0.1.0"
 
-__all__ = ["LABELS", "EFSNet", "Prediction", "layers", "predict", "preprocess"]
+__all__ = [
+    "LABELS",
+    "EFSNet",
+    "Prediction",
+    "layers",
+    "load_predictor",
+    "predict",
+    "predict_batch",
+    "preprocess",
+]
 
 _HOMES = {
     "EFSNet": "keras_efsnet.models.efsnet",
     "LABELS": "keras_efsnet.labels",
     "Prediction": "keras_efsnet.prediction.postprocess",
     "layers": "keras_efsnet.models",
+    "load_predictor": "keras_efsnet.prediction.loading",
     "predict": "keras_efsnet.prediction.loading",
+    "predict_batch": "keras_efsnet.prediction.predictor",
 }
 _REGISTERING = ("layers", "efsnet", "losses", "metrics")
 

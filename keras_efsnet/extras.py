@@ -1,5 +1,8 @@
-"""Optional packages, which an extra of keras-efsnet installs."""
+"""Optional packages, which an extra of keras-efsnet installs, and their own lines."""
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 
@@ -24,3 +27,35 @@ def import_opencv(extra: str = "stream") -> Any:
             f'pip install "keras-efsnet[{extra}]".'
         ) from error
     return cv2
+
+
+def import_highdicom() -> Any:
+    """Returns the module `highdicom`.
+
+    Raises:
+        MissingPackage: highdicom is not installed.
+    """
+    try:
+        import highdicom
+    except ImportError as error:
+        raise MissingPackage(
+            f"DICOM SEG and SR need highdicom ({error}); install it: "
+            'pip install "keras-efsnet[clinic]".'
+        ) from error
+    return highdicom
+
+
+@contextmanager
+def quiet_start() -> Iterator[None]:
+    """Hides what a library writes to file descriptor 2; exceptions still pass.
+
+    TensorFlow's first lines come from C++ and ignore its log level.
+    """
+    stderr = os.dup(2)
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)

@@ -4,6 +4,7 @@
     python tests/fuzz.py layouts 4000
     python tests/fuzz.py masks 2000
     python tests/fuzz.py threads 200
+    python tests/fuzz.py objects 200
     python tests/fuzz.py lite 200
     python tests/fuzz.py keras 200
 
@@ -30,6 +31,7 @@ from pathlib import Path
 import numpy as np
 from fuzz_layouts import fuzz_dicom, fuzz_tiff
 from fuzz_masks import fuzz_mask
+from fuzz_objects import fuzz_objects
 from fuzz_threads import fuzz_threads
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -234,11 +236,16 @@ def _keras_file() -> bytes:
         return file.read_bytes()
 
 
+def fuzz_clinic(data: st.DataObject, folder: Path) -> str:
+    return fuzz_objects(data, folder, stderr_to)
+
+
 CAMPAIGNS = {
     "images": [fuzz_image, fuzz_pixels],
     "layouts": [fuzz_tiff, fuzz_dicom],
     "masks": [fuzz_mask],
     "threads": [fuzz_threads],
+    "objects": [fuzz_clinic],
     "lite": [fuzz_lite],
     "keras": [fuzz_keras],
 }

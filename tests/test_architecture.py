@@ -23,6 +23,7 @@ BELOW = {
     "models": {"models"},
     "phantoms": {"phantoms"},
     "prediction": {"prediction", "images", "models", "phantoms"},
+    "clinic": {"clinic", "prediction", "images", "models"},
     "live": {"live", "prediction", "images", "models"},
     "serve": {"serve", "prediction", "images", "models", "phantoms"},
     "training": {"training", "prediction", "images", "models", "phantoms"},

@@ -159,7 +159,7 @@ def test_runs_with_and_without_workers_do_not_share_a_folder(
 
 
 def test_a_full_disk_is_told(archive, tmp_path, shards_done, monkeypatch):
-    def full(*arguments):
+    def full(*arguments, **options):
         raise OSError(28, "No space left on device", "a_mask.png")
 
     monkeypatch.setattr(sharding, "predict_jobs", full)

@@ -250,6 +250,20 @@ def test_predict_and_info_with_a_model_file(tiny_model, folder, tmp_path, capsys
     assert facts["parameters"].strip() == "6 (6 trainable)"
     assert facts["input image"].strip() == "float32 (None, 64, 64, 1)"
     assert facts["output mask"].strip() == "float32 (None, 64, 64, 1)"
+    assert facts["version numpy"].strip() == np.__version__
+
+    assert main(["info", str(tiny_model), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["sha256"] == {tiny_model.name: digest}
+    assert found["versions"]["numpy"] == np.__version__
+
+
+def test_info_as_json_has_the_hashes_of_all_files_of_a_preset(capsys):
+    assert main(["info", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["card"]["name"] == "efsnet_base_breast"
+    assert found["sha256"] == found["card"]["sha256"]
+    assert found["sha256"].keys() > {"model.keras", "model_int8.tflite"}
 
 
 def _manifest(folder, seed):

@@ -48,9 +48,9 @@ def stub_network(monkeypatch, predictor):
     )
 
 
-def predict(folder, out, capfd):
+def predict(folder, out, capfd, *options):
     """Runs `efsnet predict`: exit code, records, and all that was printed."""
-    code = main(["predict", str(folder), "--out", str(out)])
+    code = main(["predict", str(folder), "--out", str(out), *options])
     file = out / "predictions.json"
     records = json.loads(file.read_text()) if file.exists() else []
     return code, records, "".join(capfd.readouterr())
@@ -200,8 +200,9 @@ def secretive(pixels):
     return made
 
 
+@pytest.mark.parametrize("options", [[], ["--group-by=study"], ["--group-by=patient"]])
 def test_no_word_of_a_patient_leaves_the_file(
-    stub_network, tmp_path, scan, capfd, caplog
+    stub_network, tmp_path, scan, capfd, caplog, options
 ):
     folder, out = tmp_path / "in", tmp_path / "out"
     folder.mkdir()
@@ -216,8 +217,9 @@ def test_no_word_of_a_patient_leaves_the_file(
             save(made, folder / f"{keyword}.dcm")
     assert whole.count(SECRET.encode()) > 100
 
-    code, records, printed = predict(folder, out, capfd)
+    code, records, printed = predict(folder, out, capfd, *options)
     assert code == 1
+    assert (out / "examinations.json").exists() == bool(options)
     assert sum("error" in record for record in records) == 5
     assert "mm2" in str(records[-1])
     assert "Doe" not in printed + caplog.text
@@ -251,7 +253,7 @@ def test_wrong_files_are_one_clear_error(tmp_path, grey, change, message):
 
 @pytest.mark.parametrize(
     "syntax",
-    [uid.JPEGLSLossless, uid.MPEG4HP41, uid.DeflatedExplicitVRLittleEndian],
+    [uid.JPEGLosslessSV1, uid.MPEG4HP41, uid.DeflatedExplicitVRLittleEndian],
 )
 def test_what_cannot_be_decoded_says_so(tmp_path, grey, syntax):
     made = dataset(grey)
@@ -262,6 +264,14 @@ def test_what_cannot_be_decoded_says_so(tmp_path, grey, syntax):
     path = save(made, tmp_path / "a.dcm")
     with pytest.raises(ValueError, match=r"a\.dcm: .*save it uncompressed"):
         read_image(path)
+
+
+def test_grey_jpeg_ls_is_read_where_it_can_be(tmp_path, grey):
+    pytest.importorskip("jpeg_ls")
+    made = dataset(grey)
+    made.compress(uid.JPEGLSLossless)
+    found = read_image(save(made, tmp_path / "a.dcm"))
+    np.testing.assert_array_equal(found, grey)
 
 
 def test_without_pydicom_the_extra_is_named(tmp_path, grey, monkeypatch):

@@ -20,7 +20,7 @@ def sized(frame_regions, boxes, shape=(60, 160)):
     for left, top, right, bottom in boxes:
         mask[top:bottom, left:right] = True
     found = split_components(mask)[1]
-    lesion = SimpleNamespace(mask=mask, boxes=found)
+    lesion = SimpleNamespace(mask=mask, probability=mask, boxes=found)
     frame = Frame(mask.astype(np.uint8), regions=frame_regions)
     lesions = measure_lesions(frame, lesion)
     sizes = [

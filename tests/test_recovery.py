@@ -158,7 +158,9 @@ def test_ctrl_c_leaves_a_state_to_resume(forks, tmp_path):
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate()
         assert process.returncode == 130, errors
-        assert errors.splitlines()[-1] == "interrupted"
+        *_, advice, last = errors.splitlines()
+        assert last == "interrupted"
+        assert advice == f"Stopped. Go on with: efsnet train --resume --out {run}"
         assert "Traceback" not in errors
         check_readable(run)
         assert not list(run.glob(".*.part.*"))

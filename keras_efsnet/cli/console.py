@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from keras_efsnet.extras import quiet_start as quiet_start
 from keras_efsnet.labels import CLASS, MASK, UNKNOWN
 
 if TYPE_CHECKING:
     from keras_efsnet.prediction.demo import DemoResult
     from keras_efsnet.prediction.postprocess import Postprocess
+    from keras_efsnet.prediction.writing import Record
     from keras_efsnet.tflite.verify import Verification
     from keras_efsnet.training.datasets.sample import Sample
     from keras_efsnet.training.datasets.verification import DataReport
@@ -75,22 +77,6 @@ def live_line(text: Callable[[], str]) -> Iterator[None]:
 
 
 @contextmanager
-def quiet_start() -> Iterator[None]:
-    """Hides what a library writes to file descriptor 2; exceptions still pass.
-
-    TensorFlow's first lines come from C++ and ignore its log level.
-    """
-    stderr = os.dup(2)
-    with open(os.devnull, "wb") as nowhere:
-        os.dup2(nowhere.fileno(), 2)
-    try:
-        yield
-    finally:
-        os.dup2(stderr, 2)
-        os.close(stderr)
-
-
-@contextmanager
 def log_lines(name: str) -> Iterator[None]:
     """Shows a logger's lines, even while stderr is hidden."""
     logger = logging.getLogger(name)
@@ -117,10 +103,24 @@ def epoch_lines(epochs: int) -> Iterator[Callable[[int, dict[str, float]], None]
 
         def report(epoch: int, logs: dict[str, float]) -> None:
             progress.update(bar, completed=epoch)
-            facts = ", ".join(f"{name} {value:.4g}" for name, value in logs.items())
-            progress.console.print(f"epoch {epoch}/{epochs}: {facts}", highlight=False)
+            left = time_in_words(logs.pop("seconds_left"))
+            facts = [f"{name} {value:.4g}" for name, value in logs.items()]
+            facts += [f"{left} left"] if epoch < epochs else []
+            line = f"epoch {epoch}/{epochs}: {', '.join(facts)}"
+            progress.console.print(line, highlight=False)
 
         yield report
+
+
+def time_in_words(seconds: float) -> str:
+    """A time such as "40 seconds", "12 minutes" or "2 hours 5 minutes"."""
+    if seconds < 90:
+        return f"{max(round(seconds), 1)} seconds"
+    minutes = round(seconds / 60)
+    if minutes < 90:
+        return f"{minutes} minutes"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} hour{'s' * (hours > 1)} {minutes} minutes"
 
 
 def _summary(record: dict[str, Any]) -> str:
@@ -309,6 +309,28 @@ def print_folds(samples: "Sequence[Sample]", folds: Sequence[int]) -> None:
         name = "unused" if fold < 0 else str(fold)
         rows.append((name, *(str(counts[fold, label]) for label in labels)))
     print_table(("fold", *(label or UNKNOWN for label in labels)), rows)
+
+
+def print_cine(rows: "Sequence[Record]", left_out: int = 0) -> None:
+    """Prints the lesions that were followed over the frames of a clip."""
+    from keras_efsnet.prediction.measurements import describe_size
+
+    cells = [
+        (
+            str(row["track"]),
+            str(row["frames_seen"]),
+            f"{row['first_frame']}-{row['last_frame']}",
+            str(row["best_frame"]),
+            describe_size(row),
+            f"{row['class']} {row['probabilities'][row['class']]:.0%}",
+        )
+        for row in rows
+    ]
+    if cells:
+        titles = ("lesion", "frames seen", "first-last", "best frame", "size there")
+        print_table((*titles, "class"), cells)
+    if left_out:
+        typer.echo(f"{left_out} more lesions, seen in fewer frames.")
 
 
 def print_table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -1,5 +1,6 @@
 """Export to deployment files, benchmark, and facts of a model file."""
 
+import json
 import tempfile
 from pathlib import Path
 from typing import Annotated
@@ -15,6 +16,7 @@ from keras_efsnet.cli.options import (
     SixteenBitOption,
     SplitOption,
 )
+from keras_efsnet.models.presets import DEFAULT_MODEL
 
 
 def export(
@@ -124,13 +126,26 @@ def info(
         typer.Argument(
             metavar="PRESET_OR_FILE", help="Preset, .tflite or .keras file."
         ),
-    ],
+    ] = DEFAULT_MODEL,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object.")
+    ] = False,
 ) -> None:
-    """Print a model's hash, parameters, tensors and card."""
-    from keras_efsnet.prediction.info import describe_model
+    """Print a model's hash, parameters, tensors and card, and versions."""
+    from keras_efsnet.prediction.info import (
+        describe_model,
+        identify_model,
+        list_versions,
+    )
 
+    versions = list_versions()
+    if as_json:
+        found = {"versions": versions, **identify_model(model)}
+        typer.echo(json.dumps(found, indent=2))
+        return
     with console.quiet_start():
         facts = describe_model(model)
+    facts |= {f"version {name}": value for name, value in versions.items()}
     width = max(len(name) for name in facts)
     for name, value in facts.items():
         typer.echo(f"{name:{width}}  {value}")

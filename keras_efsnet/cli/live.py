@@ -22,14 +22,16 @@ def stream(
     source: Annotated[
         str,
         typer.Argument(
-            metavar="SOURCE", help="Video file, folder of frames or camera index."
+            metavar="SOURCE",
+            help="Video or DICOM file, folder of frames or camera index.",
         ),
     ],
     out: Annotated[
         Path | None,
         typer.Option(
             metavar="VIDEO_OR_FOLDER",
-            help="Overlays to write: .mp4, .avi or a folder of PNGs.",
+            help="Overlays to write: .webm (for browsers), .mp4, .avi or a folder of "
+            "PNGs. Lesions go beside it, to cine.json.",
         ),
     ] = None,
     roi: Annotated[
@@ -51,11 +53,11 @@ def stream(
         typer.Option(min=1, max=10**9, help="Number of frames to predict."),
     ] = None,
 ) -> None:
-    """Predict a video or camera live; report frame rate and latency."""
+    """Predict a video or camera live, follow its lesions, and report the speed."""
     from itertools import islice
 
     from keras_efsnet.live import stream as live
-    from keras_efsnet.live.recording import open_recording
+    from keras_efsnet.live.recording import open_cine, open_recording
     from keras_efsnet.prediction.loading import load_predictor
 
     meter = live.Meter()
@@ -66,13 +68,17 @@ def stream(
             region, choice = live.choose_region(opened, roi)
             predictor = live.Smoothed(load_predictor(model, threads, kind), smooth)
         typer.echo(f"Region of interest: {choice}")
+        cine = stack.enter_context(open_cine(opened.name, out))
         try:
             with console.live_line(lambda: str(meter.report(opened.dropped))):
                 chosen = islice(opened, frames)
-                live.run_stream(chosen, predictor, region, write, meter)
+                live.run_stream(
+                    chosen, predictor, region, opened.regions, write, meter, cine
+                )
         finally:  # also on Ctrl-C
             report = meter.report(opened.dropped)
             typer.echo(f"{report}. {NOTICE}")
+            console.print_cine(cine.finish(), cine.left_out)
             for problem in opened.problems:
                 console.report_error(problem)
     if opened.problems:

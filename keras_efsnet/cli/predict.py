@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -28,6 +28,8 @@ class AnnotationFormat(StrEnum):
     COCO = "coco"
     LABELME = "labelme"
     CSV = "csv"
+    DICOM_SEG = "dicom-seg"
+    DICOM_SR = "dicom-sr"
 
 
 def demo(out: OutOption = Path("demo"), kind: KindOption = None) -> None:
@@ -74,9 +76,21 @@ def predict(
         list[AnnotationFormat] | None,
         typer.Option("--format", help="Also write this format; repeatable."),
     ] = None,
+    group_by: Annotated[
+        Literal["study", "folder", "patient"] | None,
+        typer.Option(
+            help="Also write examinations.json and .csv, one record for each."
+        ),
+    ] = None,
 ) -> None:
     """Write masks, overlays and predictions.json for images and folders."""
+    from keras_efsnet.clinic import writing as clinic
+    from keras_efsnet.clinic.algorithm import describe_algorithm
+    from keras_efsnet.clinic.objects import KINDS
+    from keras_efsnet.prediction import examinations
     from keras_efsnet.prediction import formats as annotations
+    from keras_efsnet.prediction.cine import write_cines
+    from keras_efsnet.prediction.grouping import group_jobs
     from keras_efsnet.prediction.loading import load_predictor
     from keras_efsnet.prediction.planning import plan_jobs
     from keras_efsnet.prediction.writing import write_records
@@ -88,17 +102,25 @@ def predict(
         )
     with console.log_lines("keras_efsnet.prediction.planning"):
         jobs = plan_jobs(paths, out)
-    annotations.check_sources([job.source for job in jobs], formats or [])
+    tables = [name for name in formats or [] if name not in KINDS]
+    objects = [name for name in formats or [] if name in KINDS]
+    sources = [job.source for job in jobs]
+    annotations.check_sources(sources, tables)
+    clinic.check_sources(sources, objects)
     if all(job.problem for job in jobs):
         for job in jobs:
             console.report_error(job.problem)
         raise typer.Exit(NOTHING_DONE)
+    examination_of = group_jobs(jobs, group_by) if group_by else {}
     prepare_output(out)
     with console.quiet_start():
         predictor = load_predictor(model, threads, kind)
     for note in console.describe_limits(predictor.rules):
         typer.echo(note, err=True)
     kept: list[dict[str, Any]] = []
+    problems: list[str] = []
+    views: list[dict[str, Any]] = []
+    finished = False
     counts: Counter[str] = Counter()
     if workers is None:
         from keras_efsnet.prediction.batch import run_jobs
@@ -114,14 +136,32 @@ def predict(
             counts.update(referred=bool(record.get("refer")))
             if workers is None:
                 kept.append(record)
+            if group_by:
+                views.append(examinations.make_view(record))
+        finished = True
     finally:  # also on Ctrl-C
         if workers is None:
-            write_records(out, kept)
-            annotations.write_formats(out, kept, formats or [])
+            try:
+                write_cines(out, kept)
+                if objects:
+                    algorithm = describe_algorithm(predictor)
+                    problems = clinic.write_objects(out, jobs, kept, algorithm, objects)
+            finally:
+                write_records(out, kept)
+            annotations.write_formats(out, kept, tables)
+        if counts["images"] and group_by:
+            examinations.write_examinations(
+                out, group_by, examination_of, views, finished=finished
+            )
+        elif counts["images"]:
+            examinations.remove_examinations(out)
+    for problem in problems:
+        console.report_error(problem)
     images, failed = counts["images"], counts["failed"]
     trusted = f", {counts['referred']} referred" if predictor.rules.refer else ""
-    typer.echo(f"{images - failed} of {images} images{trusted}: {out}. {NOTICE}")
-    if failed:
+    cases = f", {len({*examination_of.values()})} examinations" if group_by else ""
+    typer.echo(f"{images - failed} of {images} images{trusted}{cases}: {out}. {NOTICE}")
+    if failed or problems:
         raise typer.Exit(NOTHING_DONE if failed == images else SOME_FAILED)
 
 

@@ -3,6 +3,7 @@
 from contextlib import nullcontext
 from enum import StrEnum
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -144,14 +145,24 @@ def train(
         console.epoch_lines(chosen.epochs) as report,
         naming(out),
     ):
-        best = run(
-            chosen,
-            out,
-            resume=resume,
-            check_leaks=False,  # done above, with progress
-            callbacks=[EpochReport(report)],
-        )
+        try:
+            best = run(
+                chosen,
+                out,
+                resume=resume,
+                check_leaks=False,  # done above, with progress
+                callbacks=[EpochReport(report)],
+            )
+        except KeyboardInterrupt:
+            typer.echo(_how_to_go_on(out), err=True)
+            raise
     typer.echo(f"Best model: {best}. {NOTICE}")
+
+
+def _how_to_go_on(run: Path) -> str:
+    if not (run / "state.npz").exists():
+        return f"{run}: stopped before an epoch ended; nothing is saved."
+    return f"Stopped. Go on with: efsnet train --resume --out {quote(str(run))}"
 
 
 def _look_for_leaks(settings: "TrainSettings", out: Path) -> None:

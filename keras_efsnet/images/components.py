@@ -11,6 +11,14 @@ import numpy as np
 Box = tuple[int, int, int, int]
 
 
+def find_extent(mask: np.ndarray) -> tuple[slice, slice]:
+    """Finds the smallest rectangle of rows and columns that holds a bool mask."""
+    rows, columns = (np.flatnonzero(mask.any(axis)) for axis in (1, 0))
+    if not rows.size:
+        return slice(0, 0), slice(0, 0)
+    return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+
+
 def split_components(
     mask: np.ndarray, minimum_area: float = 0.0
 ) -> tuple[np.ndarray, list[Box]]:
@@ -24,13 +32,14 @@ def split_components(
         The mask without the dropped components, and the boxes `(left, top, right,
         bottom)` of the others, largest area first; right and bottom are exclusive.
     """
-    runs = _find_runs(mask)
+    rows, columns = find_extent(mask)
+    runs = _find_runs(mask[rows, columns])
     kept = runs.area >= minimum_area
     order = np.argsort(-runs.area, kind="stable")
-    boxes = _boxes(runs)[order[kept[order]]]
-    cleaned = _paint(runs, kept.astype(np.int8)[runs.component])
-    found = [(box[0], box[1], box[2], box[3]) for box in boxes.tolist()]
-    return cleaned.astype(bool), found
+    boxes = _boxes(runs)[order[kept[order]]] + [columns.start, rows.start] * 2
+    cleaned = np.zeros(mask.shape, bool)
+    cleaned[rows, columns] = _paint(runs, kept.astype(np.int8)[runs.component])
+    return cleaned, [(box[0], box[1], box[2], box[3]) for box in boxes.tolist()]
 
 
 def label_components(mask: np.ndarray) -> np.ndarray:
@@ -44,11 +53,14 @@ def label_components(mask: np.ndarray) -> np.ndarray:
     Returns:
         int32 `(height, width)`, 0 outside of the components.
     """
-    runs = _find_runs(mask)
+    rows, columns = find_extent(mask)
+    runs = _find_runs(mask[rows, columns])
     order = np.argsort(-runs.area, kind="stable")
     number = np.empty(len(order), np.int32)
     number[order] = np.arange(1, len(order) + 1)
-    return _paint(runs, number[runs.component])
+    labels = np.zeros(mask.shape, np.int32)
+    labels[rows, columns] = _paint(runs, number[runs.component])
+    return labels
 
 
 @dataclass(frozen=True, eq=False)

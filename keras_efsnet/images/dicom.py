@@ -1,22 +1,31 @@
 """Grey frames and calibrated ultrasound regions of DICOM files.
 
-Only the tags for pixels and calibration are read. pydicom's warnings, log lines and
-errors can quote any value, such as a patient's name, so they are not passed on.
+Only the tags for pixels, calibration and frame rate are read, and identifiers where
+images are to be grouped by them. pydicom's warnings, log lines and errors can quote any
+value, such as a patient's name, so they are not passed on.
 """
 
 import logging
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from threading import RLock
 from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
+from keras_efsnet.extras import MissingPackage
 from keras_efsnet.images.dicom_display import take_frame, to_display
 from keras_efsnet.images.dicom_pixels import read_pixels
-from keras_efsnet.images.dicom_tags import Refusal, Tags, check_layout, read_tags
+from keras_efsnet.images.dicom_tags import (
+    Refusal,
+    Tags,
+    check_layout,
+    read_tags,
+    read_values,
+)
 from keras_efsnet.images.frame import DamagedFrame, Frame, UltrasoundRegion
 
 if TYPE_CHECKING:
@@ -25,6 +34,8 @@ if TYPE_CHECKING:
 SUFFIXES = (".dcm", ".dicom")
 _TWO_DIMENSIONAL, _CENTIMETRES = 1, 3  # RegionSpatialFormat, PhysicalUnits
 _TISSUE, _COLOUR_FLOW = 1, 2  # RegionDataType
+
+_one_thread = RLock()
 
 
 def has_mark(file: BinaryIO) -> bool:
@@ -56,7 +67,7 @@ def read_frames(path: Path, file: BinaryIO) -> Iterator[Frame | DamagedFrame]:
         tags = read_tags(file)
         count = tags.frames
         sequence = tags.values.get("SequenceOfUltrasoundRegions") or ()
-        regions = tuple(map(_region, sequence))
+        regions, fps = tuple(map(_region, sequence)), tags.fps
     # Even an empty compressed frame takes 8 bytes.
     if not 1 <= count <= path.stat().st_size // 8:
         raise ValueError(f"{path}: damaged DICOM file: it cannot hold {count} frames.")
@@ -67,23 +78,61 @@ def read_frames(path: Path, file: BinaryIO) -> Iterator[Frame | DamagedFrame]:
         except ValueError as error:
             yield DamagedFrame(path, number, count, str(error))
         else:
-            yield Frame(grey, path, number, count, regions)
+            yield Frame(grey, path, number, count, regions, fps=fps)
+
+
+def read_identifiers(path: Path, keywords: Sequence[str]) -> tuple[str, ...]:
+    """Reads identifiers of a file, to compare them with those of other files.
+
+    They can tell who the patient is: they belong in no output and no message.
+
+    Args:
+        path: a DICOM file.
+        keywords: of the tags, such as `PatientID`.
+
+    Returns:
+        Their values; "" for a tag that is missing or empty.
+
+    Raises:
+        OSError: the file cannot be read.
+        MissingPackage: pydicom is not installed.
+        ValueError: it is damaged or deflated, or holds no image.
+    """
+    with path.open("rb") as file, _without_its_words(path):
+        values = read_values(file, keywords)
+        return tuple(str(values.get(keyword) or "").strip() for keyword in keywords)
+
+
+@contextmanager
+def muted() -> Iterator[None]:
+    """Hides warnings and the log lines of pydicom and highdicom.
+
+    One thread at a time, as the filters of messages are those of the whole process.
+    """
+    loggers = [logging.getLogger(name) for name in ("pydicom", "highdicom")]
+    with _one_thread:
+        levels = [logger.level for logger in loggers]
+        try:
+            for logger in loggers:
+                logger.setLevel(logging.CRITICAL + 1)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
 
 
 @contextmanager
 def _without_its_words(path: Path) -> Iterator[None]:
     """Replaces pydicom's messages with ours, which name the file."""
-    logger = logging.getLogger("pydicom")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL + 1)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with muted():
             yield
     except Refusal as problem:
         raise ValueError(f"{path}: {problem}") from None
     except ImportError:
-        raise ValueError(
+        raise MissingPackage(
             f"{path}: DICOM files need pydicom; install it: "
             'pip install "keras-efsnet[dicom]".'
         ) from None
@@ -95,8 +144,6 @@ def _without_its_words(path: Path) -> Iterator[None]:
             f"{path}: damaged DICOM file ({type(error).__name__}); save or copy it "
             "again."
         ) from None
-    finally:
-        logger.setLevel(level)
 
 
 def _decode(file: BinaryIO, tags: Tags, number: int) -> np.ndarray:

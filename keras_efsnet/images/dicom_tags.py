@@ -1,8 +1,9 @@
-"""Tags of a DICOM file: those for pixels and calibration, and no others.
+"""Tags of a DICOM file: those that are asked for by name, and no others.
 
 `check_layout` refuses what the tags say in contradiction to one another.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, Literal
 
@@ -44,10 +45,12 @@ _PALETTES = tuple(
     for colour in ("Red", "Green", "Blue")
     for kind, part in (("", "Descriptor"), ("", "Data"), ("Segmented", "Data"))
 )
+_TIMES = ("FrameTime", "CineRate", "RecommendedDisplayFrameRate")
 _NAMES = (
     *_LAYOUT,
     *_DISPLAY,
     *_PALETTES,
+    *_TIMES,
     "PlanarConfiguration",
     "NumberOfFrames",
     "ExtendedOffsetTable",
@@ -55,6 +58,7 @@ _NAMES = (
     "SequenceOfUltrasoundRegions",
 )
 _PIXEL_DATA = 0x7FE00010
+HIGHEST_FPS = 1000
 
 
 class Refusal(ValueError):
@@ -79,9 +83,33 @@ class Tags:
     def frames(self) -> int:
         return int(self.values.get("NumberOfFrames") or 1)
 
+    @property
+    def fps(self) -> float | None:
+        """Frames per second, at most `HIGHEST_FPS`; None if no tag states them."""
+        time, *rates = map(self._number, _TIMES)
+        rates = [1000 / time if time > 0 else 0, *rates]
+        return next((rate for rate in rates if 0 < rate <= HIGHEST_FPS), None)
+
+    def _number(self, name: str) -> float:
+        """A tag's number; 0 without one, as an image is whole without it too."""
+        try:
+            return float(self.values.get(name) or 0)
+        except Exception:  # pydicom raises any
+            return 0.0
+
 
 def read_tags(file: BinaryIO) -> Tags:
-    """Reads the tags of an open file.
+    """Reads the tags for pixels and calibration of an open file.
+
+    Raises:
+        Refusal, Exception: as `read_values`, or the pixels are missing.
+    """
+    values = read_values(file, _NAMES)
+    return Tags(values, *_find_pixels(file, values))
+
+
+def read_values(file: BinaryIO, names: Sequence[str]) -> "Dataset":
+    """Reads the tags of an open file that have these keywords, up to the pixel data.
 
     Raises:
         Refusal: it holds no image, or is deflated.
@@ -96,10 +124,11 @@ def read_tags(file: BinaryIO) -> Tags:
     # pydicom would inflate it whole, to any size.
     if meta.get("TransferSyntaxUID") == pydicom.uid.DeflatedExplicitVRLittleEndian:
         raise Refusal("deflated DICOM is not supported; save it uncompressed.")
-    values = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=list(_NAMES))
+    wanted = ["Rows", "Columns", *names]
+    values = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=wanted)
     if not values.get("Rows") or not values.get("Columns"):
         raise Refusal("no image in this DICOM file; give one with pixels.")
-    return Tags(values, *_find_pixels(file, values))
+    return values
 
 
 def _find_pixels(file: BinaryIO, values: "Dataset") -> tuple[int, int | None]:

@@ -54,6 +54,7 @@ class Frame:
         count: frames in the file.
         regions: the parts that show ultrasound; empty if unknown.
         scan: the part that the network sees; None is the whole frame.
+        fps: frames per second that the file states; None if it states none.
     """
 
     pixels: np.ndarray
@@ -62,6 +63,7 @@ class Frame:
     count: int = 1
     regions: tuple[UltrasoundRegion, ...] = ()
     scan: ScreenRegion | None = None
+    fps: float | None = None
 
 
 @dataclass(frozen=True)

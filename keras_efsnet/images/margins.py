@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 
+from keras_efsnet.images.components import find_extent
 from keras_efsnet.images.grey import Size
 
 DARK = 5
@@ -26,12 +27,12 @@ def inside_margins(image: np.ndarray, size: Size) -> tuple[slice, slice]:
     bright = image > DARK
     if not bright.any():
         return slice(None), slice(None)
-    rows, columns = (np.flatnonzero(bright.any(axis)) for axis in (1, 0))
+    rows, columns = find_extent(bright)
     return (
-        _scale(rows[0], rows[-1] + 1, size[0] / len(bright)),
-        _scale(columns[0], columns[-1] + 1, size[1] / bright.shape[1]),
+        _scale(rows, size[0] / len(bright)),
+        _scale(columns, size[1] / bright.shape[1]),
     )
 
 
-def _scale(first: int, end: int, factor: float) -> slice:
-    return slice(math.floor(first * factor), math.ceil(end * factor))
+def _scale(span: slice, factor: float) -> slice:
+    return slice(math.floor(span.start * factor), math.ceil(span.stop * factor))

@@ -204,8 +204,8 @@ def _pixels(image: Image.Image) -> np.ndarray:
     if mode == "La":
         image = image.convert("LA")
     if mode in ("1", "L", "LA", "La"):
-        return np.asarray(image.convert("L"))
-    return np.asarray(image.convert("RGBA"))
+        return np.asarray(image if mode == "L" else image.convert("L"))
+    return np.asarray(image if mode == "RGB" else image.convert("RGBA"))
 
 
 def _upright(image: Image.Image) -> Image.Image:

@@ -9,6 +9,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from keras_efsnet.images.frame import UltrasoundRegion
 from keras_efsnet.live.sources import SAMPLES, LiveFrame
 from keras_efsnet.live.video import grey_of, import_video, told_fps
 
@@ -27,6 +28,7 @@ class CameraFrames:
     def __init__(self, capture: Any, name: str) -> None:
         self.name = name
         self.fps = told_fps(capture)
+        self.regions: tuple[UltrasoundRegion, ...] = ()
         self.dropped = 0
         self.problems: list[str] = []
         self._capture = capture

@@ -1,20 +1,31 @@
-"""Writing overlays as a video file, whole or not at all, or as a folder of PNGs."""
+"""Writing overlays as a video file, whole or not at all, or as a folder of PNGs, and
+the lesions that were followed."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from keras_efsnet.extras import quiet_start
 from keras_efsnet.files import prepare_output
 from keras_efsnet.live.video import import_video
-from keras_efsnet.prediction.writing import write_image
+from keras_efsnet.prediction.cine import Cine, write_cine
+from keras_efsnet.prediction.writing import (
+    CINE_NAME,
+    list_files,
+    read_records,
+    remove_files,
+    write_image,
+)
 
-CODECS = {".mp4": "mp4v", ".avi": "MJPG"}
-"""Video formats and their codecs, which every build of OpenCV can write."""
+CODECS = {".mp4": "mp4v", ".avi": "MJPG", ".webm": "VP90"}
+"""Video formats and their codecs, which every build of OpenCV can write. Of these,
+browsers play VP9 in WebM alone."""
 
 Write = Callable[[Image.Image, int], object]
 """Takes an RGB overlay and the number of its frame."""
@@ -25,7 +36,7 @@ def open_recording(out: Path | None, fps: float, source: str) -> Iterator[Write]
     """Yields a function that records overlays.
 
     Args:
-        out: a video file (.mp4, .avi), a folder, or None to record nothing. The video
+        out: a video file (see `CODECS`), a folder, or None to record nothing. The video
             is complete when the context ends.
         fps: frames per second of a video.
         source: the stream's source, which `out` must not overwrite.
@@ -46,7 +57,7 @@ def open_recording(out: Path | None, fps: float, source: str) -> Iterator[Write]
         return
     if out.suffix.lower() not in CODECS or out.exists() and not out.is_file():
         raise ValueError(
-            f"{out}: the output must be a {' or '.join(CODECS)} file or a folder; "
+            f"{out}: the output must be a {', '.join(CODECS)} file or a folder; "
             "choose such a name."
         )
     prepare_output(out.parent)
@@ -62,6 +73,48 @@ def open_recording(out: Path | None, fps: float, source: str) -> Iterator[Write]
         video.close()
 
 
+@contextmanager
+def open_cine(name: str, out: Path | None) -> Iterator[Cine]:
+    """Yields what follows a stream's lesions.
+
+    At the end, or on Ctrl-C, its rows and pictures replace those of an earlier run: in
+    a folder cine.json, cine.csv and `best_track<number>.png`, beside a video
+    `<stem>_cine.json`, `<stem>_cine.csv` and `<stem>_track<number>.png`.
+
+    Args:
+        name: the source's name.
+        out: as in `open_recording`, which is open.
+
+    Raises:
+        OSError: a file cannot be written.
+    """
+    if out is None:
+        yield Cine(name, None)
+        return
+    is_folder = out.is_dir() or not out.suffix
+    folder, stem = (out, "best") if is_folder else (out.parent, out.stem)
+    with TemporaryDirectory(dir=folder, prefix=".cine") as part:
+        cine = Cine(name, Path(part, stem), Path(part))
+        try:
+            yield cine
+        except KeyboardInterrupt:
+            _replace_cine(cine, Path(part), folder, "" if is_folder else f"{stem}_")
+            raise
+        _replace_cine(cine, Path(part), folder, "" if is_folder else f"{stem}_")
+
+
+def _replace_cine(cine: Cine, part: Path, folder: Path, prefix: str) -> None:
+    if cine.frames == 0:
+        return
+    rows = cine.finish()
+    old = read_records(folder, f"{prefix}{CINE_NAME}")
+    for row in old:
+        remove_files(list_files(row, folder), ())
+    for file in part.iterdir():
+        file.replace(folder / file.name)
+    write_cine(folder, rows, prefix)
+
+
 def _write_picture(folder: Path, picture: Image.Image, number: int) -> None:
     write_image(folder / f"frame_{number:06}.png", picture)
 
@@ -73,7 +126,7 @@ class VideoFile:
     need even ones.
 
     Args:
-        path: the file, .mp4 or .avi.
+        path: the file, of a suffix in `CODECS`.
         fps: frames per second.
 
     Raises:
@@ -135,11 +188,12 @@ class VideoFile:
     def _open(self, pixels: np.ndarray) -> Any:
         height, width = pixels.shape[:2]
         codec = self._cv2.VideoWriter.fourcc(*CODECS[self._path.suffix.lower()])
-        writer = self._cv2.VideoWriter(
-            str(self._part), codec, self._fps, (width, height)
-        )
+        with quiet_start():  # OpenCV says that WebM has other names of codecs
+            writer = self._cv2.VideoWriter(
+                str(self._part), codec, self._fps, (width, height)
+            )
         if not writer.isOpened():
-            formats = " or ".join(CODECS)
+            formats = ", ".join(CODECS)
             raise ValueError(
                 f"{self._path}: OpenCV cannot write this video of {width} x {height} "
                 f"pixels and {self._fps:g} frames a second; try {formats}, or a folder."

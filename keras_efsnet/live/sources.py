@@ -1,4 +1,4 @@
-"""Video files and folders of images as sources of frames; videos need OpenCV."""
+"""Video and DICOM files and folders of images as sources; videos need OpenCV."""
 
 import logging
 import math
@@ -13,9 +13,10 @@ from typing import Protocol, Self
 import numpy as np
 
 from keras_efsnet.files import describe_error, natural_order
+from keras_efsnet.images.frame import DamagedFrame, Frame, UltrasoundRegion
 from keras_efsnet.images.grey import Size
 from keras_efsnet.images.mask_names import is_mask_name
-from keras_efsnet.images.reading import SUFFIXES, read_image
+from keras_efsnet.images.reading import SUFFIXES, read_frames, read_image
 from keras_efsnet.live.video import (
     DEFAULT_FPS,
     Load,
@@ -51,12 +52,14 @@ class FrameSource(Protocol):
     Attributes:
         name: the source's name in messages.
         fps: frames per second.
+        regions: the parts of each frame that show ultrasound; empty if unknown.
         dropped: number of late frames skipped so far.
         problems: lines on the frames so far that could not be read.
     """
 
     name: str
     fps: float
+    regions: tuple[UltrasoundRegion, ...]
     dropped: int
 
     @property
@@ -80,6 +83,7 @@ class FileFrames:
         own_fps: the file's frames per second.
         pace: frames per second to play at, skipping late frames; None plays every
             frame as soon as the previous one is done.
+        regions: the parts of each frame that show ultrasound; empty if unknown.
     """
 
     def __init__(
@@ -88,8 +92,10 @@ class FileFrames:
         loads: Callable[[], Iterator[Load]],
         own_fps: float,
         pace: float | None = None,
+        regions: tuple[UltrasoundRegion, ...] = (),
     ) -> None:
         self.name = name
+        self.regions = regions
         self.fps = pace or own_fps
         self.dropped = 0
         self._loads = loads
@@ -202,6 +208,40 @@ def open_video(path: Path, pace: float | None = None) -> FileFrames:
         ValueError: it is no video, or OpenCV is not installed (`MissingPackage`).
     """
     return FileFrames(str(path), partial(read_video, path), video_fps(path), pace)
+
+
+def open_dicom(path: Path, pace: float | None = None) -> FileFrames:
+    """Opens a DICOM file of several frames, with its frame rate and its regions.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it holds one frame, or none that can be decoded.
+    """
+    problem = f"{path}: it holds no frame."
+    for frame in read_frames(path):
+        if frame.count == 1:
+            raise ValueError(f"{path}: one image, not a clip; use efsnet predict.")
+        if isinstance(frame, Frame):
+            return FileFrames(
+                str(path),
+                partial(_dicom_loads, path),
+                frame.fps or DEFAULT_FPS,
+                pace,
+                frame.regions,
+            )
+        problem = frame.problem
+    raise ValueError(problem)
+
+
+def _dicom_loads(path: Path) -> Iterator[Load]:
+    for frame in read_frames(path):
+        yield partial(_pixels_of, frame)
+
+
+def _pixels_of(frame: Frame | DamagedFrame) -> np.ndarray:
+    if isinstance(frame, DamagedFrame):
+        raise ValueError(f"{frame.problem} (frame {frame.number} of {frame.count})")
+    return frame.pixels
 
 
 def _folder_loads(files: list[Path]) -> Iterator[Load]:

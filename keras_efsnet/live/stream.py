@@ -1,26 +1,37 @@
-"""Live prediction of the frames of a video, a folder or a camera."""
+"""Live prediction of the frames of a video, a DICOM file, a folder or a camera."""
 
 import time
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
-from keras_efsnet.images.frame import Frame
+from keras_efsnet.images.frame import Frame, UltrasoundRegion
 from keras_efsnet.images.grey import Size
-from keras_efsnet.images.reading import SUFFIXES
+from keras_efsnet.images.reading import SUFFIXES, is_dicom
 from keras_efsnet.images.screen_region import ScreenRegion, find_screen_region
 from keras_efsnet.live.camera import open_camera
 from keras_efsnet.live.recording import Write
-from keras_efsnet.live.sources import FrameSource, LiveFrame, open_folder, open_video
-from keras_efsnet.prediction.overlay import draw_overlay
+from keras_efsnet.live.sources import (
+    FrameSource,
+    LiveFrame,
+    open_dicom,
+    open_folder,
+    open_video,
+)
+from keras_efsnet.prediction.cine import Cine
+from keras_efsnet.prediction.measurements import measure_lesions
+from keras_efsnet.prediction.overlay import draw_numbers, draw_overlay
 from keras_efsnet.prediction.postprocess import Postprocess
 from keras_efsnet.prediction.predictor import Predictor, predict_frame
 
 
 def open_source(source: str, fps: float | None = None) -> FrameSource:
-    """Opens a video file, a folder of images or a camera.
+    """Opens a video or DICOM file, a folder of images or a camera.
 
     Args:
         source: a file, a folder, or a camera's index in digits. A folder's images play
@@ -54,7 +65,7 @@ def open_source(source: str, fps: float | None = None) -> FrameSource:
         raise ValueError(
             f"{source}: one image, not a video; give its folder, or use efsnet predict."
         )
-    return open_video(path, fps)
+    return open_dicom(path, fps) if is_dicom(path) else open_video(path, fps)
 
 
 class Smoothed:
@@ -95,6 +106,10 @@ class Smoothed:
         return outputs
 
 
+TIMED = 10_000
+"""Number of the last frames whose latencies are kept."""
+
+
 @dataclass(frozen=True)
 class StreamReport:
     """Counts and speed of a stream.
@@ -104,8 +119,8 @@ class StreamReport:
         referred: predicted frames that a person should review.
         dropped: late frames skipped.
         fps: frames predicted per second, including waiting time.
-        latency_ms: median time from a frame's arrival to its overlay, in milliseconds;
-            0 before the first frame.
+        latency_ms: median time from a frame's arrival to its overlay, in milliseconds,
+            of the last `TIMED` frames; 0 before the first frame.
         latency_p95_ms: its 95th percentile.
     """
 
@@ -128,12 +143,13 @@ class Meter:
     """Counts the frames of a stream and times them."""
 
     def __init__(self) -> None:
-        self._latencies: list[float] = []
-        self._referred = 0
+        self._latencies: deque[float] = deque(maxlen=TIMED)
+        self._frames = self._referred = 0
         self._start = self._end = 0.0
 
     def add(self, frame: LiveFrame, referred: bool) -> None:
         """Records that the frame's overlay is ready, and whether it was referred."""
+        self._frames += 1
         self._referred += referred
         self._end = time.perf_counter()
         if not self._latencies:
@@ -142,9 +158,9 @@ class Meter:
 
     def report(self, dropped: int) -> StreamReport:
         """Returns the results so far; `dropped` is the source's count."""
-        latencies = tuple(self._latencies)  # the stream may still run
-        count = len(latencies)
-        median, p95 = np.percentile(latencies, (50, 95)) if count else (0, 0)
+        count = self._frames
+        latencies = self._latencies.copy()  # the stream may still run
+        median, p95 = np.percentile(latencies, (50, 95)) if latencies else (0, 0)
         seconds = self._end - self._start
         return StreamReport(
             frames=count,
@@ -190,8 +206,10 @@ def run_stream(
     source: Iterable[LiveFrame],
     predictor: Predictor,
     region: ScreenRegion,
+    regions: tuple[UltrasoundRegion, ...],
     write: Write,
     meter: Meter,
+    cine: Cine,
 ) -> None:
     """Predicts the region of every frame and records its overlay.
 
@@ -199,12 +217,28 @@ def run_stream(
         source: the frames.
         predictor: the network, `Smoothed` or not.
         region: the part of each frame that the network sees.
-        write: takes the overlays.
+        regions: the parts that show ultrasound; empty if unknown.
+        write: takes the overlays, with the lesions' numbers.
         meter: counts and times the frames.
+        cine: follows the lesions.
     """
     for live in source:
-        frame = Frame(live.grey, scan=region)
+        frame = Frame(live.grey, regions=regions, scan=region)
         prediction = predict_frame(predictor, frame)
-        picture = draw_overlay(frame, prediction)
+        lesions = measure_lesions(frame, prediction)
+        plain = draw_overlay(frame, prediction, lesions)
+        tracks = cine.add(
+            live.number, lesions, prediction.probabilities, partial(_same, plain)
+        )
+        boxes = {
+            track.number: lesion["box"]
+            for track, lesion in zip(tracks, lesions, strict=True)
+            if track.number is not None
+        }
+        picture = draw_numbers(plain, boxes)
         meter.add(live, bool(prediction.refer))
         write(picture, live.number)
+
+
+def _same(picture: Image.Image) -> Image.Image:
+    return picture

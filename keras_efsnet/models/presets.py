@@ -59,6 +59,25 @@ def find_lite_file(folder: Path, kind: str) -> Path:
     return file
 
 
+def list_files(model: str | Path, kind: str | None = None) -> list[Path]:
+    """Lists the files that prediction with a model may use: weights, and their card.
+
+    Args:
+        model: as in `find_folder`, or a `.tflite` or `.keras` file.
+        kind: one of `KINDS`, for a preset or folder; None is float32.
+
+    Returns:
+        Those that are there; empty if there is no such model.
+    """
+    folder = find_folder(model)
+    files = [Path(model)]
+    if folder is not None:
+        files = [folder / f"model_{kind or 'float32'}.tflite"]
+        files += [folder / "model.keras"] if kind in (None, "float32") else []
+    files.append(files[0].with_name("card.json"))
+    return [file for file in files if file.is_file()]
+
+
 def find_model(model: str | Path) -> ModelFiles:
     """Finds a preset by name, a `.keras` file, or a folder with `model.keras`.
 

@@ -17,9 +17,10 @@ from typing import Any
 from keras_efsnet.files import describe_error, write_text
 from keras_efsnet.images.grey import SixteenBit
 from keras_efsnet.images.reading import chosen_sixteen_bit, sixteen_bit_as
-from keras_efsnet.models.presets import file_digest, find_folder
+from keras_efsnet.models.presets import file_digest, list_files
 from keras_efsnet.prediction.batch import predict_jobs
 from keras_efsnet.prediction.loading import load_predictor
+from keras_efsnet.prediction.parallel import count_cores
 from keras_efsnet.prediction.planning import Job
 from keras_efsnet.prediction.writing import RECORDS_NAME, SHARDS_NAME, write_records
 
@@ -65,7 +66,8 @@ def run_sharded(
         OSError: the disk is full.
     """
     rule = chosen_sixteen_bit()
-    run = {"model": _model_digests(model, kind), "inputs": _digest(jobs)}
+    digests = [file_digest(file.read_bytes()) for file in list_files(model, kind)]
+    run = {"model": digests, "inputs": _digest(jobs)}
     _check_run(out, {**run, "sixteen_bit": rule})
     shards = [jobs[first : first + SHARD] for first in range(0, len(jobs), SHARD)]
     done = {number for number in range(len(shards)) if _file(out, number).exists()}
@@ -77,12 +79,14 @@ def run_sharded(
         if number not in done
     ]
     if rows:
-        for number in _run_on_ray(rows, workers, (out, model, threads, kind, rule)):
+        at_a_time = max(count_cores() // workers, 1)
+        arguments = (out, model, threads, kind, rule, at_a_time)
+        for number in _run_on_ray(rows, workers, arguments):
             yield from _read_shard(out, number)
 
 
 class _Worker:
-    """Loads the network once and predicts shards."""
+    """Loads the network once and predicts shards, some images at a time."""
 
     def __init__(
         self,
@@ -91,16 +95,21 @@ class _Worker:
         threads: int | None = None,
         kind: str | None = None,
         rule: SixteenBit = "full",
+        at_a_time: int = 1,
     ) -> None:
         self.out = out
         self.rule = rule
+        self.at_a_time = at_a_time
         self.predictor = load_predictor(model, threads, kind)
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
         number = row["number"]
         try:
             with sixteen_bit_as(self.rule):
-                records = list(predict_jobs(row["jobs"], self.predictor, self.out))
+                results = predict_jobs(
+                    row["jobs"], self.predictor, self.out, at_a_time=self.at_a_time
+                )
+                records = list(results)
             write_records(self.out / SHARDS_NAME, records, _file(self.out, number).name)
         except OSError as error:  # the disk is full
             return {"number": number, "problem": describe_error(error)}
@@ -160,17 +169,6 @@ def _check_run(out: Path, run: dict[str, Any]) -> None:
             "files has changed; give the same ones to resume it, or choose another "
             "output folder."
         )
-
-
-def _model_digests(model: str, kind: str | None) -> list[str]:
-    """Hashes of the files that `load_predictor` may use: weights, and their card."""
-    folder = find_folder(model)
-    files = [Path(model)]
-    if folder is not None:
-        files = [folder / f"model_{kind or 'float32'}.tflite"]
-        files += [folder / "model.keras"] if kind in (None, "float32") else []
-    files.append(files[0].with_name("card.json"))
-    return [file_digest(file.read_bytes()) for file in files if file.is_file()]
 
 
 def _digest(jobs: Sequence[Job]) -> str:

@@ -1,7 +1,7 @@
 """The caption below an overlay: class, P(malignant), size and referral in words."""
 
 from collections.abc import Iterator, Sequence
-from functools import cache
+from functools import cache, lru_cache
 
 from PIL import Image, ImageDraw, ImageFont
 
@@ -67,30 +67,29 @@ def describe(prediction: Prediction, lesions: Sequence[Lesion] = ()) -> str:
     return _SEPARATOR.join(parts)
 
 
-def add_caption(picture: Image.Image, text: str) -> Image.Image:
-    """Adds a black bar with the text below an RGB picture.
+def draw_caption(picture: Image.Image, text: str) -> None:
+    """Draws a black bar with the text on the lowest part of an RGB picture.
 
-    The letters' size depends on the picture's width alone, and the bar's height too, so
-    that the frames of a video have one size. Names of classes have their colours.
+    The letters' size depends on the picture's width alone, and the bar's height too
+    (`bar_height`), so that the frames of a video have one size. Names of classes have
+    their colours.
     """
     width, height = picture.size
-    size = max(round(width / LETTERS), SMALLEST_FONT)
-    captioned = Image.new("RGB", (width, height + bar_height(width)))
-    captioned.paste(picture)
-    draw, font = ImageDraw.Draw(captioned), _font(size)
+    size, top = letter_height(width), height - bar_height(width)
+    draw, font = ImageDraw.Draw(picture), load_font(size)
+    draw.rectangle((0, top, width, height), fill=0)
     for number, words in enumerate(_wrap(text, width, size)):
-        x, y = size / 2, height + size * (1.25 + 1.25 * number)
+        x, y = size / 2, top + size * (1.25 + 1.25 * number)
         for word in words:
             colour = CLASS_COLOURS.get(word, TEXT_COLOUR)
             draw.text((x, y), word, fill=colour, font=font, anchor="ls")
             x += _length(f"{word} ", size)
-    return captioned
 
 
 @cache
 def bar_height(width: int) -> int:
     """Height of the bar below a picture of this width, in pixels."""
-    size = max(round(width / LETTERS), SMALLEST_FONT)
+    size = letter_height(width)
     lines = sum(1 for _ in _wrap(_LONGEST, width, size))
     # Video codecs want even numbers.
     return 2 * round(size * (0.5 + 1.25 * lines) / 2)
@@ -99,20 +98,28 @@ def bar_height(width: int) -> int:
 def _wrap(text: str, width: int, size: int) -> Iterator[list[str]]:
     """Splits a text into lines of words that fit into the width."""
     line: list[str] = []
+    end = 0.0
     for word in text.split():
-        if line and _length(" ".join([*line, word]), size) > width - size:
+        if line and end + _length(word, size) > width - size:
             yield line
-            line = []
+            line, end = [], 0.0
         line.append(word)
+        end += _length(f"{word} ", size)
     yield line
 
 
+def letter_height(width: int) -> int:
+    """Height of the letters on a picture of this width, in pixels."""
+    return max(round(width / LETTERS), SMALLEST_FONT)
+
+
 @cache
-def _font(size: int) -> ImageFont.FreeTypeFont:
+def load_font(size: int) -> ImageFont.FreeTypeFont:
     font = ImageFont.load_default(size)
     assert isinstance(font, ImageFont.FreeTypeFont)
     return font
 
 
+@lru_cache(4096)  # words repeat from caption to caption
 def _length(text: str, size: int) -> float:
-    return _font(size).getlength(text)
+    return load_font(size).getlength(text)

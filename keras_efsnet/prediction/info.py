@@ -1,10 +1,13 @@
-"""Facts of a model file: its card, tensors, size and hash."""
+"""Facts of a model file: its card, tensors, size and hash; versions of packages."""
 
+import platform
 from collections.abc import Iterator
+from importlib import metadata
 from math import prod
 from pathlib import Path
 from typing import Any
 
+from keras_efsnet import __version__
 from keras_efsnet.extras import MissingPackage
 from keras_efsnet.models.presets import (
     KINDS,
@@ -16,6 +19,41 @@ from keras_efsnet.models.presets import (
 from keras_efsnet.models.saving import load_keras_model
 
 Facts = dict[str, str]
+
+
+PACKAGES = (
+    *("numpy", "pillow", "ai-edge-litert", "keras", "tensorflow", "jax", "torch"),
+    *("pydicom", "highdicom", "opencv-python-headless", "onnxruntime"),
+)
+"""Packages that can change a result."""
+
+
+def list_versions() -> Facts:
+    """Returns the versions of keras-efsnet, Python and the installed `PACKAGES`."""
+    installed = {}
+    for name in PACKAGES:
+        try:
+            installed[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    own = {"keras-efsnet": __version__, "python": platform.python_version()}
+    return {**own, "platform": platform.platform(), **installed}
+
+
+def identify_model(model: str | Path) -> dict[str, Any]:
+    """Returns a model's `file`, `sha256` (by file name) and `card`, for programs.
+
+    For a preset, `sha256` has all of its model files.
+
+    Raises:
+        OSError, ValueError: there is no such model, or its card is damaged.
+    """
+    is_lite = Path(model).suffix == ".tflite"
+    path = Path(model) if is_lite else find_model(model).keras_file
+    whole = path.name == "model.keras"
+    files = sorted(_model_files(path.parent)) if whole else [path]
+    digests = {file.name: file_digest(file.read_bytes()) for file in files}
+    return {"file": str(path), "sha256": digests, "card": read_card(path)}
 
 
 def describe_model(model: str | Path) -> Facts:
@@ -38,6 +76,11 @@ def describe_model(model: str | Path) -> Facts:
                 size, digest = _measure(lite)
                 facts[lite.name] = f"{size} bytes, sha256 {digest}"
     return facts | _card_facts(path)
+
+
+def _model_files(folder: Path) -> Iterator[Path]:
+    endings = (".keras", ".tflite", ".onnx")
+    return (file for file in folder.glob("model*") if file.suffix in endings)
 
 
 def _file_facts(path: Path) -> Facts:

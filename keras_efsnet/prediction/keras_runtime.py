@@ -9,6 +9,7 @@ from keras_efsnet.models.presets import DEFAULT_SIZE
 from keras_efsnet.models.saving import load_keras_model, start_keras
 from keras_efsnet.prediction.postprocess import read_rules
 from keras_efsnet.prediction.predictor import check_threads, count_classes
+from keras_efsnet.prediction.turns import take_turn
 
 
 class KerasPredictor:
@@ -31,6 +32,7 @@ class KerasPredictor:
 
     def __init__(self, file: Path, threads: int | None = None) -> None:
         check_threads(threads)
+        self.file = file
         self._lock = Lock()
         start_keras()
         if threads is not None:
@@ -53,7 +55,7 @@ class KerasPredictor:
 
     def __call__(self, images: np.ndarray) -> dict[str, np.ndarray]:
         # Keras keeps the model's state aside during a call; JAX gives its buffers away.
-        with self._lock:
+        with take_turn(self._lock):
             return self._model.predict_on_batch(images)
 
 

@@ -1,8 +1,11 @@
 """Prediction with LiteRT; needs only NumPy, Pillow and ai-edge-litert."""
 
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from threading import Lock
+from threading import Semaphore
 from typing import Any
 
 import numpy as np
@@ -10,15 +13,16 @@ import numpy as np
 from keras_efsnet.extras import MissingPackage
 from keras_efsnet.images.grey import Size
 from keras_efsnet.models.presets import check_digest
+from keras_efsnet.prediction.parallel import count_cores
 from keras_efsnet.prediction.postprocess import Prediction, read_rules
 from keras_efsnet.prediction.predictor import (
     Images,
     check_threads,
     count_classes,
-    predict_frame,
-    to_frames,
+    predict_batch,
 )
 from keras_efsnet.prediction.sandbox import check_file
+from keras_efsnet.prediction.turns import take_turn
 
 SIGNATURE = "serving_default"
 SCALE_TOLERANCE = 1e-3
@@ -37,13 +41,16 @@ class LiteModel:
     a `card.json` beside the file apply. The file must match the hash in its
     description, `<file>.json`; without one it first runs in a separate process, see
     `sandbox`. Loading runs one image, to exclude set-up from timings. Threads may share
-    a model: it runs one image at a time.
+    a model: it runs as many images at a time as there are cores, each on a copy of the
+    network (about 12 MB) that is made when it is first needed; the others wait.
 
     Args:
         path: the `.tflite` file.
-        threads: CPU threads; None leaves the choice to LiteRT, which takes one.
+        threads: CPU threads for one image; None leaves the choice to LiteRT, which
+            takes one.
 
     Attributes:
+        file: the `.tflite` file.
         size: the network's `(height, width)`.
         rules: the model's labels and postprocess.
         classes: size of the output `class`.
@@ -64,19 +71,25 @@ class LiteModel:
     """
 
     def __init__(self, path: str | Path, threads: int | None = None) -> None:
-        path = Path(path)
+        path = self.file = Path(path)
         check_threads(threads)
-        self._run = _open(path, threads)
-        # The runner has one set of tensors: two threads would mix their images.
-        self._lock = Lock()
+        interpreter = _import_interpreter()
+        content = path.read_bytes()
+        check_digest(path, content)
+        check_file(path, content)
+        self._open = partial(_open, interpreter, path, content, threads)
+        # Two threads would mix their images in a runner's one set of tensors.
+        self._turns = Semaphore(count_cores())
+        self._idle: deque[Any] = deque()
+        run = self._open()
         self.size, self.input_type = _check_input(
-            path, self._run.get_input_details()["image"]
+            path, run.get_input_details()["image"]
         )
-        self._outputs = self._run.get_output_details()
+        self._outputs = run.get_output_details()
         self.classes = _check_outputs(path, self._outputs, self.size)
         self.rules = read_rules(path, self.classes)
         try:
-            self(np.zeros((1, *self.size, 1), self.input_type))
+            self._idle.append(self._warm_up(run))
         except (RuntimeError, ValueError) as error:
             raise _unusable(path, error) from error
 
@@ -103,11 +116,29 @@ class LiteModel:
         classes = np.empty((len(images), self.classes), np.float32)
         pixels = _to_type(images, self.input_type)
         for number in range(len(images)):
-            with self._lock:
-                outputs = self._run(image=pixels[number : number + 1])
-                masks[number] = self._to_float("mask", outputs)
-                classes[number] = self._to_float("class", outputs)
+            with take_turn(self._runner()) as run:
+                outputs = run(image=pixels[number : number + 1])
+            masks[number] = self._to_float("mask", outputs)
+            classes[number] = self._to_float("class", outputs)
         return {"mask": masks, "class": classes}
+
+    @contextmanager
+    def _runner(self) -> Iterator[Any]:
+        """Lends a runner that no other thread uses."""
+        with self._turns:
+            try:
+                run = self._idle.pop()
+            except IndexError:
+                run = self._warm_up(self._open())
+            try:
+                yield run
+            finally:
+                self._idle.append(run)
+
+    def _warm_up(self, run: Any) -> Any:
+        """Runs an image, as the first one takes longer."""
+        run(image=np.zeros((1, *self.size, 1), self.input_type))
+        return run
 
     def _to_float(self, name: str, outputs: Mapping[str, np.ndarray]) -> np.ndarray:
         values = outputs[name][0]
@@ -122,11 +153,10 @@ class LiteModel:
         Raises:
             OSError, ValueError: an image cannot be read.
         """
-        return [predict_frame(self, frame) for frame in to_frames(images)]
+        return predict_batch(self, images)
 
 
-def _open(path: Path, threads: int | None) -> Any:
-    """Returns the runner of the file's signature."""
+def _import_interpreter() -> Any:
     try:
         from ai_edge_litert.interpreter import Interpreter
     except ImportError as error:
@@ -134,11 +164,13 @@ def _open(path: Path, threads: int | None) -> Any:
             f"LiteRT cannot start ({error}); install it: "
             'pip install "keras-efsnet[lite]".'
         ) from error
-    content = path.read_bytes()
-    check_digest(path, content)
-    check_file(path, content)
+    return Interpreter
+
+
+def _open(make: Any, path: Path, content: bytes, threads: int | None) -> Any:
+    """Returns the runner of the file's signature."""
     try:
-        interpreter = Interpreter(model_content=content, num_threads=threads)
+        interpreter = make(model_content=content, num_threads=threads)
     except (RuntimeError, ValueError) as error:
         raise _unusable(path, error) from error
     signatures = interpreter.get_signature_list()

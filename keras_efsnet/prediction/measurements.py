@@ -51,6 +51,7 @@ def measure_lesions(frame: Frame, prediction: Prediction) -> list[Lesion]:
           right angles to it, from border to border of the convex hull.
         - `width_mm` and `height_mm` along the image's axes, `depth_mm`, from the top of
           the scan to the top of the lesion, and `area_mm2`.
+        - `mean_probability` of lesion in the mask, before postprocessing.
         - `orientation`: "parallel" if the lesion is wider than high, else "not
           parallel".
         - `circularity`, 4 pi area / perimeter^2, 1 for a disc, and `solidity`, area /
@@ -75,7 +76,10 @@ def measure_lesions(frame: Frame, prediction: Prediction) -> list[Lesion]:
             slice(box[0] - left, box[2] - left),
         )
         lesion = labels[rows, columns] == number
-        lesions.append({"number": number, **_measure(frame, lesion, box, skin)})
+        probability = prediction.probability[box[1] : box[3], box[0] : box[2]]
+        mean = round(float(probability[lesion].mean()), 3)
+        measures = _measure(frame, lesion, box, skin)
+        lesions.append({"number": number, **measures, "mean_probability": mean})
     return lesions
 
 

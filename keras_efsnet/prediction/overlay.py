@@ -1,14 +1,21 @@
 """The overlay picture: the lesion's contour on the image, and a caption."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from PIL import Image, ImageDraw
 
+from keras_efsnet.images.components import find_extent
 from keras_efsnet.images.frame import Frame
 from keras_efsnet.images.screen_region import ScreenRegion
-from keras_efsnet.prediction.caption import add_caption, describe
+from keras_efsnet.prediction.caption import (
+    bar_height,
+    describe,
+    draw_caption,
+    letter_height,
+    load_font,
+)
 from keras_efsnet.prediction.measurements import Lesion
 from keras_efsnet.prediction.postprocess import Prediction
 
@@ -42,21 +49,52 @@ def draw_overlay(
         RGB image of the same width. The bar's height depends only on that width.
     """
     height, width = frame.pixels.shape
-    colours = np.repeat(_shown_pixels(frame)[:, :, None], 3, axis=2)
-    colours[_contour(prediction.mask, thick=min(height, width) >= 400)] = CONTOUR_COLOUR
-    picture = Image.fromarray(colours)
+    picture = Image.new("RGB", (width, height + bar_height(width)))
+    picture.paste(Image.fromarray(_shown_pixels(frame)))
+    contour = Image.fromarray(_contour(prediction.mask, min(height, width) >= 400))
+    picture.paste(CONTOUR_COLOUR, (0, 0), contour)
     draw = ImageDraw.Draw(picture)
     if callipers:
         for lesion in lesions:
             for name in ("longest", "perpendicular"):
-                _draw_calliper(draw, lesion[f"{name}_diameter_points"], picture.size)
+                _draw_calliper(draw, lesion[f"{name}_diameter_points"], (width, height))
     scan = frame.scan
     if scan is not None and scan != ScreenRegion.whole(frame.pixels.shape):
         right, bottom = scan.left + scan.width, scan.top + scan.height
         draw.rectangle(
             (scan.left - 1, scan.top - 1, right, bottom), outline=OUTLINE_COLOUR
         )
-    return add_caption(picture, describe(prediction, lesions))
+    draw_caption(picture, describe(prediction, lesions))
+    return picture
+
+
+def draw_numbers(
+    picture: Image.Image, boxes: Mapping[int, Sequence[int]]
+) -> Image.Image:
+    """Returns a copy of an overlay with a number at the right of each box.
+
+    Args:
+        picture: RGB, of any height.
+        boxes: `(left, top, right, bottom)` by number.
+    """
+    numbered = picture.convert("RGB")  # a copy
+    size = round(1.5 * letter_height(picture.width))
+    draw, font = ImageDraw.Draw(numbered), load_font(size)
+    for number, (left, top, right, bottom) in boxes.items():
+        width = font.getlength(str(number))
+        gap = size // 3
+        fits = right + gap + width < picture.width
+        x = right + gap if fits else max(left - gap - width, 0)
+        draw.text(
+            (x, (top + bottom) / 2),
+            str(number),
+            fill=CONTOUR_COLOUR,
+            font=font,
+            anchor="lm",
+            stroke_width=max(size // 10, 1),
+            stroke_fill=(0, 0, 0),
+        )
+    return numbered
 
 
 def _shown_pixels(frame: Frame) -> np.ndarray:
@@ -93,12 +131,12 @@ def _between(
 def _contour(mask: np.ndarray, thick: bool) -> np.ndarray:
     """The border of the mask, bool `(height, width)`, 2 or 3 pixels wide."""
     contour = np.zeros_like(mask)
-    rows, columns = (np.flatnonzero(mask.any(axis)) for axis in (1, 0))
-    if not rows.size:
+    if not mask.any():
         return contour
+    rows, columns = find_extent(mask)
     # One pixel more, for the outer half of the border.
-    top, bottom = max(rows[0] - 1, 0), rows[-1] + 2
-    left, right = max(columns[0] - 1, 0), columns[-1] + 2
+    top, bottom = max(rows.start - 1, 0), rows.stop + 1
+    left, right = max(columns.start - 1, 0), columns.stop + 1
     # The padding closes the contour at the image's edge.
     framed = _without_specks(np.pad(mask[top:bottom, left:right], 2))
     outer = _grow(framed, 1)

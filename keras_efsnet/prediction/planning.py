@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shlex
 from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +13,8 @@ from keras_efsnet.images.mask_names import is_mask_name
 from keras_efsnet.images.reading import SUFFIXES
 
 _LOGGER = logging.getLogger(__name__)
+
+VIDEO_SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpg", ".webm", ".wmv")
 
 LONGEST_STEM = 200
 """Largest length of an output's stem in bytes; file systems allow names of 255."""
@@ -153,6 +156,8 @@ def _problem(path: Path) -> str:
         return f"{path}: {what or 'no such file or folder'}"
     except OSError as error:
         return describe_error(error)
+    if path.suffix.lower() in VIDEO_SUFFIXES:
+        return f"{path}: a video; predict it by: efsnet stream {shlex.quote(str(path))}"
     return ""
 
 

@@ -177,7 +177,7 @@ def postprocess(
     gated = gate is not None and label == NORMAL and probabilities[label] >= gate
     if gated:
         mask, boxes = np.zeros_like(mask), []
-    area = int(mask.sum()) if has_mask else None
+    area = int(np.count_nonzero(mask)) if has_mask else None
     refer = rules.refer and find_reasons(
         rules.refer,
         label=label,

@@ -12,14 +12,17 @@ from keras_efsnet.images.frame import Frame
 from keras_efsnet.images.grey import Size, resize_image, to_grey
 from keras_efsnet.images.reading import read_frame
 from keras_efsnet.images.screen_region import ScreenRegion
+from keras_efsnet.prediction.parallel import map_in_order
 from keras_efsnet.prediction.postprocess import Postprocess, Prediction, postprocess
+from keras_efsnet.prediction.turns import seconds_waited
 
-Images = Iterable[str | Path | np.ndarray | Frame] | str | Path | np.ndarray | Frame
+Image = str | Path | np.ndarray | Frame
+Images = Iterable[Image] | Image
 """Files, arrays and frames, or one of them."""
 
 
 class Predictor(Protocol):
-    """A loaded network.
+    """A loaded network, which threads may share.
 
     Calling it maps float32 grey `(n, height, width, 1)` in [0, 255] to a dict of
     `mask`, `(n, height, width, 1)`, and `class`, `(n, classes)`, both in [0, 1]. What
@@ -32,18 +35,58 @@ class Predictor(Protocol):
     def __call__(self, images: np.ndarray) -> dict[str, np.ndarray]: ...
 
 
+class LoadedPredictor(Predictor, Protocol):
+    """A predictor and the file of its weights."""
+
+    file: Path
+
+
 def to_frames(images: Images) -> list[Frame]:
     """Reads files of one image and converts arrays; frames are returned unchanged.
 
     Raises:
         OSError, ValueError: an image cannot be read.
     """
-    if isinstance(images, str | Path | np.ndarray | Frame):
-        images = [images]
-    return [_to_frame(image) for image in images]
+    return [_to_frame(image) for image in _list(images)]
 
 
-def _to_frame(image: str | Path | np.ndarray | Frame) -> Frame:
+def predict_batch(
+    predictor: Predictor, images: Images, threads: int | None = None
+) -> list[Prediction]:
+    """Reads and predicts images, several at a time.
+
+    Args:
+        predictor: from `load_predictor`.
+        images: as in `keras_efsnet.predict`.
+        threads: images at a time; None is one for each core.
+
+    Returns:
+        One prediction per image, in the order of the images.
+
+    Raises:
+        OSError, ValueError: an image cannot be read, or `threads` is below 1.
+
+    Example:
+
+        from keras_efsnet import load_predictor, predict_batch
+
+        predictor = load_predictor()
+        for prediction in predict_batch(predictor, ["one.png", "two.png"]):
+            print(prediction.label)
+    """
+    check_threads(threads)
+
+    def predict(image: Image) -> Prediction:
+        return predict_frame(predictor, _to_frame(image))
+
+    return list(map_in_order(predict, _list(images), threads))
+
+
+def _list(images: Images) -> Iterable[Image]:
+    return [images] if isinstance(images, Image) else images
+
+
+def _to_frame(image: Image) -> Frame:
     if isinstance(image, Frame):
         return image
     if isinstance(image, np.ndarray):
@@ -77,7 +120,7 @@ def predict_frame(predictor: Predictor, frame: Frame) -> Prediction:
 
 
 def _predict(predictor: Predictor, grey: np.ndarray) -> Prediction:
-    start = time.perf_counter()
+    start = time.perf_counter() - seconds_waited()
     image = resize_image(grey, predictor.size)
     outputs = predictor(image.astype(np.float32)[None, :, :, None])
     prediction = postprocess(
@@ -87,7 +130,7 @@ def _predict(predictor: Predictor, grey: np.ndarray) -> Prediction:
         predictor.rules,
         image,
     )
-    milliseconds = 1000 * (time.perf_counter() - start)
+    milliseconds = 1000 * (time.perf_counter() - seconds_waited() - start)
     return replace(prediction, milliseconds=milliseconds)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,15 +14,24 @@ from keras_efsnet.files import write_text, write_whole
 from keras_efsnet.images.frame import DamagedFrame, Frame
 from keras_efsnet.prediction.measurements import measure_area, measure_lesions
 from keras_efsnet.prediction.overlay import draw_overlay
+from keras_efsnet.prediction.png import encode_png
 from keras_efsnet.prediction.postprocess import Prediction
 
 RECORDS_NAME = "predictions.json"
+
+CINE_NAME = "cine.json"
+"""Rows of the lesions that were followed over the frames of clips."""
 
 SHARDS_NAME = "predictions"
 """Folder of a run with workers; its records are in several files."""
 
 _ENDINGS = {
-    f"{name}_file": f"_{name}.png" for name in ("mask", "overlay", "probability")
+    "mask_file": r"_mask\.png",
+    "overlay_file": r"_overlay\.png",
+    "probability_file": r"_probability\.png",
+    "track_file": r"_track\d+\.png",
+    "seg_file": r"_seg\.dcm",
+    "sr_file": r"_sr\.dcm",
 }
 """Keys of a record that name a file, and the endings of these names."""
 
@@ -87,9 +97,9 @@ def frame_names(frame: Frame | DamagedFrame) -> Record:
 
 
 def write_image(path: Path, image: Image.Image) -> None:
-    """Writes a PNG file whole or not at all."""
-    # Level 3 takes a third of the default's time for the same size.
-    write_whole(path, lambda part: image.save(part, format="PNG", compress_level=3))
+    """Writes a PNG file whole or not at all; for the modes see `encode_png`."""
+    content = encode_png(image)
+    write_whole(path, lambda part: part.write_bytes(content))
 
 
 def write_records(
@@ -129,12 +139,15 @@ def read_records(out: Path, name: str = RECORDS_NAME) -> list[Record]:
 
 def list_files(record: Record, out: Path) -> Iterator[Path]:
     """Yields the files in `out` that a record names, whoever wrote the record."""
+    root = os.path.realpath(out)
     for key, ending in _ENDINGS.items():
         name = record.get(key)
-        if not isinstance(name, str) or not name.endswith(ending) or "\0" in name:
+        if not isinstance(name, str) or "\0" in name:
             continue
-        folder = os.path.realpath((out / name).parent)
-        if Path(folder).is_relative_to(os.path.realpath(out)):
+        if not re.search(rf"{ending}\Z", name):
+            continue
+        folder = (out / name).parent
+        if folder == out or Path(os.path.realpath(folder)).is_relative_to(root):
             yield out / name
 
 

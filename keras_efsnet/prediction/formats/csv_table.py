@@ -14,7 +14,7 @@ CSV_NAME, LESIONS_NAME = "predictions.csv", "lesions.csv"
 
 def write_csv(out: Path, records: Sequence[Record]) -> None:
     """Writes predictions.csv, and lesions.csv with one row for each lesion."""
-    write_table(out / CSV_NAME, [_flatten(record) for record in records])
+    write_rows(out / CSV_NAME, records)
     lesions = [
         {**_names(record), **_flatten(lesion)}
         for record in records
@@ -23,12 +23,19 @@ def write_csv(out: Path, records: Sequence[Record]) -> None:
     write_table(out / LESIONS_NAME, lesions)
 
 
-def write_table(path: Path, rows: Sequence[Record]) -> None:
+def write_rows(path: Path, records: Sequence[Record]) -> None:
+    """Writes records as rows, without their lesions; see `write_table`."""
+    write_table(path, [_flatten(record) for record in records])
+
+
+def write_table(
+    path: Path, rows: Sequence[Record], first: Sequence[str] = ("path",)
+) -> None:
     """Writes rows as CSV, whole or not at all; a cell that a row lacks is empty.
 
-    The first column is `path`, also where there are no rows.
+    The columns in `first` come first, also where no row has them.
     """
-    columns = dict.fromkeys(["path", *(name for row in rows for name in row)])
+    columns = dict.fromkeys([*first, *(name for row in rows for name in row)])
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, list(columns), lineterminator="\n")
     writer.writeheader()

@@ -1,0 +1,1 @@
+"""Results as DICOM objects, for clinical systems (extra `[clinic]`)."""

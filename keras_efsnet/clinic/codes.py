@@ -1,0 +1,43 @@
+"""Coded concepts of the objects: SNOMED CT, DICOM, UCUM, and the project's own."""
+
+from highdicom.sr import CodedConcept
+from pydicom.sr.codedict import codes
+
+SCHEME = "99KERASEFSNET"
+"""The project's own coding scheme, for concepts that no standard one has."""
+
+BREAST = codes.SCT.Breast
+LESION = codes.SCT.Lesion
+ABNORMAL_STRUCTURE = codes.SCT.MorphologicallyAbnormalStructure
+PROCEDURE = codes.SCT.UltrasonographyOfBreast
+DERIVED_BY_SEGMENTATION = CodedConcept("113076", "DCM", "Segmentation")
+SOURCE_IMAGE = CodedConcept.from_code(codes.DCM.SourceImageForImageProcessingOperation)
+CLASSES = {
+    "normal": codes.SCT.Normal,
+    "benign": codes.SCT.Benign,
+    "malignant": codes.SCT.Malignant,
+}
+PREDICTED_CLASS = CodedConcept("CLASS", SCHEME, "Predicted class of the image")
+PROBABILITIES = {
+    name: CodedConcept(f"P_{name.upper()}", SCHEME, f"Probability of class {name}")
+    for name in CLASSES
+}
+REFERRAL = CodedConcept("REFER", SCHEME, "Reason for review by a person")
+
+MILLIMETRE, SQUARE_MILLIMETRE = codes.UCUM.Millimeter, codes.UCUM.SquareMillimeter
+PIXELS = CodedConcept("{pixels}", "UCUM", "pixels")
+
+LENGTHS = {
+    "longest_diameter": codes.SCT.LongAxis,
+    "perpendicular_diameter": codes.SCT.ShortAxis,
+    "width": codes.SCT.Width,
+    "height": codes.DCM.Height,
+    "depth": codes.SCT.Depth,
+}
+MEASUREMENTS = {
+    **{f"{name}_mm": (code, MILLIMETRE) for name, code in LENGTHS.items()},
+    **{f"{name}_px": (code, PIXELS) for name, code in LENGTHS.items()},
+    "area_mm2": (codes.SCT.Area, SQUARE_MILLIMETRE),
+    "area_px": (codes.SCT.Area, PIXELS),
+}
+"""Concept and unit of the measurements in a record's `lesions`."""
