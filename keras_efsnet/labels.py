@@ -27,7 +27,8 @@ def check_label(label: str) -> str:
 
     Raises:
         ValueError: it is empty, too long, "unknown", begins or ends with a space, or
-            has a comma, an equals sign or a character that is not printed.
+            has a comma, an equals sign, a backslash (not allowed in DICOM) or a
+            character that is not printed.
     """
     problem = ""
     if not isinstance(label, str) or not label.strip():
@@ -38,8 +39,8 @@ def check_label(label: str) -> str:
         problem = f"has more than {LONGEST_LABEL} characters"
     elif label.lower() == UNKNOWN:
         problem = "stands for images whose class is not known"
-    elif set(label) & set(",="):
-        problem = "has a comma or an equals sign"
+    elif set(label) & set(",=\\"):
+        problem = "has a comma, an equals sign or a backslash"
     elif any(unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp") for c in label):
         problem = "has a character that is not printed"
     if problem:

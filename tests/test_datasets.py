@@ -193,7 +193,7 @@ def test_manifest_of_few_columns(tmp_path):
         ("image,mask\na.png,\n", r"mine\.csv: .* label is missing"),
         ("image,label\n", "lists no image"),
         ("image,label\nb.png,benign\n", r"line 2: the file 'b\.png' is not there"),
-        ("image,label\na.png,a=b\n", "line 2: the label 'a=b' has a comma or"),
+        ("image,label\na.png,a=b\n", "line 2: the label 'a=b' has a comma"),
         ("image,label,fold\na.png,benign,x\n", "line 2: a fold is a whole number"),
         ("image,label,marks\na.png,benign,x\n", "line 2: marks is yes, no or empty"),
         ("image,label\na.png,benign\na.png,normal\n", "a name stands for one image"),

@@ -123,10 +123,14 @@ def time_in_words(seconds: float) -> str:
     return f"{hours} hour{'s' * (hours > 1)} {minutes} minutes"
 
 
+def _class_of(record: dict[str, Any]) -> str:
+    """The most probable class and its probability; empty without classes."""
+    label = record["class"]
+    return f"{label} {record['probabilities'][label]:.0%}" if label else ""
+
+
 def _summary(record: dict[str, Any]) -> str:
-    facts = []
-    if label := record["class"]:
-        facts.append(f"{label} {record['probabilities'][label]:.0%}")
+    facts = [_class_of(record)] if record["class"] else []
     if (lesion := record["lesion_fraction"]) is not None:
         facts.append(f"lesion {lesion:.1%}")
     frame = f", frame {record['frame']}" if "frame" in record else ""
@@ -322,7 +326,7 @@ def print_cine(rows: "Sequence[Record]", left_out: int = 0) -> None:
             f"{row['first_frame']}-{row['last_frame']}",
             str(row["best_frame"]),
             describe_size(row),
-            f"{row['class']} {row['probabilities'][row['class']]:.0%}",
+            _class_of(row),
         )
         for row in rows
     ]
