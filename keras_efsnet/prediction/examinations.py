@@ -64,8 +64,8 @@ def worst_view(views: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
 
 def _badness(view: Mapping[str, Any]) -> tuple[bool, bool, float]:
     label, probabilities = view["class"], view["probabilities"]
-    probability = probabilities.get(MALIGNANT, probabilities[label])
-    return label == MALIGNANT, label != NORMAL, probability
+    decisive = MALIGNANT if MALIGNANT in probabilities else label
+    return label == MALIGNANT, label != NORMAL, probabilities[decisive]
 
 
 def make_view(record: Record) -> Record:
