@@ -44,14 +44,20 @@ MEASUREMENTS = {
 
 def code_class(label: str) -> Code | CodedConcept:
     """Returns the concept of a class; of the project's own scheme for other labels."""
-    own = CodedConcept(f"CLASS_{_short(label)}", SCHEME, label)
+    own = CodedConcept(f"CLASS_{_short(label)}", SCHEME, _ascii(label))
     return CLASSES.get(label, own)
 
 
 def code_probability(label: str) -> CodedConcept:
     """Returns the concept of a class's probability."""
     name = label.upper() if label in CLASSES else _short(label)
-    return CodedConcept(f"P_{name}", SCHEME, f"Probability of class {label}")
+    meaning = _ascii(f"Probability of class {label}")
+    return CodedConcept(f"P_{name}", SCHEME, meaning)
+
+
+def _ascii(meaning: str) -> str:
+    """A text for any character set of a source, with at most 64 characters (LO)."""
+    return meaning.encode("ascii", "xmlcharrefreplace")[:64].decode()
 
 
 def _short(label: str) -> str:
