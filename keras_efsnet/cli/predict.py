@@ -123,6 +123,9 @@ def predict(
     prepare_output(out)
     with console.quiet_start():
         predictor = load_predictor(model, threads, kind)
+    clinic.check_rules(predictor.rules, objects)
+    for note in console.describe_limits(predictor.rules):
+        typer.echo(note, err=True)
     kept: list[dict[str, Any]] = []
     problems: list[str] = []
     views: list[dict[str, Any]] = []
