@@ -58,8 +58,11 @@ PANELS = {
 }
 """The learning curves: columns of log.csv by title."""
 
-BEST = {MASK: "Dice of the mask", CLASS: "accuracy of the class"}
-"""The panel that the best epoch is chosen by; the mask's if it is trained."""
+BEST = {
+    MASK: ("Dice", "mask_dice"),
+    CLASS: ("accuracy", "class_sparse_categorical_accuracy"),
+}
+"""Name and column of what the best epoch is chosen by; the mask's if it is trained."""
 
 
 def write_report(sources: Sequence[Path], out: Path) -> int:
@@ -149,8 +152,8 @@ def _run(folder: Path) -> Iterator[str]:
     if log.is_file() and log.stat().st_size:
         tasks = facts.get("tasks", TASKS)
         curves = _read_log(log)
-        title = BEST[MASK if MASK in tasks else CLASS]
-        figure = curves[f"val_{PANELS[title]}"]
+        title, name = BEST[MASK if MASK in tasks else CLASS]
+        figure = curves[f"val_{name}"]
         best = figure.argmax()
         caption = (
             f"{len(curves['epoch'])} epochs; best validation {title} "
@@ -164,7 +167,7 @@ def _run(folder: Path) -> Iterator[str]:
     yield _section("Settings", html_table("facts", ["setting", "value"], rows))
 
 
-def _draw_curves(log: dict[str, np.ndarray], tasks: Sequence[str]) -> Figure:
+def _draw_curves(log: dict[str, np.ndarray], tasks: Sequence[str] = TASKS) -> Figure:
     """Draws the curves of the outputs that are trained."""
     panels = {t: name for t, name in PANELS.items() if name.split("_")[0] in tasks}
     figure = Figure(figsize=(4 * len(panels), 3.6), layout="constrained")

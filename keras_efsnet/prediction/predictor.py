@@ -158,7 +158,8 @@ def count_classes(file: Path, shapes: Mapping[str, tuple[int, ...]], size: Size)
     expected = {"mask": (1, *size, 1), "class": (1, *classes)}
     if shapes != expected or not classes or classes[0] < 2:
         raise ValueError(
-            f"{file}: the outputs must be mask {(1, *size, 1)} and class (1, number of "
-            f"classes), got {dict(shapes) or 'no names'}; give a model made by EFSNet."
+            f"{file}: the outputs must have the names and shapes mask {(1, *size, 1)} "
+            f"and class (1, number of classes), got {dict(shapes) or 'no names'}; give "
+            "a model made by EFSNet."
         )
     return classes[0]
