@@ -165,7 +165,7 @@ def main() -> None:
     if predictor.rules.refer is None or predictor.rules.refer.look is None:
         parser.error(
             f"{arguments.model}: its card.json has no refer rule with a look; fit it "
-            "with keras_efsnet.training.calibrate."
+            "with `efsnet calibrate`."
         )
     print_time(predictor, split.validation)
     print_confidences(predictor, split.validation)

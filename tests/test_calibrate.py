@@ -100,7 +100,7 @@ def test_the_preset_does_what_was_fitted(model, tmp_path):
     for _ in range(2):
         write_preset(file, found, preset)
     text = (preset / "card.json").read_text()
-    assert text.startswith('{\n  "postprocess": ') and text.endswith("}\n")
+    assert text.startswith('{\n  "labels": ') and text.endswith("}\n")
     card = json.loads(text)
     assert card["images_seen"] == images
     assert set(card["postprocess"]["refer"]) == {

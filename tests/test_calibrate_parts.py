@@ -1,5 +1,6 @@
 """The steps of calibration by themselves, on outputs made by hand."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,7 @@ from keras_efsnet.training.calibrate import (
 from keras_efsnet.training.datasets.sample import Sample
 from keras_efsnet.training.evaluate import RawOutput
 
+RULES = Postprocess()
 SIDE = 100
 LENGTHS = (5, 10, 20, 40, 80)
 """Areas of the lesions of `lines`: of 10,000 pixels, at the limits of the search."""
@@ -121,17 +123,17 @@ def test_pixels_are_counted_for_each_smallest_lesion(truth):
     assert LESION_FRACTIONS == (0.0, 0.001, 0.002, 0.004, 0.008)
     found = output(np.where(lines(), 0.4, 0.1), [0, 1, 0])
     half = np.asarray(Image.open(truth))
-    counts = _count(found, half, 0.3)
+    counts = _count(found, RULES, half, 0.3)
     lengths = [LENGTHS[at:] for at in range(5)]
     expected = [[sum(n // 2 for n in kept), sum(kept)] for kept in lengths]
     np.testing.assert_array_equal(counts, expected)
-    np.testing.assert_array_equal(_count(found, half, 0.45), np.zeros((5, 2)))
+    np.testing.assert_array_equal(_count(found, RULES, half, 0.45), np.zeros((5, 2)))
 
 
 def test_parts_that_touch_at_a_corner_are_one_lesion():
     mask = np.zeros((SIDE, SIDE), bool)
     mask[range(20, 30), range(20, 30)] = True
-    counts = _count(output(np.where(mask, 0.9, 0), [0, 1, 0]), mask, 0.5)
+    counts = _count(output(np.where(mask, 0.9, 0), [0, 1, 0]), RULES, mask, 0.5)
     assert counts[1].tolist() == [10, 10]
     assert counts[2].tolist() == [0, 0]
 
@@ -143,7 +145,9 @@ def test_a_choice_scores_as_it_would_be_applied(truth):
     unsure = output(np.where(lines(), 0.6, 0.1), [0.3, 0.4, 0.3], "normal")
     classes = np.float64([[0.7, 0.2, 0.1], [0.7, 0.2, 0.1], [0.45, 0.5, 0.05]])
     weights = np.array([0.5, 0.3, 0.2])
-    found = dict(_score([lesion, normal, unsure], classes, weights))
+    pairs = zip([lesion, normal, unsure], classes, strict=True)
+    outputs = [replace(found, probabilities=row) for found, row in pairs]
+    found = dict(_score(outputs, RULES, weights))
     assert len(found) == len(THRESHOLDS) * len(LESION_FRACTIONS) * len(NORMAL_GATES)
     assert THRESHOLDS[0] == 0.25 and THRESHOLDS[-1] == 0.75
     assert found[0.4, 0.0, None] == pytest.approx(0.5)
@@ -182,7 +186,8 @@ def test_malignancy_is_fitted_on_the_patients_of_malignant_images(monkeypatch):
             output(empty, [0.1, 0.2, 0.7], "malignant", name="a"),
             output(empty, [0.1, 0.3, 0.6], "benign", name="b"),
             output(empty, [0.3, 0.2, 0.5], "malignant", name="c", patient="1"),
-        ]
+        ],
+        RULES,
     )
     ((probabilities, people),) = seen
     assert probabilities == pytest.approx([0.7, 0.5])

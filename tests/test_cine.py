@@ -144,9 +144,10 @@ def test_ctrl_c_writes_what_is_known(network, tmp_path, monkeypatch):
     out = tmp_path / "out"
     path = write_cine(tmp_path / "a.dcm", moving())
     assert main(["predict", str(path), "--out", str(out)]) == 130
-    assert len(read(out, "predictions.json")) == 6
+    done = len(read(out, "predictions.json"))
+    assert 6 <= done < 12  # those that run at this moment are finished
     (row,) = read(out, "cine.json")
-    assert row["frames_seen"] == 6
+    assert row["frames_seen"] == done
     assert (out / row["track_file"]).exists()
 
 

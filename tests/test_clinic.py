@@ -19,6 +19,7 @@ from keras_efsnet.images.reading import read_image
 from keras_efsnet.models.presets import PRESETS, file_digest
 from keras_efsnet.prediction.loading import load_predictor
 from keras_efsnet.prediction.planning import plan_jobs
+from keras_efsnet.prediction.postprocess import Postprocess
 
 pydicom = pytest.importorskip("pydicom")
 highdicom = pytest.importorskip("highdicom")
@@ -230,6 +231,42 @@ def test_the_report_has_class_probabilities_and_reasons_of_each_frame(result):
         presence = "Present" if record["lesions"] else "Absent"
         assert values["Predicted class of the image"].lower() == record["class"]
         assert values["Lesion"] == presence
+
+
+@pytest.mark.parametrize(
+    ("labels", "tasks", "expected"),
+    [
+        (("cyst", "solid mass", "normal"), ("mask", "class"), "solid mass"),
+        (("Zyste groß", "囊肿", "normal"), ("mask", "class"), "&#22218;&#32959;"),
+        ((), ("mask",), None),
+    ],
+)
+def test_the_report_has_the_models_own_classes(
+    tmp_path, predictor, labels, tasks, expected
+):
+    predictor.rules = Postprocess(labels=labels, tasks=tasks)
+    code, out = run(tmp_path, single(), "--format=dicom-sr")
+    assert code == 0
+    group, *_ = srread(out / "scan_sr.dcm").content.get_image_measurement_groups()
+    names = [one.name.meaning for one in group.get_measurements()]
+    known = [label.encode("ascii", "xmlcharrefreplace").decode() for label in labels]
+    assert names == [f"Probability of class {label}" for label in known]
+    values = {
+        one.name.meaning: one.value.meaning
+        for one in group.get_qualitative_evaluations()
+    }
+    assert values.get("Predicted class of the image") == expected
+    assert values["Lesion"] == "Present"
+    if shutil.which("dciodvfy"):
+        assert errors_of(out / "scan_sr.dcm") == set()
+
+
+def test_a_model_without_a_mask_makes_no_objects(tmp_path, predictor, capsys):
+    predictor.rules = Postprocess(tasks=("class",))
+    code, out = run(tmp_path, single())
+    assert code == 2
+    assert "dicom-seg needs a model with a mask" in capsys.readouterr().err
+    assert not list(out.iterdir())
 
 
 def test_objects_name_their_frames(results):

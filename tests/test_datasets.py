@@ -15,6 +15,7 @@ from keras_efsnet.training.datasets import (
     read_datasets,
     write_manifest,
 )
+from keras_efsnet.training.datasets.sample import check_known
 
 SIZE = (8, 10)
 GREY = np.full(SIZE, 90)
@@ -192,7 +193,7 @@ def test_manifest_of_few_columns(tmp_path):
         ("image,mask\na.png,\n", r"mine\.csv: .* label is missing"),
         ("image,label\n", "lists no image"),
         ("image,label\nb.png,benign\n", r"line 2: the file 'b\.png' is not there"),
-        ("image,label\na.png,bening\n", "line 2: a label is .* got 'bening'"),
+        ("image,label\na.png,a=b\n", "line 2: the label 'a=b' has a comma"),
         ("image,label,fold\na.png,benign,x\n", "line 2: a fold is a whole number"),
         ("image,label,marks\na.png,benign,x\n", "line 2: marks is yes, no or empty"),
         ("image,label\na.png,benign\na.png,normal\n", "a name stands for one image"),
@@ -245,8 +246,25 @@ def test_equal_names_of_two_datasets_name_both_files(busi, tmp_path):
 
 
 def test_label_is_checked():
-    with pytest.raises(ValueError, match="a class is normal, benign, malignant"):
-        Sample("a", "cyst", Path("a.png"))
+    with pytest.raises(ValueError, match=r"a\.png: the label 'a,b' has a comma"):
+        Sample("a", "a,b", Path("a.png"))
+
+
+def test_a_manifest_may_have_other_classes(tmp_path):
+    for name in ("a.png", "b.png"):
+        save(tmp_path / name)
+    path = tmp_path / "mine.csv"
+    path.write_text("image,label\na.png,Phyllodes tumour\nb.png,Normal\n")
+    labels = [sample.label for sample in read_dataset(path)]
+    assert labels == ["Phyllodes tumour", "normal"]
+
+
+def test_a_class_that_the_model_lacks_names_the_option():
+    samples = [Sample(x, x, Path(f"{x}.png")) for x in ("cyst", "benign", "a cyst")]
+    check_known(samples, ("cyst", "benign", "a cyst"))
+    message = r"^cyst\.png: its label is 'cyst', .* --labels 'benign,a cyst,cyst'\.$"
+    with pytest.raises(ValueError, match=message):
+        check_known(samples, LABELS)
 
 
 def test_mask_of_another_size_is_refused(busi):

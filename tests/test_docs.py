@@ -2,8 +2,11 @@
 
 import importlib.util
 import json
+import os
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -58,3 +61,57 @@ def test_the_model_card_shows_the_figures_of_the_card():
     low, high = report["dice_ci"]
     assert f"{report['dice']:.3f} ({low:.3f} to {high:.3f})" in page
     assert f"| {1 + len(card['earlier_runs'])} | {card['settings']['epochs']} |" in page
+
+
+RUN_WHOLE = ["fine-tuning.md", "tutorial.md"]
+"""Pages whose blocks run one after the other."""
+
+OTHERS = ("my_images", "another_hospital")
+"""Data that the reader has and the test does not."""
+
+PROGRAM = """
+import json, os, pathlib, subprocess, sys
+names = {"__name__": "page"}
+for language, before, text in json.load(sys.stdin):
+    print(text, flush=True)
+    if language == "sh":
+        subprocess.run(["bash", "-ec", text], check=True)
+    elif "save this script as" in before:
+        pathlib.Path(before.rpartition("as `")[2].partition("`")[0]).write_text(text)
+    else:
+        exec(text, names)
+"""
+
+
+def blocks(page):
+    """Language, paragraph before and text of the blocks that a reader runs."""
+    pattern = r"([^\n]*(?:\n[^\n]+)*)\n\n```(sh|python)\n(.*?)```"
+    for before, language, text in re.findall(pattern, page.read_text(), re.DOTALL):
+        kept = "".join(
+            line
+            for line in text.splitlines(keepends=True)
+            if not any(name in line for name in OTHERS) and "efsnet serve" not in line
+        )
+        yield language, " ".join(before.split()), kept
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", RUN_WHOLE)
+def test_a_page_runs_from_its_first_block_to_its_last(name, tmp_path):
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM],
+        input=json.dumps(list(blocks(ROOT / "docs" / name))),
+        env={**os.environ, "PATH": path, "KERAS_BACKEND": "tensorflow"},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_blocks_of_a_page_are_found():
+    for name in RUN_WHOLE:
+        page = ROOT / "docs" / name
+        fences = re.findall(r"^```(?:sh|python)$", page.read_text(), re.MULTILINE)
+        assert len(list(blocks(page))) == len(fences) > 4

@@ -10,7 +10,7 @@ from PIL import Image
 
 from keras_efsnet.cli import main
 from keras_efsnet.prediction import archive as sharding
-from keras_efsnet.prediction.examinations import worst_view
+from keras_efsnet.prediction.examinations import summarize_views, worst_view
 from keras_efsnet.prediction.postprocess import Postprocess
 from keras_efsnet.prediction.referral import (
     CLASS_UNSURE,
@@ -119,6 +119,23 @@ def view(label, malignant, name=""):
 )
 def test_the_worst_class_then_the_highest_probability_decides(views, expected):
     assert worst_view(views)["path"] == expected
+
+
+def test_without_a_class_malignant_the_surest_lesion_decides():
+    rows = [("normal", 0.9), ("cyst", 0.6), ("solid", 0.7), ("solid", 0.5)]
+    views = [
+        {"class": label, "probabilities": {label: p}, "path": str(n)}
+        for n, (label, p) in enumerate(rows)
+    ]
+    assert worst_view(views)["path"] == "2"
+    assert worst_view(views[:1])["path"] == "0"
+
+
+def test_views_of_a_model_without_classes_have_none():
+    view = {"class": None, "probabilities": {}, "refer": [], "lesions": []}
+    found = summarize_views([{**view, "path": "a"}, {**view, "path": "b"}])
+    assert "class" not in found and "worst_view" not in found
+    assert found["views"][0] == {"path": "a", "class": None}
 
 
 def test_each_folder_is_an_examination(run, tmp_path):

@@ -496,3 +496,27 @@ def test_unknown_content_is_one_line(tmp_path):
 def test_names_are_checked(pair):
     with pytest.raises(ValueError, match="give NAME=LABEL"):
         parse_names([pair])
+
+
+def test_a_name_of_its_own_is_a_class_of_its_own():
+    names = parse_names(["Cyst=Cyst", "complex cyst=cyst", "Tumour=Malignant"])
+    assert names == {"cyst": "Cyst", "complex cyst": "Cyst", "tumour": "malignant"}
+    assert parse_names(["normal=normal", "x=Unknown"])["x"] == "unknown"
+    with pytest.raises(
+        ValueError, match="--class a,b=a,b: the label 'a,b' has a comma"
+    ):
+        parse_names(["a,b=a,b"])
+
+
+def test_folders_may_be_classes_of_their_own(tmp_path):
+    for name in ("Cyst", "solid", "left out"):
+        save(tmp_path / "set" / name / "1.png")
+    names = parse_names(["cyst=Cyst", "solid=malignant"])
+    with pytest.raises(
+        ValueError, match="left out: is the folder of no class; give --c"
+    ):
+        index(tmp_path, tmp_path / "set", names=names)
+    samples = index(tmp_path, tmp_path / "set", names={**names, "left out": "unknown"})
+    assert [sample.label for sample in samples.values()] == ["Cyst", "malignant", None]
+    with pytest.raises(ValueError, match="name the class of each folder with --class"):
+        index(tmp_path / "other", tmp_path / "set")

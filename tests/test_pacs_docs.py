@@ -60,7 +60,7 @@ def test_the_commands_run_and_print_what_the_page_says(clone):
             start_new_session=True,
         )
     try:
-        code = process.wait(timeout=300)
+        code = process.wait(timeout=600)
         output = (folder / "printed").read_text()
         assert code == 0, output
         assert all(line in output.splitlines() for line in promised.splitlines())
@@ -74,7 +74,7 @@ def test_the_commands_run_and_print_what_the_page_says(clone):
 
 def wait_for(file, words):
     """The text of a file, when it holds these words."""
-    for _ in range(300):
+    for _ in range(900):
         text = file.read_text() if file.exists() else ""
         if words in text:
             return text

@@ -15,7 +15,7 @@ import pytest
 from forked_runs import ForkedRuns
 from test_train import SETTINGS, arrays, log_rows
 
-from keras_efsnet.training.callbacks import MONITOR, Checkpoints
+from keras_efsnet.training.callbacks import MONITORS, Checkpoints
 from keras_efsnet.training.state import TrainingState
 
 LONG = replace(SETTINGS, epochs=100, phantoms=2, image_size=16, batch_size=2)
@@ -50,7 +50,7 @@ def test_a_weight_that_is_no_number_is_not_saved(checkpoints):
     checkpoints.on_train_batch_end(5, {"loss": 1.0})
     checkpoints.model.weights[0].assign([[float("nan")]])
     with pytest.raises(ValueError, match="a weight is no .* epoch 2, batch 6"):
-        checkpoints.on_epoch_end(1, {MONITOR: 0.1})
+        checkpoints.on_epoch_end(1, {MONITORS["mask"]: 0.1})
     assert checkpoints.state.path.read_bytes() == saved
 
 

@@ -154,7 +154,7 @@ def test_every_reason_fits_into_the_bar(size):
 def test_a_card_gives_the_rule_back(tmp_path):
     rules = Postprocess(0.01, 0.9, replace(RULE, look=nearby_appearance(3.0)))
     card = tmp_path / "card.json"
-    card.write_text(json.dumps({"postprocess": asdict(rules)}))
+    card.write_text(json.dumps({"postprocess": rules.to_json()}))
     assert read_rules(tmp_path / "model.keras") == rules
 
 

@@ -9,7 +9,7 @@ from sklearn.metrics import roc_auc_score
 
 from keras_efsnet.labels import LABELS
 from keras_efsnet.training import bootstrap
-from keras_efsnet.training.per_image import ImageScore
+from keras_efsnet.training.per_image import ImageScore, make_columns
 from keras_efsnet.training.scores import (
     compute_metrics,
     confidence_bins,
@@ -207,7 +207,7 @@ def test_malignant_against_benign_leaves_out_normal_images_and_their_probability
     classes = compute_metrics(rows)["class"]
 
     assert classes["auroc_malignant_benign"] == pytest.approx(5.5 / 6)
-    assert malignant_share(np.array([[1.0, 0.0, 0.0]])) == 0.5
+    assert malignant_share(make_columns([score("normal", p=(1.0, 0.0, 0.0))])) == 0.5
 
 
 def test_lesion_against_normal_by_class_and_by_mask():

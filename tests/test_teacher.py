@@ -6,6 +6,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from keras_efsnet.cli import main  # noqa: E402
 from keras_efsnet.training import pipeline, teacher  # noqa: E402
 from keras_efsnet.training.settings import TrainSettings  # noqa: E402
 
@@ -102,8 +103,8 @@ def test_another_file_is_refused(tmp_path, content):
 def test_training_on_another_backend_is_refused(tmp_path, monkeypatch, capsys):
     given = ["--settings", "s.json", "--data", "d", "--split", "f.csv", "--out", "r"]
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("sys.argv", ["teacher", *given])
-    with pytest.raises(SystemExit):
-        teacher.main()
-    assert "set KERAS_BACKEND=torch" in capsys.readouterr().err
+    assert main(["teacher", *given]) == 2
+    assert capsys.readouterr().err.endswith(
+        "error: a teacher is trained with PyTorch; set KERAS_BACKEND=torch.\n"
+    )
     assert not list(tmp_path.iterdir())

@@ -12,7 +12,6 @@ import logging
 import tempfile
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +34,7 @@ from keras_efsnet.tflite.deploy import Style, deployment_graph
 from keras_efsnet.tflite.equalize import equalize
 from keras_efsnet.tflite.flatbuffer import check_operators, tidy
 from keras_efsnet.tflite.npu_graph import npu_graph
-from keras_efsnet.training.datasets.sample import Sample
+from keras_efsnet.training.datasets.sample import Sample, order_labels
 
 STYLES: Mapping[str, Style] = {
     "float32": "lean",
@@ -147,7 +146,9 @@ def representative_images(
         raise ValueError(f"per_class must be at least 1, got {per_class}.")
     rng = np.random.default_rng(seed)
     frames = [np.full(size, grey, np.uint8) for grey in (BLACK, WHITE)]
-    for label in LABELS:
+    classes: list[str | None] = [*LABELS]
+    classes += [label for label in order_labels(samples) if label not in LABELS]
+    for label in (*classes, None):
         members = [sample for sample in samples if sample.label == label]
         for i in rng.permutation(len(members))[:per_class]:
             frames.append(resize_image(read_image(members[i].image), size))
@@ -210,7 +211,11 @@ def write_described(
 def describe(
     content: bytes, kind: str, name: str, rules: Postprocess | None = None
 ) -> dict[str, Any]:
-    """Describes a file for programs that use it, with its hash."""
+    """Describes a file for programs that use it, with its hash.
+
+    A model without classes has no `labels`: its output `class` means nothing.
+    """
+    rules = rules or Postprocess()
     runner = Interpreter(model_content=content).get_signature_runner("serving_default")
     tensors = {**runner.get_input_details(), **runner.get_output_details()}
     shapes = {key: tensor["shape"].tolist() for key, tensor in tensors.items()}
@@ -250,9 +255,10 @@ def describe(
             "range": [0, 1],
             "meaning": "probability of each label",
             **rounding("class"),
-            "labels": list(LABELS),
+            "labels": list(rules.labels),
         },
-        "postprocess": asdict(rules or Postprocess()),
+        "tasks": list(rules.tasks),
+        "postprocess": rules.to_json(),
     }
 
 

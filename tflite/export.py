@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from keras_efsnet.extras import MissingPackage
-from keras_efsnet.models.presets import ModelFiles
+from keras_efsnet.models.presets import ModelFiles, check_card_folder
 from keras_efsnet.models.saving import load_keras_model
 from keras_efsnet.prediction.keras_runtime import KerasPredictor
 from keras_efsnet.prediction.litert import LiteModel
@@ -27,6 +27,7 @@ from keras_efsnet.tflite.convert import (
     write_described,
 )
 from keras_efsnet.tflite.verify import DEFAULT_LIMITS, Limits, Verification, verify
+from keras_efsnet.training.card import KERAS_NAME, write_own_card
 from keras_efsnet.training.datasets.splits import Split
 
 FINE_TUNED: Mapping[str, tuple[str, str]] = {
@@ -48,7 +49,10 @@ def export(
     name: str,
     limits: Limits = DEFAULT_LIMITS,
 ) -> dict[str, Verification]:
-    """Converts a model, compares each file with Keras and writes export.json.
+    """Converts a model, compares each file with Keras, writes export.json and a card.
+
+    With `model.keras` and `card.json`, `out` is a preset: `efsnet predict`, `serve` and
+    the other commands take the folder as a model.
 
     int8 files are calibrated on training images and compared on validation images.
     Files that exceed a limit go to `out/rejected`, the others to `out`. They move there
@@ -67,13 +71,17 @@ def export(
 
     Raises:
         OSError: a file cannot be read or written.
-        ValueError: the model is not an EFSNet, or Keras does not run on TensorFlow.
+        ValueError: the model is not an EFSNet, Keras does not run on TensorFlow, or
+            `out` holds files of other weights.
     """
     _check_kinds(kinds)
+    _check_folder(model, kinds, out)
     out.mkdir(parents=True, exist_ok=True)
     reference = KerasPredictor(model.keras_file)
     with tempfile.TemporaryDirectory(dir=out, prefix=".unverified-") as part:
         network = load_keras_model(model.keras_file)
+        # The files below are opened before their own card is written.
+        write_own_card(Path(part), model, name, reference.rules)
         files = _make(network, reference, split, kinds, Path(part), name)
         candidates = {kind: _open(file) for kind, file in files.items()}
         results = verify(reference, candidates, split.validation, limits=limits)
@@ -86,7 +94,31 @@ def export(
                 if path.exists():
                     _replace(path, folder / path.name)
         report.replace(out / report.name)
+        keras_file = Path(part, KERAS_NAME)
+        keras_file.write_bytes(model.keras_file.read_bytes())
+        keras_file.replace(out / KERAS_NAME)
+    write_own_card(out, model, name, reference.rules)
     return results
+
+
+def _check_folder(model: ModelFiles, kinds: Sequence[str], out: Path) -> None:
+    """Raises ValueError if a card in `out` would be of other weights too."""
+    check_card_folder(out)
+    own, found = model.keras_file, out / KERAS_NAME
+    if found.is_file():
+        others = [] if found.read_bytes() == own.read_bytes() else [found]
+    else:
+        files = {*out.glob("*.tflite"), *out.glob("*.onnx")}
+        others = sorted(files - {out / _file_name(kind) for kind in kinds})
+    if others:
+        raise ValueError(
+            f"{out}: holds {others[0].name} of other weights; remove it, or choose "
+            "another folder."
+        )
+
+
+def _file_name(kind: str) -> str:
+    return interchange.OUTPUTS.get(kind, f"model_{kind}.tflite")
 
 
 def _check_kinds(kinds: Sequence[str]) -> None:
@@ -119,11 +151,11 @@ def _make(
     for kind in kinds:
         if kind in FINE_TUNED:
             content = _fine_tune(model, kind, images, split)
-            files[kind] = out / f"model_{kind}.tflite"
+            files[kind] = out / _file_name(kind)
             write_described(files[kind], content, kind, name, reference.rules)
         if kind in interchange.OUTPUTS:
-            files[kind] = out / interchange.OUTPUTS[kind]
-            interchange.export_format(model, kind, files[kind])
+            files[kind] = out / _file_name(kind)
+            interchange.export_format(model, kind, files[kind], reference.rules)
     return files
 
 

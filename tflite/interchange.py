@@ -15,6 +15,7 @@ import numpy as np
 
 from keras_efsnet.extras import MissingPackage
 from keras_efsnet.images.grey import Size
+from keras_efsnet.labels import TASKS
 from keras_efsnet.prediction.postprocess import Postprocess
 
 OUTPUTS = {
@@ -25,30 +26,40 @@ OUTPUTS = {
 """The name of each format's file or folder."""
 
 
-def export_format(model: Any, format_: str, path: Path) -> None:
+def export_format(
+    model: Any, format_: str, path: Path, rules: Postprocess | None = None
+) -> None:
     """Writes an EFSNet on the TensorFlow backend in another format.
 
     Args:
         format_: a key of `OUTPUTS`.
         path: the file to write, or for "saved_model" and "mediapipe" the folder.
+        rules: the model's labels and tasks; None is those of the shipped models.
 
     Raises:
         MissingPackage: the extra `onnx` is not installed.
+        ValueError: "mediapipe" for a model without classes or without a mask.
     """
     import keras  # not needed to run the exported files
 
     from keras_efsnet.models.presets import DEFAULT_SIZE
 
+    rules = rules or Postprocess()
     if format_ == "onnx":
         _require_onnx("tf2onnx")
         from keras_efsnet.tflite.onnx_file import write_onnx
 
-        write_onnx(model, path)
+        write_onnx(model, path, rules.labels)
         return
     if format_ == "mediapipe":
         from keras_efsnet.tflite.mediapipe_files import write_task_files
 
-        write_task_files(model, path)
+        if rules.tasks != TASKS:
+            raise ValueError(
+                "mediapipe writes a file for the mask and one for the class, and the "
+                f"model was trained for the {rules.tasks[0]} alone; leave it out."
+            )
+        write_task_files(model, path, rules.labels)
         return
     _, height, width, _ = model.input_shape
     shape = (1, height or DEFAULT_SIZE[0], width or DEFAULT_SIZE[1], 1)

@@ -17,7 +17,7 @@ beside MediaPipe's library, and change probabilities by up to 0.03. int8 weights
 ("dynamic") would make them 0.48 MB, change probabilities by up to 0.1, and be slower.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +39,15 @@ _LUMA = np.reshape([0.299, 0.587, 0.114], (1, 1, 3, 1))
 _LESS_AND_AS_IS = np.reshape([-1.0, 1.0], (1, 1, 1, 2))
 
 
-def write_task_files(model: keras.Model, folder: Path) -> None:
+def write_task_files(
+    model: keras.Model, folder: Path, classes: Sequence[str] = LABELS
+) -> None:
     """Writes a trained model's two files to a folder, made if it is missing.
+
+    Args:
+        model: the network.
+        folder: of the files.
+        classes: the names of the classes.
 
     Raises:
         OSError: a file cannot be written.
@@ -52,7 +59,7 @@ def write_task_files(model: keras.Model, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name, output, labels in (
         (SEGMENTER, "mask", MASKS),
-        (CLASSIFIER, "class", LABELS),
+        (CLASSIFIER, "class", classes),
     ):
         graph = keras.Model(image, {output: outputs[output]})
         content = convert_graph(graph, "float32")

@@ -29,12 +29,13 @@ OPSET = 17
 """Read by ONNX Runtime since 1.13 and by the other runtimes of docs/deployment.md."""
 
 
-def write_onnx(model: keras.Model, path: Path) -> None:
+def write_onnx(model: keras.Model, path: Path, labels: Sequence[str] = LABELS) -> None:
     """Writes a trained model as ONNX, for one image of a fixed size.
 
     Args:
         path: the file, with input `image`, float32 `(1, height, width, 1)` in [0, 255],
             and outputs `mask` and `class`, as in `keras_efsnet.tflite.convert`.
+        labels: the names of the classes, for the file's metadata.
 
     Raises:
         OSError: the file cannot be written.
@@ -50,7 +51,7 @@ def write_onnx(model: keras.Model, path: Path) -> None:
     _shuffle_pixels(converted.graph)
     _keep_layout(converted.graph)
     del converted.graph.value_info[:]  # shapes of tensors that changed
-    facts = {"version": __version__, "labels": json.dumps(LABELS)}
+    facts = {"version": __version__, "labels": json.dumps(labels)}
     onnx.helper.set_model_props(converted, facts)
     onnx.checker.check_model(converted, full_check=True)
     write_whole(path, lambda part: onnx.save(converted, part))

@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 from keras import ops
 
+from keras_efsnet.labels import CLASS, MASK
 from keras_efsnet.models.metrics import overlap_from_counts
 from keras_efsnet.prediction.postprocess import Postprocess
 from keras_efsnet.prediction.predictor import Predictor
 from keras_efsnet.training.datasets.sample import Sample
 from keras_efsnet.training.evaluate import (
     RawOutput,
-    check_masks,
+    check_truth,
     run_network,
     score_output,
 )
@@ -65,8 +66,10 @@ class Verification:
         class_mean, class_worst: the same for the class probabilities.
         mask_dice: mean Dice of the two masks, cut at 0.5 at the network's size; 1 for
             two empty masks.
-        class_agreement: fraction of images with the same most probable class.
-        dice_loss: the reference's mean Dice of tumour images minus the candidate's.
+        class_agreement: fraction of images with the same most probable class; None if
+            the model has no classes.
+        dice_loss: the reference's mean Dice of tumour images minus the candidate's;
+            None if the model has no mask.
         reference, candidate: their metrics, see `training.scores.compute_metrics`.
         failures: a sentence for each limit that is exceeded.
     """
@@ -77,8 +80,8 @@ class Verification:
     class_mean: float
     class_worst: float
     mask_dice: float
-    class_agreement: float
-    dice_loss: float
+    class_agreement: float | None
+    dice_loss: float | None
     reference: dict[str, Any]
     candidate: dict[str, Any]
     failures: tuple[str, ...]
@@ -117,7 +120,7 @@ def verify(
     Args:
         reference: usually the trained Keras model.
         candidates: the networks to compare, by name.
-        samples: labelled images, at least one with a lesion.
+        samples: labelled images, at least one with a lesion if the model has a mask.
         limits: allowed differences.
 
     Returns:
@@ -125,8 +128,8 @@ def verify(
 
     Raises:
         OSError: a file cannot be read.
-        ValueError: no sample has a lesion, a tumour image has no mask, a file is not an
-            image or mask, or the networks have different sizes.
+        ValueError: no sample has a lesion, a truth is missing, a file is not an image
+            or mask, or the networks have different sizes.
     """
     _check(reference, candidates, samples)
     expected_scores: list[ImageScore] = []
@@ -138,7 +141,7 @@ def verify(
         for rows, output in zip(comparisons.values(), found, strict=True):
             rows.append(_compare(expected, output, reference.rules))
     metrics = compute_metrics(expected_scores)
-    if metrics["mask"]["dice_tumour"] is None:
+    if MASK in reference.rules.tasks and metrics["mask"]["dice_tumour"] is None:
         raise ValueError("verification needs an image with a lesion; add tumours.")
     return {name: _judge(metrics, rows, limits) for name, rows in comparisons.items()}
 
@@ -148,7 +151,7 @@ def _check(
 ) -> None:
     if not samples:
         raise ValueError("verification needs labelled images, got none; add samples.")
-    check_masks(samples)
+    check_truth(samples, reference.rules)
     for name, candidate in candidates.items():
         if candidate.size != reference.size:
             raise ValueError(
@@ -184,8 +187,11 @@ def _judge(
     reference: dict[str, Any], rows: Sequence[_Comparison], limits: Limits
 ) -> Verification:
     candidate = compute_metrics([row.score for row in rows])
-    loss = reference["mask"]["dice_tumour"] - candidate["mask"]["dice_tumour"]
-    agreement = float(np.mean([row.same_class for row in rows]))
+    loss = agreement = None
+    if MASK in rows[0].score.tasks:
+        loss = reference["mask"]["dice_tumour"] - candidate["mask"]["dice_tumour"]
+    if CLASS in rows[0].score.tasks:
+        agreement = float(np.mean([row.same_class for row in rows]))
     return Verification(
         images=len(rows),
         mask_mean=float(np.mean([row.mask_mean for row in rows])),
@@ -209,13 +215,13 @@ def _mean_dice(rows: Sequence[_Comparison]) -> float:
     return float(ops.convert_to_numpy(dice).mean(dtype=np.float64))
 
 
-def _failures(loss: float, agreement: float, limits: Limits) -> list[str]:
+def _failures(loss: float | None, agreement: float | None, limits: Limits) -> list[str]:
     failures = []
-    if loss > limits.dice_loss:
+    if loss is not None and loss > limits.dice_loss:
         failures.append(
             f"tumour Dice falls by {loss:.4f}, more than {limits.dice_loss:g}"
         )
-    if agreement < limits.class_agreement:
+    if agreement is not None and agreement < limits.class_agreement:
         failures.append(
             f"{agreement:.2%} of the classes stay, fewer than "
             f"{limits.class_agreement:.2%}"

@@ -1,19 +1,16 @@
-"""Calibrates a trained model on validation images.
-
-    python -m keras_efsnet.training.calibrate --model RUN/best.keras \
-        --data DIR [--data DIR] --split FOLDS.csv --out PRESET
+"""Calibrates a trained model on validation images, for `efsnet calibrate`.
 
 The temperature of the classes and the threshold of the mask are folded into the
 network's last layers. So every exported file gives calibrated probabilities and cuts
 masks at 0.5. Three rules go to the card and are applied by `prediction`: the smallest
 lesion, the probability of normal that empties the mask, and referral (`fit_referral`).
-Each source counts as much as any other, however many images it has.
+Each source counts as much as any other, however many images it has. What needs a class
+or an output that the model lacks is left out.
 
 Reference: Guo et al., "On Calibration of Modern Neural Networks", ICML 2017
 (temperature).
 """
 
-import argparse
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -29,19 +26,18 @@ from scipy.optimize import minimize_scalar
 from keras_efsnet.files import write_text
 from keras_efsnet.images.grey import resize_image
 from keras_efsnet.images.reading import read_image
-from keras_efsnet.labels import LABELS
+from keras_efsnet.labels import CLASS, MALIGNANT, MASK, NORMAL
 from keras_efsnet.models.efsnet import EFSNet
 from keras_efsnet.models.metrics import overlap_from_counts
+from keras_efsnet.models.presets import check_card_folder, new_folder
 from keras_efsnet.models.saving import save_model
 from keras_efsnet.prediction.appearance import Appearance
 from keras_efsnet.prediction.keras_runtime import KerasPredictor
 from keras_efsnet.prediction.postprocess import Postprocess, postprocess
-from keras_efsnet.training.datasets.reading import read_datasets
 from keras_efsnet.training.datasets.sample import Sample, load_mask
-from keras_efsnet.training.datasets.splits import read_split
 from keras_efsnet.training.evaluate import (
     RawOutput,
-    check_masks,
+    check_truth,
     run_network,
     score_output,
 )
@@ -54,7 +50,7 @@ from keras_efsnet.training.fit_referral import (
 )
 from keras_efsnet.training.per_image import make_columns
 from keras_efsnet.training.scores import expected_calibration_error, find_errors
-from keras_efsnet.training.seen import read_seen, refuse_seen
+from keras_efsnet.training.seen import read_seen
 
 THRESHOLDS = tuple(np.arange(0.25, 0.8, 0.05).round(2).tolist())
 LESION_FRACTIONS = (0.0, 0.001, 0.002, 0.004, 0.008)
@@ -64,33 +60,31 @@ NORMAL_GATES = (None, 0.95, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4)
 NEUTRAL = (0.5, 0.0, None)
 """The threshold, fraction and gate that change nothing; they win ties."""
 
-NORMAL, MALIGNANT = LABELS.index("normal"), LABELS.index("malignant")
-
 
 @dataclass(frozen=True)
 class Calibration:
     """Fitted values and their effect on the validation images.
 
     Attributes:
-        temperature: divides the class logits.
-        mask_threshold: probability of lesion that becomes 0.5.
+        temperature: divides the class logits; None without classes.
+        mask_threshold: probability of lesion that becomes 0.5; None without a mask.
         rules: the smallest lesion, the normal gate and the referral rule.
-        ece: expected calibration error of the classes, (before, after).
+        ece: expected calibration error of the classes, (before, after); None without.
         dice: mean Dice of the images of each source at their own size, averaged over
-            the sources, (before, after).
-        malignancy: how the limit of malignancy was found.
+            the sources, (before, after); None without a mask.
+        malignancy: how the limit of malignancy was found; None without this class.
         looks: the appearance of each source's training images, for `efsnet audit`.
         referred: fraction of images that are referred.
         errors_referred: the same for images with a wrong answer (see
             `scores.find_errors`); None without such images.
     """
 
-    temperature: float
-    mask_threshold: float
+    temperature: float | None
+    mask_threshold: float | None
     rules: Postprocess
-    ece: tuple[float, float]
-    dice: tuple[float, float]
-    malignancy: Malignancy
+    ece: tuple[float, float] | None
+    dice: tuple[float, float] | None
+    malignancy: Malignancy | None
     looks: dict[str, Appearance]
     referred: float
     errors_referred: float | None
@@ -113,40 +107,35 @@ def calibrate(
 
     Raises:
         OSError: a file cannot be read.
-        ValueError: a tumour image has no mask, or a file is not an image or mask.
+        ValueError: a truth is missing, or a file is not an image or mask.
     """
-    check_masks(samples)
     predictor = KerasPredictor(model_file)
+    own = predictor.rules
+    plain = Postprocess(labels=own.labels, tasks=own.tasks)
+    check_truth(samples, plain)
     outputs = list(run_network(predictor, samples))
-    classes = np.stack([output.probabilities for output in outputs])
-    labels = np.array([LABELS.index(sample.label) for sample in samples])
     weights = _balance([sample.source for sample in samples])
-    temperature = _fit_temperature(classes, labels, weights)
-    calibrated = _sharpen(classes, temperature)
-    dice = dict(_score(outputs, calibrated, weights))
+    temperature, ece, outputs = _calibrate_classes(outputs, plain, weights)
+    dice = dict(_score(outputs, plain, weights))
     best = max(dice, key=lambda choice: (round(dice[choice], 4), choice == NEUTRAL))
     threshold, fraction, gate = best
-    folded = [
-        replace(output, mask=_shift(output.mask, threshold), probabilities=row)
-        for output, row in zip(outputs, calibrated, strict=True)
-    ]
-    rules = Postprocess(fraction, gate)
+    folded = [replace(o, mask=_shift(o.mask, threshold)) for o in outputs]
+    rules = replace(plain, minimum_lesion_fraction=fraction, normal_gate=gate)
     images = [resize_image(read_image(s.image), predictor.size) for s in training]
     held_out = [resize_image(output.grey, predictor.size) for output in folded]
-    malignancy = _fit_malignancy(folded)
+    malignancy = _fit_malignancy(folded, rules)
     look = fit_appearance(images, held_out)
-    refer = fit_referral(folded, rules, look, malignancy.limit)
+    limit = malignancy.limit if malignancy else 1.0
+    refer = fit_referral(folded, rules, look, limit)
     rules = replace(rules, refer=refer)
     referred, errors_referred = _judge(folded, rules)
+    has_mask = MASK in rules.tasks
     return Calibration(
         temperature=temperature,
-        mask_threshold=threshold,
+        mask_threshold=threshold if has_mask else None,
         rules=rules,
-        ece=(
-            expected_calibration_error(classes, labels),
-            expected_calibration_error(calibrated, labels),
-        ),
-        dice=(dice[NEUTRAL], dice[best]),
+        ece=ece,
+        dice=(dice[NEUTRAL], dice[best]) if has_mask else None,
         malignancy=malignancy,
         looks=fit_looks(_by_source(training, images), _by_source(samples, held_out)),
         referred=referred,
@@ -157,11 +146,24 @@ def calibrate(
 def fold(model: EFSNet, calibration: Calibration) -> EFSNet:
     """Folds temperature and threshold into a model's last layers, in place."""
     head = model.get_layer("class_logits")
-    head.set_weights([w / calibration.temperature for w in head.get_weights()])
+    if calibration.temperature is not None:
+        head.set_weights([w / calibration.temperature for w in head.get_weights()])
     mask = model.get_layer("mask_logits")
-    kernel, bias = mask.get_weights()
-    mask.set_weights([kernel, bias - _logit(calibration.mask_threshold)])
+    if calibration.mask_threshold is not None:
+        kernel, bias = mask.get_weights()
+        mask.set_weights([kernel, bias - _logit(calibration.mask_threshold)])
     return model
+
+
+def prepare_preset(preset: str | Path) -> Path:
+    """Makes the folder of a new preset with a card.
+
+    Raises:
+        OSError: it cannot be made.
+        ValueError: it holds files of other weights.
+    """
+    check_card_folder(Path(preset))
+    return new_folder(preset)
 
 
 def write_preset(model_file: Path, calibration: Calibration, preset: Path) -> None:
@@ -170,9 +172,13 @@ def write_preset(model_file: Path, calibration: Calibration, preset: Path) -> No
     model = fold(EFSNet.from_preset(model_file), calibration)
     save_model(model, preset / "model.keras")
     facts = asdict(calibration)
-    rules, looks = facts.pop("rules"), facts.pop("looks")
+    looks = facts.pop("looks")
+    del facts["rules"]
+    rules = calibration.rules
     card = {
-        "postprocess": rules,
+        "labels": list(rules.labels),
+        "tasks": list(rules.tasks),
+        "postprocess": rules.to_json(),
         "calibration": facts,
         "looks": looks,
         "images_seen": read_seen(model_file),
@@ -198,10 +204,33 @@ def _by_source(
     return parts
 
 
-def _fit_malignancy(outputs: Sequence[RawOutput]) -> Malignancy:
-    malignant = [o for o in outputs if o.sample.label == LABELS[MALIGNANT]]
+def _calibrate_classes(
+    outputs: list[RawOutput], rules: Postprocess, weights: np.ndarray
+) -> tuple[float | None, tuple[float, float] | None, list[RawOutput]]:
+    """Gives the temperature, the calibration errors and the calibrated outputs."""
+    if CLASS not in rules.tasks:
+        return None, None, outputs
+    classes = np.stack([output.probabilities for output in outputs])
+    labels = np.array([rules.labels.index(str(o.sample.label)) for o in outputs])
+    temperature = _fit_temperature(classes, labels, weights)
+    calibrated = _sharpen(classes, temperature)
+    before, after = (
+        expected_calibration_error(values, labels) for values in (classes, calibrated)
+    )
+    pairs = zip(outputs, calibrated, strict=True)
+    sharpened = [replace(output, probabilities=row) for output, row in pairs]
+    return temperature, (before, after), sharpened
+
+
+def _fit_malignancy(
+    outputs: Sequence[RawOutput], rules: Postprocess
+) -> Malignancy | None:
+    if MALIGNANT not in rules.labels:
+        return None
+    at = rules.labels.index(MALIGNANT)
+    malignant = [o for o in outputs if o.sample.label == MALIGNANT]
     return fit_malignancy(
-        [float(output.probabilities[MALIGNANT]) for output in malignant],
+        [float(output.probabilities[at]) for output in malignant],
         [output.sample.person or output.sample.stem for output in malignant],
     )
 
@@ -228,17 +257,19 @@ Choice = tuple[float, float, float | None]
 
 
 def _score(
-    outputs: Sequence[RawOutput], classes: np.ndarray, weights: np.ndarray
+    outputs: Sequence[RawOutput], rules: Postprocess, weights: np.ndarray
 ) -> Iterator[tuple[Choice, float]]:
-    """Gives the mean Dice of every choice."""
-    normal = classes[:, NORMAL]
-    called_normal = classes.argmax(axis=1) == NORMAL
+    """Gives the mean Dice of every choice; of the neutral one without a mask."""
+    if MASK not in rules.tasks:
+        yield NEUTRAL, 0.0
+        return
+    gates, normal, called_normal = _find_normal(outputs, rules)
     truths = [load_mask(o.sample, o.grey.shape) for o in outputs]
     truth = np.array([mask.sum() for mask in truths])
     for threshold in THRESHOLDS:
         pairs = zip(outputs, truths, strict=True)
-        counts = np.array([_count(output, t, threshold) for output, t in pairs])
-        for at, gate in product(range(len(LESION_FRACTIONS)), NORMAL_GATES):
+        counts = np.array([_count(output, rules, t, threshold) for output, t in pairs])
+        for at, gate in product(range(len(LESION_FRACTIONS)), gates):
             kept = ~called_normal | (normal < (2 if gate is None else gate))
             shared, predicted = (counts[:, at] * kept[:, np.newaxis]).T
             _, dice = overlap_from_counts(shared, truth, predicted)
@@ -246,7 +277,20 @@ def _score(
             yield (threshold, LESION_FRACTIONS[at], gate), mean
 
 
-def _count(output: RawOutput, truth: np.ndarray, threshold: float) -> np.ndarray:
+def _find_normal(
+    outputs: Sequence[RawOutput], rules: Postprocess
+) -> tuple[Sequence[float | None], np.ndarray, np.ndarray]:
+    """Gives the gates to try, P(normal), and which images are called normal."""
+    if NORMAL not in rules.labels:
+        return (None,), np.zeros(len(outputs)), np.zeros(len(outputs), bool)
+    classes = np.stack([output.probabilities for output in outputs])
+    at = rules.labels.index(NORMAL)
+    return NORMAL_GATES, classes[:, at], classes.argmax(axis=1) == at
+
+
+def _count(
+    output: RawOutput, rules: Postprocess, truth: np.ndarray, threshold: float
+) -> np.ndarray:
     """Counts the shared and the predicted pixels for each smallest lesion.
 
     Returns:
@@ -254,7 +298,6 @@ def _count(output: RawOutput, truth: np.ndarray, threshold: float) -> np.ndarray
     """
     shifted, shape = _shift(output.mask, threshold), output.grey.shape
     image = resize_image(output.grey, shifted.shape)
-    rules = Postprocess()
     mask = postprocess(shifted, output.probabilities, shape, rules, image).mask
     part, count = label(mask, np.ones((3, 3)))
     inside = part[mask] - 1
@@ -288,25 +331,3 @@ def _logit(probability: Any) -> Any:
 
 def _log(probability: np.ndarray) -> np.ndarray:
     return np.log(np.maximum(probability.astype(np.float64), 1e-12))
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Calibrate a model for shipping.")
-    parser.add_argument("--model", type=Path, required=True)
-    parser.add_argument("--data", action="append", required=True)
-    parser.add_argument("--split", type=Path, nargs="+", required=True)
-    parser.add_argument("--fold", type=int, default=0)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--allow-seen", action="store_true")
-    options = parser.parse_args()
-    split = read_split(read_datasets(options.data), options.split, options.fold)
-    refuse_seen(options.model, split.validation, "validation", allow=options.allow_seen)
-    calibration = calibrate(options.model, split.validation, split.train)
-    write_preset(options.model, calibration, options.out)
-    facts = asdict(replace(calibration, looks={}))
-    facts["rules"]["refer"].pop("look")
-    print(json.dumps(facts, indent=2))
-
-
-if __name__ == "__main__":
-    main()

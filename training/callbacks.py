@@ -9,20 +9,27 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_efsnet.labels import CLASS, MASK
 from keras_efsnet.models.saving import save_model
 from keras_efsnet.training.distribute import average_replicas
+from keras_efsnet.training.networks import tasks_of
 from keras_efsnet.training.state import TrainingState
 
-MONITOR = "val_mask_dice"
+MONITORS = {
+    MASK: "val_mask_dice",
+    CLASS: "val_class_sparse_categorical_accuracy",
+}
+"""What the best epoch is chosen by: the mask's, or the class's if it is alone."""
 
 
 class Checkpoints(keras.callbacks.Callback):
     """Validates the averaged weights and saves the best model and the run's state.
 
-    Every epoch ends with the best model by validation Dice (averaged weights), then the
-    state (raw weights). A run killed between the two repeats the epoch and writes the
-    same best model. The run ends with the averaged weights of the last epoch, as
-    last.keras. A loss or weight that is not finite stops the run before it is saved.
+    Every epoch ends with the best model by validation Dice, or by the accuracy of the
+    class if no mask is trained (averaged weights), then the state (raw weights). A run
+    killed between the two repeats the epoch and writes the same best model. The run
+    ends with the averaged weights of the last epoch, as last.keras. A loss or weight
+    that is not finite stops the run before it is saved.
     """
 
     def __init__(
@@ -60,8 +67,9 @@ class Checkpoints(keras.callbacks.Callback):
         weights = self.model.trainable_variables
         if not all(np.isfinite(np.asarray(weight)).all() for weight in weights):
             raise self._diverged("a weight")
-        if logs[MONITOR] > self.best:
-            self.best = float(logs[MONITOR])
+        value = logs[MONITORS[tasks_of(self.network)[0]]]
+        if value > self.best:
+            self.best = float(value)
             self._save_average(self.best_file)
         self.state.save(epoch + 1, self.best)
 
@@ -107,12 +115,10 @@ class EpochReport(keras.callbacks.Callback):
             `seconds_left`.
     """
 
-    SHOWN = (
-        "mask_loss",
-        "val_mask_loss",
-        MONITOR,
-        "val_class_sparse_categorical_accuracy",
-    )
+    SHOWN = {
+        MASK: ("mask_loss", "val_mask_loss", MONITORS[MASK]),
+        CLASS: (MONITORS[CLASS],),
+    }
 
     def __init__(self, report: Callable[[int, dict[str, float]], None]) -> None:
         super().__init__()
@@ -130,5 +136,6 @@ class EpochReport(keras.callbacks.Callback):
         done = epoch + 1 - self._first
         spent = time.monotonic() - self._started
         left = spent / done * (self.params["epochs"] - epoch - 1)
-        shown = {name: logs[name] for name in self.SHOWN}
+        names = [name for task in tasks_of(self.model) for name in self.SHOWN[task]]
+        shown = {name: logs[name] for name in names}
         self.report(epoch + 1, {**shown, "seconds_left": left})

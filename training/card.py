@@ -18,9 +18,12 @@ from typing import Any
 
 from keras_efsnet.files import write_text
 from keras_efsnet.labels import LABELS
-from keras_efsnet.models.presets import preset_names, weight_digests
+from keras_efsnet.models.presets import ModelFiles, preset_names, weight_digests
+from keras_efsnet.prediction.postprocess import Postprocess
+from keras_efsnet.training.seen import read_seen
 from keras_efsnet.training.settings import EARLIER_RUN
 
+KERAS_NAME = "model.keras"
 LICENCE = "Apache-2.0"
 USE = (
     "Research on lesion detection in breast ultrasound images. Not a medical device, "
@@ -43,6 +46,9 @@ DATASETS = {
 }
 """What cards say of the datasets that weights were trained on."""
 
+_CALIBRATED = ("labels", "tasks", "postprocess", "calibration", "looks", "images_seen")
+"""A card's entries from `training.calibrate`."""
+
 
 def write_card(
     preset: Path,
@@ -54,7 +60,7 @@ def write_card(
 
     Args:
         preset: the preset's folder with its weights, named like the preset. Rules from
-            `training.calibrate` in its card are kept.
+            `efsnet calibrate` in its card are kept.
         runs: the runs that made the weights, first to last.
         metrics: metrics.json files of `efsnet evaluate` by the name of their images,
             such as "validation".
@@ -83,14 +89,40 @@ def write_card(
     return _write(preset, card)
 
 
+def write_own_card(
+    preset: Path, model: ModelFiles, name: str, rules: Postprocess
+) -> Path:
+    """Writes the card of a folder that holds a model and its exported files.
+
+    It says what the model's own card says, what the classes are, which images trained
+    the model, and the hashes of the files.
+
+    Args:
+        preset: the folder with `model.keras` and the files.
+        model: the model's own file and card.
+        name: the preset's name, if the card has none.
+        rules: the model's labels, tasks and rules.
+
+    Returns:
+        The path of card.json.
+    """
+    seen = read_seen(model.keras_file)
+    card = {
+        "name": name,
+        **({"images_seen": seen} if seen else {}),
+        **model.card,
+        "labels": list(rules.labels),
+        "tasks": list(rules.tasks),
+        "postprocess": rules.to_json(),
+        "sha256": weight_digests(preset),
+    }
+    return _write(preset, card)
+
+
 def _calibration(preset: Path) -> dict[str, Any]:
     """Gives the card's entries from `training.calibrate`."""
     card = _read(preset / "card.json") if (preset / "card.json").exists() else {}
-    kept: dict[str, Any] = {
-        key: card[key]
-        for key in ("postprocess", "calibration", "looks", "images_seen")
-        if key in card
-    }
+    kept: dict[str, Any] = {key: card[key] for key in _CALIBRATED if key in card}
     return {"postprocess": {}, **kept}
 
 

@@ -10,8 +10,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from keras_efsnet.labels import LABELS
-from keras_efsnet.training.per_image import ImageScore
+from keras_efsnet.labels import MASK
+from keras_efsnet.training.per_image import ImageScore, predicted_class
 
 TRUTH_COLOUR, PREDICTION_COLOUR = "#56B4E9", "#FFD600"
 
@@ -54,8 +54,11 @@ def _draw_case(axes: Axes, case: Case) -> None:
     axes.imshow(case.image, cmap="gray", vmin=0, vmax=255)
     _draw_outline(axes, case.truth, TRUTH_COLOUR, "solid")
     _draw_outline(axes, case.prediction, PREDICTION_COLOUR, "dashed")
-    predicted = LABELS[int(np.argmax(case.score.probabilities))]
-    title = f"{case.score.stem}: Dice {case.dice:.2f}\nclass predicted: {predicted}"
+    title = case.score.stem
+    if MASK in case.score.tasks:
+        title += f": Dice {case.dice:.2f}"
+    if predicted := predicted_class(case.score):
+        title += f"\nclass predicted: {predicted}"
     axes.set_title(title, fontsize=9)
 
 

@@ -17,7 +17,7 @@ from scipy.ndimage import binary_erosion, distance_transform_edt
 
 from keras_efsnet.images.grey import resize_image, resize_mask
 from keras_efsnet.images.reading import read_image
-from keras_efsnet.labels import LABELS
+from keras_efsnet.labels import CLASS, MASK, NORMAL
 from keras_efsnet.prediction.postprocess import Postprocess, postprocess
 from keras_efsnet.prediction.predictor import Predictor
 from keras_efsnet.prediction.referral import mask_margin
@@ -27,7 +27,7 @@ from keras_efsnet.training.breakdown import (
     compute_subgroups,
 )
 from keras_efsnet.training.case_pictures import Case
-from keras_efsnet.training.datasets.sample import Sample, load_mask
+from keras_efsnet.training.datasets.sample import Sample, check_known, load_mask
 from keras_efsnet.training.per_image import (
     UNKNOWN_SOURCE,
     ImageScore,
@@ -82,10 +82,11 @@ def evaluate(
 
     Raises:
         OSError: a file cannot be read, or `out` cannot be written.
-        ValueError: there is no sample, the protocol is unknown, a tumour image has no
-            mask, or a file is not an image or mask.
+        ValueError: there is no sample, the protocol is unknown, a truth is missing
+            (`check_truth`), or a file is not an image or mask.
     """
     _check(samples, subset, protocol)
+    check_truth(samples, predictor.rules)
     out.mkdir(parents=True, exist_ok=True)
     # Made first, so that a folder without write access fails early.
     with tempfile.TemporaryDirectory(prefix=".unfinished-", dir=out) as folder:
@@ -156,7 +157,8 @@ class RawOutput:
     Attributes:
         grey: the sample's pixels, uint8 `(height, width)`.
         mask: probability of lesion, float32 `(h, w)` at the network's size.
-        probabilities: of each class in the order of `LABELS`, float32 `(3,)`.
+        probabilities: of each class in the order of the model's labels, float32
+            `(classes,)`.
     """
 
     sample: Sample
@@ -170,7 +172,7 @@ def run_network(predictor: Predictor, samples: Sequence[Sample]) -> Iterator[Raw
 
     Raises:
         OSError: a file cannot be read.
-        ValueError: a file is not an image, or the network has other classes.
+        ValueError: a file is not an image.
     """
     for start in range(0, len(samples), BATCH):
         batch = samples[start : start + BATCH]
@@ -178,11 +180,6 @@ def run_network(predictor: Predictor, samples: Sequence[Sample]) -> Iterator[Raw
         inputs = np.stack([resize_image(grey, predictor.size) for grey in greys])
         outputs = predictor(inputs.astype(np.float32)[..., np.newaxis])
         masks, classes = np.asarray(outputs["mask"]), np.asarray(outputs["class"])
-        if classes.shape[1] != len(LABELS):
-            raise ValueError(
-                f"the model has {classes.shape[1]} classes; evaluation needs one with "
-                f"{', '.join(LABELS)}."
-            )
         for row in zip(batch, greys, masks[..., 0], classes, strict=True):
             yield RawOutput(*row)
 
@@ -193,24 +190,36 @@ def score_output(output: RawOutput, rules: Postprocess, protocol: str) -> Case:
     Raises:
         OSError, ValueError: a mask file cannot be read, or has another size.
     """
-    grey, truth = output.grey, load_mask(output.sample, output.grey.shape)
+    grey = output.grey
+    truth = np.zeros(grey.shape, bool)
+    if MASK in rules.tasks:
+        truth = load_mask(output.sample, grey.shape)
     image = resize_image(grey, output.mask.shape)
     if protocol == "A":
         grey = resize_image(grey, PUBLISHED_GRID)
         truth = resize_mask(truth, PUBLISHED_GRID)
     found = postprocess(output.mask, output.probabilities, grey.shape, rules, image)
-    prediction = found.probability > 0.5 if protocol == "A" else found.mask
-    return _case(output, grey, truth, prediction, found.refer)
+    prediction = found.mask
+    if protocol == "A" and MASK in rules.tasks:
+        prediction = found.probability > 0.5
+    return _case(output, rules, grey, truth, prediction, found.refer)
 
 
-def check_masks(samples: Sequence[Sample]) -> None:
-    """Raises ValueError for a tumour image without a mask."""
+def check_truth(samples: Sequence[Sample], rules: Postprocess) -> None:
+    """Checks that the truth of a model's outputs is known.
+
+    Raises:
+        ValueError: for a model with classes, an image without a class or of another
+            one; for a model with a mask, a tumour image without a mask.
+    """
+    if rules.labels:
+        check_known(samples, rules.labels)
     for sample in samples:
-        if sample.label is None:
+        if CLASS in rules.tasks and sample.label is None:
             raise ValueError(
                 f"{sample.image}: evaluation needs the class of every image; add it."
             )
-        if sample.label != "normal" and not sample.masks:
+        if MASK in rules.tasks and sample.label != NORMAL and not sample.masks:
             raise ValueError(
                 f"{sample.image}: evaluation needs a mask for every tumour image; add "
                 f"{sample.stem}_mask.png."
@@ -222,11 +231,11 @@ def _check(samples: Sequence[Sample], subset: str, protocol: str) -> None:
         raise ValueError(f"protocol must be A, B or C, got {protocol}.")
     if not samples:
         raise ValueError(f"the {subset} subset has no image; choose another one.")
-    check_masks(samples)
 
 
 def _case(
     output: RawOutput,
+    rules: Postprocess,
     grey: np.ndarray,
     truth: np.ndarray,
     prediction: np.ndarray,
@@ -238,7 +247,7 @@ def _case(
         source=output.sample.source or UNKNOWN_SOURCE,
         group=output.sample.person or output.sample.stem,
         label=output.sample.label or "",
-        probabilities=tuple(float(p) for p in output.probabilities),
+        probabilities=tuple(map(float, output.probabilities if rules.labels else ())),
         height=height,
         width=width,
         truth_px=int(truth.sum()),
@@ -248,6 +257,8 @@ def _case(
         mask_peak=float(output.mask.max()),
         mask_margin=mask_margin(output.mask),
         refer=refer,
+        labels=rules.labels,
+        tasks=rules.tasks,
     )
     return Case(score, float(make_columns([score]).dice[0]), grey, truth, prediction)
 

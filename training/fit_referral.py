@@ -22,6 +22,7 @@ import numpy as np
 from scipy.stats import beta
 
 from keras_efsnet.images.grey import resize_image
+from keras_efsnet.labels import CLASS, MASK
 from keras_efsnet.prediction.appearance import Appearance, measure
 from keras_efsnet.prediction.postprocess import Postprocess, Prediction, postprocess
 from keras_efsnet.prediction.referral import ReferralRule, mask_margin
@@ -76,8 +77,12 @@ def fit_referral(
             for output, image in zip(outputs, held_out, strict=True)
         ]
     )
-    classes = np.array([output.probabilities.max() for output in outputs])
-    margins = np.array([mask_margin(output.mask) for output in outputs])
+    # Zeros where the model lacks the output, so that its limit is 0.
+    classes, margins = np.zeros(len(outputs)), np.zeros(len(outputs))
+    if CLASS in rules.tasks:
+        classes = np.array([output.probabilities.max() for output in outputs])
+    if MASK in rules.tasks:
+        margins = np.array([mask_margin(output.mask) for output in outputs])
     for quantile in QUANTILES:
         lowest, margin = (
             _rounded(np.quantile(x, quantile)) for x in (classes, margins)

@@ -1,11 +1,12 @@
 """Builds or loads the network of a run and compiles it."""
 
+from functools import partial
 from typing import Any
 
 import keras
 from keras import ops
 
-from keras_efsnet.labels import LABELS
+from keras_efsnet.labels import BENIGN, LABELS, MALIGNANT, TASKS
 from keras_efsnet.models.efsnet import MULTIPLE, EFSNet
 from keras_efsnet.models.losses import DiceBCE
 from keras_efsnet.models.metrics import Dice
@@ -21,7 +22,7 @@ TEACHER_WEIGHT = 0.5
 """Weight of the teacher's answers in the losses of mask and class; the truth has the
 rest."""
 
-BENIGN, MALIGNANT = LABELS.index("benign"), LABELS.index("malignant")
+_BENIGN, _MALIGNANT = LABELS.index(BENIGN), LABELS.index(MALIGNANT)
 
 UNDECAYED = ["gamma", "beta", "slope", "bias"]
 """Names of the weights without weight decay."""
@@ -30,22 +31,37 @@ NETWORK_SETTINGS = {"width": 1.0, "dropout": 0.1, "class_dropout": 0.3}
 """The settings of a network itself, with their values for a new one."""
 
 
-def build_model(settings: TrainSettings) -> keras.Model:
+def build_model(settings: TrainSettings, tasks: tuple[str, ...] = TASKS) -> keras.Model:
     """Builds the network of a run with its initial weights.
+
+    Args:
+        settings: of the run.
+        tasks: the outputs that are trained, from `run_images.find_tasks`.
 
     Raises:
         MissingPackage: the network's package is not installed.
-        ValueError: there is no such `init`, or its network has other settings.
+        ValueError: there is no such `init`, its network has other settings, or another
+            network than EFSNet is to be trained for one output alone.
     """
     given = _given(settings)
+    if settings.model != "efsnet" and tasks != TASKS:
+        raise ValueError(
+            f"the training images have a truth for the {tasks[0]} alone, which only "
+            f"EFSNet notes, and model is {settings.model}; leave model out."
+        )
     if settings.model != "efsnet":
         return build_baseline(settings, {**NETWORK_SETTINGS, **given})
     input_shape = (settings.image_size, settings.image_size, 1)
+    labels = settings.labels or None
     if not settings.init:
-        return EFSNet(input_shape, **{**NETWORK_SETTINGS, **given})
-    model = EFSNet.from_preset(
-        settings.init, num_classes=len(LABELS), input_shape=input_shape
+        chosen = {**NETWORK_SETTINGS, **given}
+        return EFSNet(input_shape, labels=labels, tasks=tasks, **chosen)
+    start = partial(
+        EFSNet.from_preset, settings.init, tasks=tasks, input_shape=input_shape
     )
+    model = start(labels=labels)
+    if model.labels is None:  # classes without names are of no use to the run
+        model = start(labels=LABELS)
     for name, value in given.items():
         own = getattr(model, name)
         if value != own:
@@ -55,6 +71,18 @@ def build_model(settings: TrainSettings) -> keras.Model:
                 "weights."
             )
     return model
+
+
+def labels_of(network: keras.Model) -> tuple[str, ...]:
+    """Gives the names of a network's classes; empty if no class is trained."""
+    labels: tuple[str, ...] = getattr(network, "labels", LABELS)
+    return labels
+
+
+def tasks_of(network: keras.Model) -> tuple[str, ...]:
+    """Gives the outputs of a network that are trained."""
+    tasks: tuple[str, ...] = getattr(network, "tasks", TASKS)
+    return tasks
 
 
 def describe_network(network: keras.Model, settings: TrainSettings) -> dict[str, float]:
@@ -171,8 +199,8 @@ class TrainingModel(keras.Model):
             )(x)
         if tumour:
             classes = outputs["class"]
-            both = classes[:, BENIGN : BENIGN + 1] + classes[:, MALIGNANT:]
-            outputs[TUMOUR] = classes[:, MALIGNANT:] / (both + keras.config.epsilon())
+            both = classes[:, _BENIGN : _BENIGN + 1] + classes[:, _MALIGNANT:]
+            outputs[TUMOUR] = classes[:, _MALIGNANT:] / (both + keras.config.epsilon())
         if taught_size:
             times = network.input_shape[1] // taught_size
             outputs[TAUGHT_MASK] = keras.layers.AveragePooling2D(
@@ -182,6 +210,7 @@ class TrainingModel(keras.Model):
                 dtype="float32", name=TAUGHT_CLASS
             )(outputs["class"])
         super().__init__(network.input, outputs)
+        self.tasks = tasks_of(network)
         self.added = [name for name in outputs if name not in network.output]
 
     def compute_loss(
@@ -202,7 +231,7 @@ class TrainingModel(keras.Model):
             targets[COARSE] = ops.average_pool(mask, MULTIPLE, MULTIPLE)
             weights[COARSE] = weight["mask"]
         if TUMOUR in self.added:
-            malignant = ops.cast(ops.equal(y["class"], MALIGNANT), "float32")
+            malignant = ops.cast(ops.equal(y["class"], _MALIGNANT), "float32")
             targets[TUMOUR] = ops.reshape(malignant, (-1, 1))
             weights.setdefault(TUMOUR, ops.zeros_like(weight["class"]))
         for name in {TAUGHT_MASK, TAUGHT_CLASS}.intersection(self.added):

@@ -17,10 +17,10 @@ import numpy as np
 
 from keras_efsnet.images.grey import resize_image, resize_mask
 from keras_efsnet.images.reading import read_image
-from keras_efsnet.labels import LABELS
+from keras_efsnet.labels import LABELS, MASK, NORMAL, TASKS
 from keras_efsnet.training.augment import augment_batch
 from keras_efsnet.training.augmentation import Augmentation
-from keras_efsnet.training.datasets.sample import Sample, load_mask
+from keras_efsnet.training.datasets.sample import Sample, check_known, load_mask
 from keras_efsnet.training.distribute import device_count
 
 Batch = tuple[np.ndarray, dict[str, np.ndarray], dict[str, np.ndarray]]
@@ -33,8 +33,6 @@ sample_weight also have its `taught_mask` and `taught_class`.
 """
 
 TAUGHT_MASK, TAUGHT_CLASS = "taught_mask", "taught_class"
-
-NORMAL = LABELS.index("normal")
 
 _WORKERS = 2
 _AHEAD = 4
@@ -51,11 +49,12 @@ class ImageCache:
     Attributes:
         images: uint8 `(n, height, width)`.
         masks: uint8 `(n, height, width)`, 1 = lesion.
-        labels: int64 `(n,)`, positions in `LABELS`; 0 if the class is unknown.
+        labels: int64 `(n,)`, positions in `classes`; 0 if the class is unknown.
         mask_weight: float32 `(n,)`, 0 if the mask is unknown, else 1.
         class_weight: float32 `(n,)`, 0 if the class is unknown, else 1.
         groups: str `(n,)`, the source and what the image shows: `busbra/tumour`,
             `busi/normal`, `busbra/removed` (see `add_normals`).
+        classes: the network's labels; empty if no class is trained.
 
     Raises:
         ValueError: a mask has values above 1, such as 255.
@@ -67,6 +66,7 @@ class ImageCache:
     mask_weight: np.ndarray
     class_weight: np.ndarray
     groups: np.ndarray
+    classes: tuple[str, ...] = LABELS
 
     def __post_init__(self) -> None:
         if self.masks.size and self.masks.max() > 1:
@@ -79,7 +79,12 @@ class ImageCache:
         return len(self.images)
 
 
-def load_cache(samples: Sequence[Sample], image_size: int) -> ImageCache:
+def load_cache(
+    samples: Sequence[Sample],
+    image_size: int,
+    classes: tuple[str, ...] = LABELS,
+    tasks: Sequence[str] = TASKS,
+) -> ImageCache:
     """Decodes each file once and resizes it to the network's size.
 
     Without a mask file, a normal image has an empty mask and any other image an unknown
@@ -88,22 +93,30 @@ def load_cache(samples: Sequence[Sample], image_size: int) -> ImageCache:
     Args:
         samples: at least one.
         image_size: height and width in pixels.
+        classes: the network's labels; empty if no class is trained.
+        tasks: the outputs that are trained; every truth of another is unknown.
 
     Raises:
-        OSError, ValueError: a file cannot be read, or there is no sample.
+        OSError, ValueError: a file cannot be read, there is no sample, or a sample's
+            label is not one of `classes`.
     """
     if not samples:
         raise ValueError("samples is empty; give a subset with at least one image.")
+    if classes:
+        check_known(samples, classes)
     load = partial(_load, size=(image_size, image_size))
     with ThreadPoolExecutor() as pool:
         images, masks = zip(*pool.map(load, samples), strict=True)
     return ImageCache(
         images=np.stack(images),
         masks=np.stack(masks),
-        labels=np.array([_label(sample) for sample in samples], np.int64),
-        mask_weight=np.array([_has_mask(sample) for sample in samples], np.float32),
-        class_weight=np.array([s.label is not None for s in samples], np.float32),
+        labels=np.array([_label(sample, classes) for sample in samples], np.int64),
+        mask_weight=np.array(
+            [MASK in tasks and _has_mask(sample) for sample in samples], np.float32
+        ),
+        class_weight=np.array([s.label in classes for s in samples], np.float32),
         groups=np.array([_group(sample) for sample in samples]),
+        classes=classes,
     )
 
 
@@ -119,20 +132,24 @@ def add_normals(
     """
     count = len(images)
     known = np.ones(count, np.float32)
+    has_normal = NORMAL in cache.classes
     sources = [group.rpartition("/")[0] for group in cache.groups[originals]]
     more = ImageCache(
         images=images,
         masks=np.zeros_like(images),
-        labels=np.zeros(count, np.int64),
+        labels=np.full(
+            count, cache.classes.index(NORMAL) if has_normal else 0, np.int64
+        ),
         mask_weight=known,
-        class_weight=known,
+        class_weight=known * has_normal,
         groups=np.array([f"{source}/removed" for source in sources], str),
     )
     parts = {
         field.name: np.concatenate([getattr(c, field.name) for c in (cache, more)])
         for field in fields(ImageCache)
+        if field.name != "classes"
     }
-    return ImageCache(**parts)
+    return ImageCache(**parts, classes=cache.classes)
 
 
 def tumours_only(cache: ImageCache) -> np.ndarray:
@@ -143,10 +160,13 @@ def tumours_only(cache: ImageCache) -> np.ndarray:
     malignant against benign (see `networks.TrainingModel`).
 
     Returns:
-        bool `(n,)`. False everywhere if all images are of one source.
+        bool `(n,)`. False everywhere if all images are of one source, or the classes
+        are not `LABELS`.
     """
+    if cache.classes != LABELS:
+        return np.zeros(len(cache), bool)
     sources = np.array([group.rpartition("/")[0] for group in cache.groups])
-    normal = (cache.labels == NORMAL) & (cache.class_weight > 0)
+    normal = (cache.labels == LABELS.index(NORMAL)) & (cache.class_weight > 0)
     with_normals = sources[normal]
     alone: np.ndarray = ~np.isin(sources, with_normals)
     return alone & (len(np.unique(sources)) > 1)
@@ -296,16 +316,16 @@ def _chances(cache: ImageCache, shares: Mapping[str, float]) -> np.ndarray:
 
 
 def _group(sample: Sample) -> str:
-    what = "normal" if sample.label == "normal" else "tumour"
+    what = "normal" if sample.label == NORMAL else "tumour"
     return f"{sample.source or 'unknown'}/{what}"
 
 
-def _label(sample: Sample) -> int:
-    return 0 if sample.label is None else LABELS.index(sample.label)
+def _label(sample: Sample, classes: Sequence[str]) -> int:
+    return classes.index(sample.label) if sample.label in classes else 0
 
 
 def _has_mask(sample: Sample) -> bool:
-    return bool(sample.masks) or sample.label == "normal"
+    return bool(sample.masks) or sample.label == NORMAL
 
 
 def _batch(

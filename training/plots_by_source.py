@@ -9,13 +9,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from sklearn.metrics import auc, roc_curve
 
-from keras_efsnet.labels import LABELS
+from keras_efsnet.labels import BENIGN, MALIGNANT, NORMAL
 from keras_efsnet.training.case_pictures import make_figure
 from keras_efsnet.training.per_image import Columns, ImageScore, make_columns
 from keras_efsnet.training.scores import (
     ECE_BINS,
-    MALIGNANT,
-    NORMAL,
     TARGET,
     confidence_bins,
     expected_calibration_error,
@@ -26,7 +24,7 @@ from keras_efsnet.training.scores import (
 SOURCE_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 SOURCE_LINES = ("-", "--", "-.", ":")
 GUIDE_COLOUR = "#888888"
-CLASS_MARKERS = {"benign": "o", "malignant": "^"}
+CLASS_MARKERS = ("o", "^", "s", "D", "v", "P")
 
 
 def draw_roc_by_source(rows: Sequence[ImageScore]) -> Figure:
@@ -38,11 +36,11 @@ def draw_roc_by_source(rows: Sequence[ImageScore]) -> Figure:
     figure = make_figure(5.0, 5.2)
     axes = figure.add_subplot()
     for source, table, style in _by_source(rows):
-        lesion = table.label != NORMAL
-        malignant = table.label[lesion] == MALIGNANT
+        lesion = table.of_class(BENIGN) | table.of_class(MALIGNANT)
+        malignant = table.of_class(MALIGNANT)[lesion]
         if not malignant.any() or malignant.all():
             continue
-        share = malignant_share(table.probabilities[lesion])
+        share = malignant_share(table)[lesion]
         curve = roc_curve(malignant, share, drop_intermediate=False)
         false_rate, true_rate, _ = curve
         label = f"{source}: {len(share)} images, area {auc(false_rate, true_rate):.3f}"
@@ -104,10 +102,12 @@ def draw_dice_by_size(rows: Sequence[ImageScore]) -> Figure:
     """Draws the Dice of each image with a lesion over the lesion's relative size."""
     figure = make_figure(6.4, 4.6)
     axes = figure.add_subplot()
+    lesions = [label for label in rows[0].labels if label != NORMAL]
+    markers = dict(zip(lesions or [""], cycle(CLASS_MARKERS), strict=False))
     for source, table, style in _by_source(rows):
         percent = 100 * table.lesion_share
-        for label, marker in CLASS_MARKERS.items():
-            chosen = (table.label == LABELS.index(label)) & (percent > 0)
+        for label, marker in markers.items():
+            chosen = table.of_class(label) & (percent > 0)
             look: dict[str, Any] = {"color": style["color"], "alpha": 0.35}
             axes.plot(percent[chosen], table.dice[chosen], marker, ms=4, **look)
         shown = percent > 0
@@ -123,7 +123,7 @@ def draw_dice_by_size(rows: Sequence[ImageScore]) -> Figure:
     )
     axes.xaxis.set_major_formatter("{x:g}")
     handles, _ = axes.get_legend_handles_labels()
-    for label, marker in CLASS_MARKERS.items():
+    for label, marker in markers.items() if lesions else ():
         look = {"color": GUIDE_COLOUR, "linestyle": "", "marker": marker}
         handles.append(Line2D([], [], label=label, **look))
     figure.legend(handles=handles, loc="outside lower center", ncols=2)

@@ -20,6 +20,7 @@ from PIL import Image
 
 from keras_efsnet import __version__
 from keras_efsnet.files import write_whole
+from keras_efsnet.labels import CLASS, MASK, TASKS
 from keras_efsnet.style import read_style
 from keras_efsnet.training.report_tables import (
     figures_table,
@@ -56,6 +57,12 @@ PANELS = {
     "accuracy of the class": "class_sparse_categorical_accuracy",
 }
 """The learning curves: columns of log.csv by title."""
+
+BEST = {
+    MASK: ("Dice", "mask_dice"),
+    CLASS: ("accuracy", "class_sparse_categorical_accuracy"),
+}
+"""Name and column of what the best epoch is chosen by; the mask's if it is trained."""
 
 
 def write_report(sources: Sequence[Path], out: Path) -> int:
@@ -143,25 +150,30 @@ def _run(folder: Path) -> Iterator[str]:
     facts = _read_json(folder / RUN_FILE)
     log = folder / "log.csv"
     if log.is_file() and log.stat().st_size:
+        tasks = facts.get("tasks", TASKS)
         curves = _read_log(log)
-        best = curves["val_mask_dice"].argmax()
+        title, name = BEST[MASK if MASK in tasks else CLASS]
+        figure = curves[f"val_{name}"]
+        best = figure.argmax()
         caption = (
-            f"{len(curves['epoch'])} epochs; best validation Dice "
-            f"{curves['val_mask_dice'][best]:.3f} after epoch "
-            f"{curves['epoch'][best] + 1:.0f}."
+            f"{len(curves['epoch'])} epochs; best validation {title} "
+            f"{figure[best]:.3f} after epoch {curves['epoch'][best] + 1:.0f}."
         )
         image = io.BytesIO()
-        _draw_curves(curves).savefig(image, format="png", dpi=150)
+        _draw_curves(curves, tasks).savefig(image, format="png", dpi=150)
         picture = _figure(image.getvalue(), "png", caption, "chart")
         yield _section("Learning curves", picture)
     rows = [[escape(name), escape(str(value))] for name, value in _flatten(facts)]
     yield _section("Settings", html_table("facts", ["setting", "value"], rows))
 
 
-def _draw_curves(log: dict[str, np.ndarray]) -> Figure:
-    figure = Figure(figsize=(12, 3.6), layout="constrained")
+def _draw_curves(log: dict[str, np.ndarray], tasks: Sequence[str] = TASKS) -> Figure:
+    """Draws the curves of the outputs that are trained."""
+    panels = {t: name for t, name in PANELS.items() if name.split("_")[0] in tasks}
+    figure = Figure(figsize=(4 * len(panels), 3.6), layout="constrained")
     FigureCanvasAgg(figure)
-    for axes, (title, name) in zip(figure.subplots(1, 3), PANELS.items(), strict=True):
+    plots = figure.subplots(1, len(panels), squeeze=False)[0]
+    for axes, (title, name) in zip(plots, panels.items(), strict=True):
         axes.plot(log["epoch"] + 1, log[name], ".-", label="training, augmented")
         axes.plot(log["epoch"] + 1, log[f"val_{name}"], ".-", label="validation")
         axes.set(title=title, xlabel="epoch")

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import confusion_matrix
 
-from keras_efsnet.labels import LABELS
+from keras_efsnet.labels import BENIGN, CLASS, MALIGNANT, MASK, NORMAL
 from keras_efsnet.training.bootstrap import (
     draw_groups,
     mean,
@@ -35,8 +35,6 @@ MISSED_IOU = 0.1
 TARGET = 0.9
 """The sensitivity and specificity at which the other one is given."""
 
-NORMAL, BENIGN, MALIGNANT = map(LABELS.index, ("normal", "benign", "malignant"))
-
 
 def compute_metrics(rows: Sequence[ImageScore]) -> dict[str, Any]:
     """Computes the metrics of metrics.json from the per-image table.
@@ -48,7 +46,7 @@ def compute_metrics(rows: Sequence[ImageScore]) -> dict[str, Any]:
     - `missed`: fraction of the images with a lesion whose IoU is below 0.1.
     - `normal_false_positive_rate`: fraction of normal images with a predicted lesion.
     - `balanced_accuracy`: mean recall of the classes present; `auroc_macro`: mean of
-      the one-against-rest AUROC of the three classes; `*_malignant`: malignant against
+      the one-against-rest AUROC of the classes; `*_malignant`: malignant against
       the rest, by the most probable class.
     - `auroc_malignant_benign`: AUROC of malignant against benign images, without the
       normal ones, by `malignant_share`. `sensitivity_at_90_specificity`: the highest
@@ -66,6 +64,10 @@ def compute_metrics(rows: Sequence[ImageScore]) -> dict[str, Any]:
     - `class_error_area`, `dice_loss_area`: areas under the risk-coverage curves
       (`risk_coverage`) of wrong classes, sorted by the class's probability, and of
       1 - Dice, sorted by the mask margin.
+
+    A metric of a class or an output that the model lacks is None, and the confusion is
+    empty without classes. An image of another class than normal, benign and malignant
+    is in no metric of benign against malignant.
 
     `..._ci` is the 95 % interval of `intervals`, by groups (patients or scans).
 
@@ -86,9 +88,7 @@ def compute_metrics(rows: Sequence[ImageScore]) -> dict[str, Any]:
     table = make_columns(rows)
     groups, draws = table.group, draw_groups(table.group)
     classes: dict[str, Any] = estimate(_class_metrics(table), groups, draws)
-    every_class = range(len(LABELS))
-    confusion = confusion_matrix(table.label, table.predicted, labels=every_class)
-    classes["confusion"] = confusion.tolist()
+    classes["confusion"] = _confusion(table)
     return {
         "n": len(rows),
         "groups": int(groups.max()) + 1,
@@ -98,9 +98,27 @@ def compute_metrics(rows: Sequence[ImageScore]) -> dict[str, Any]:
     }
 
 
+def _confusion(table: Columns) -> list[list[int]]:
+    every_class = range(len(table.labels))
+    if not every_class:
+        return []
+    matrix = confusion_matrix(table.label, table.predicted, labels=every_class)
+    numbers: list[list[int]] = matrix.tolist()
+    return numbers
+
+
+def _if_trained(
+    table: Columns, task: str, metrics: dict[str, Metric]
+) -> dict[str, Metric]:
+    """Leaves metrics undefined that are about an output which the model lacks."""
+    if task in table.tasks:
+        return metrics
+    return dict.fromkeys(metrics, without_interval(np.nan))
+
+
 def _mask_metrics(table: Columns) -> dict[str, Metric]:
     every = np.full(table.label.shape, True)
-    tumour, normal = table.truth > 0, table.label == NORMAL
+    tumour, normal = table.truth > 0, table.of_class(NORMAL)
     batch_iou, batch_f1 = _batch_scores(table)
 
     def pooled(weights: np.ndarray) -> np.ndarray:
@@ -108,7 +126,7 @@ def _mask_metrics(table: Columns) -> dict[str, Metric]:
         iou, _ = overlap(*(weights @ column for column in pixels))
         return iou
 
-    return {
+    metrics = {
         "iou": average(table.iou, every),
         "dice": average(table.dice, every),
         "iou_tumour": average(table.iou, tumour),
@@ -121,6 +139,7 @@ def _mask_metrics(table: Columns) -> dict[str, Metric]:
         "normal_false_positive_rate": proportion(table.prediction > 0, normal),
         "auroc_lesion_mask_peak": ranking(table.peak, ~normal, every),
     }
+    return _if_trained(table, MASK, metrics)
 
 
 def _batch_scores(table: Columns) -> tuple[float, float]:
@@ -137,28 +156,36 @@ def _batch_scores(table: Columns) -> tuple[float, float]:
 
 def _class_metrics(table: Columns) -> dict[str, Metric]:
     every = np.full(table.label.shape, True)
-    of_class = [table.label == index for index in range(len(LABELS))]
-    normal, malignant = of_class[NORMAL], of_class[MALIGNANT]
-    said_malignant = table.predicted == MALIGNANT
-    share = malignant_share(table.probabilities)
-    error = expected_calibration_error(table.probabilities, table.label)
-    return {
+    of_class = [table.of_class(label) for label in table.labels]
+    normal, benign, malignant = map(table.of_class, (NORMAL, BENIGN, MALIGNANT))
+    lesion = benign | malignant
+    p_malignant, p_normal = map(table.probability_of, (MALIGNANT, NORMAL))
+    share = malignant_share(table)
+    has_malignant = MALIGNANT in table.labels
+    over = every & has_malignant
+    number = table.labels.index(MALIGNANT) if has_malignant else None
+    said = np.array(table.predicted == number) & over
+    error = np.nan
+    if table.labels:
+        error = expected_calibration_error(table.probabilities, table.label)
+    metrics = {
         "accuracy": proportion(table.label == table.predicted, every),
         "balanced_accuracy": _balanced_accuracy(table, of_class),
         "auroc_macro": _macro_auroc(table, of_class),
-        "auroc_malignant": ranking(table.probabilities[:, MALIGNANT], malignant, every),
-        "auroc_malignant_benign": ranking(share, malignant, ~normal),
-        "auroc_lesion": ranking(1 - table.probabilities[:, NORMAL], ~normal, every),
-        "sensitivity_malignant": proportion(said_malignant, malignant),
-        "specificity_malignant": proportion(~said_malignant, ~malignant),
+        "auroc_malignant": ranking(p_malignant, malignant, every),
+        "auroc_malignant_benign": ranking(share, malignant, lesion),
+        "auroc_lesion": ranking(1 - p_normal, ~normal, every),
+        "sensitivity_malignant": proportion(said, malignant & over),
+        "specificity_malignant": proportion(~said, ~malignant & over),
         "sensitivity_at_90_specificity": ranking(
-            share, malignant, ~normal, weighted_sensitivity, specificity=TARGET
+            share, malignant, lesion, weighted_sensitivity, specificity=TARGET
         ),
         "specificity_at_90_sensitivity": ranking(
-            share, malignant, ~normal, weighted_specificity, sensitivity=TARGET
+            share, malignant, lesion, weighted_specificity, sensitivity=TARGET
         ),
         "ece": without_interval(error),
     }
+    return _if_trained(table, CLASS, metrics)
 
 
 def _balanced_accuracy(table: Columns, of_class: Sequence[np.ndarray]) -> Metric:
@@ -184,7 +211,7 @@ def _macro_auroc(table: Columns, of_class: Sequence[np.ndarray]) -> Metric:
 def _refer_metrics(table: Columns) -> dict[str, Metric]:
     every = np.full(table.label.shape, True)
     right = table.label == table.predicted
-    surest = table.probabilities.max(axis=1)
+    surest = table.probabilities.max(axis=1, initial=0)
 
     def class_area(weights: np.ndarray) -> np.ndarray:
         return area_under_risk(surest, 1.0 - right, weights)
@@ -192,15 +219,21 @@ def _refer_metrics(table: Columns) -> dict[str, Metric]:
     def dice_area(weights: np.ndarray) -> np.ndarray:
         return area_under_risk(table.margin, 1 - table.dice, weights)
 
-    return {
+    of_class = {
         "class_error_area": Metric(class_area, (every,)),
-        "dice_loss_area": Metric(dice_area, (every,)),
-        "referred": proportion(table.referred, every),
-        "errors_referred": proportion(table.referred, find_errors(table)),
         "accuracy_kept": proportion(right, ~table.referred),
         "accuracy_referred": proportion(right, table.referred),
+    }
+    of_mask = {
+        "dice_loss_area": Metric(dice_area, (every,)),
         "dice_kept": average(table.dice, ~table.referred),
         "dice_referred": average(table.dice, table.referred),
+    }
+    return {
+        "referred": proportion(table.referred, every),
+        "errors_referred": proportion(table.referred, find_errors(table)),
+        **_if_trained(table, CLASS, of_class),
+        **_if_trained(table, MASK, of_mask),
     }
 
 
@@ -211,23 +244,21 @@ def find_errors(table: Columns) -> np.ndarray:
         bool `(n,)`.
     """
     missed = (table.truth > 0) & (table.iou < MISSED_IOU)
-    false_mask = (table.label == NORMAL) & (table.prediction > 0)
+    false_mask = table.of_class(NORMAL) & (table.prediction > 0)
     wrong: np.ndarray = (table.label != table.predicted) | missed | false_mask
     return wrong
 
 
-def malignant_share(probabilities: np.ndarray) -> np.ndarray:
+def malignant_share(table: Columns) -> np.ndarray:
     """Computes P(malignant) / (P(benign) + P(malignant)) of each image.
 
-    Args:
-        probabilities: `(n, classes)`.
-
     Returns:
-        `(n,)` in [0, 1]; 0.5 where both probabilities are 0.
+        `(n,)` in [0, 1]; 0.5 where both probabilities are 0; NaN if the model lacks one
+        of the classes.
     """
-    malignant = probabilities[:, MALIGNANT]
-    both = malignant + probabilities[:, BENIGN]
-    return np.divide(malignant, both, out=np.full(len(both), 0.5), where=both > 0)
+    malignant = table.probability_of(MALIGNANT)
+    both = malignant + table.probability_of(BENIGN)
+    return np.divide(malignant, both, out=np.full(len(both), 0.5), where=both != 0)
 
 
 def expected_calibration_error(probabilities: np.ndarray, labels: np.ndarray) -> float:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_efsnet.images.grey import SixteenBit
+from keras_efsnet.labels import check_labels
 from keras_efsnet.training.augmentation import Augmentation
 
 PHANTOM = "phantom"
@@ -31,6 +32,8 @@ class TrainSettings:
             empty for phantoms, which are split 4 to 1.
         fold: test fold of a folds file; the next one is for validation.
         epochs: passes over the training images.
+        labels: the network's classes, in their order; empty takes those of `init`, or
+            normal, benign and malignant. Only for EFSNet.
         model: one of `NETWORKS`; the others than EFSNet are in `training.baselines`.
         image_size: height and width of training images, a multiple of 8 (16 for U-Net,
             32 for DeepLabV3+).
@@ -72,6 +75,7 @@ class TrainSettings:
     data: tuple[str, ...] | str
     split: tuple[str, ...] = ()
     fold: int = 0
+    labels: tuple[str, ...] = ()
     model: str = "efsnet"
     epochs: int = 100
     image_size: int = 256
@@ -102,6 +106,8 @@ class TrainSettings:
             if getattr(self, name) < 1:
                 value = self.__dict__[name]
                 raise ValueError(f"{name} must be at least 1, got {value}.")
+        if self.labels:
+            check_labels(self.labels)
         self._check_network()
         self._check_earlier_runs()
         if isinstance(self.data, str):
@@ -138,6 +144,11 @@ class TrainSettings:
                 f"deep_supervision reads EFSNet's encoder, and model is {self.model}; "
                 "set deep_supervision to 0."
             )
+        if self.labels and self.model != "efsnet":
+            raise ValueError(
+                f"labels are saved with EFSNet alone, and model is {self.model}; leave "
+                "labels out."
+            )
 
     def _check_earlier_runs(self) -> None:
         for name in ("init", "teacher"):
@@ -172,6 +183,7 @@ class TrainSettings:
             **values,
             "data": _to_tuple(values["data"]),
             "split": tuple(values.get("split", ())),
+            "labels": tuple(values.get("labels", ())),
             "removed_lesions": tuple(values.get("removed_lesions", ())),
             "augmentation": Augmentation(**augmentation),
         }

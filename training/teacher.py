@@ -1,7 +1,7 @@
 """A teacher for EFSNet: a U-Net whose encoder knows ImageNet, trained with PyTorch.
 
     pip install "keras-efsnet[teacher]"
-    KERAS_BACKEND=torch python -m keras_efsnet.training.teacher \
+    KERAS_BACKEND=torch efsnet teacher \
         --settings training/recipes/breast_1_small.json \
         --data DIR [--data DIR] --split FOLDS.csv --out RUN
 
@@ -15,10 +15,9 @@ the Knowledge in a Neural Network", 2015; Beyer et al., "Knowledge distillation:
 teacher is patient and consistent", CVPR 2022 (both see the same augmented image).
 """
 
-import argparse
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -128,8 +127,8 @@ class Teacher:
         except Exception as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise ValueError(
-                f"{file}: not a teacher ({reason}); give the {FILE} that "
-                "training/teacher.py wrote."
+                f"{file}: not a teacher ({reason}); give the {FILE} that `efsnet "
+                "teacher` wrote."
             ) from error
 
     def __call__(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -243,27 +242,40 @@ def _double(x: torch.Tensor) -> torch.Tensor:
     return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
 
 
-def main() -> None:
-    """Trains a teacher with the images, shares and augmentation of the settings."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--settings", type=Path, required=True)
-    parser.add_argument("--data", action="append", required=True)
-    parser.add_argument("--split", required=True)
-    parser.add_argument("--out", type=Path, required=True)
-    options = parser.parse_args()
+def make_teacher(
+    recipe: Path, data: Sequence[Path], split: Sequence[Path], out: Path
+) -> Path:
+    """Trains a teacher with the images, shares and augmentation of the settings.
+
+    Args:
+        recipe: a file with settings, see `settings.read_settings`.
+        data: datasets.
+        split: a folds file, or two stem lists.
+        out: folder of teacher.pt, made if it is missing.
+
+    Returns:
+        The path of teacher.pt.
+
+    Raises:
+        MissingPackage: the encoder's packages are not installed.
+        OSError: a file cannot be read or written.
+        ValueError: Keras does not run on PyTorch; a setting, the split or the dataset
+            is wrong, or has other labels than normal, benign and malignant.
+    """
     if keras.backend.backend() != "torch":
-        parser.error("a teacher is trained with PyTorch; set KERAS_BACKEND=torch.")
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    given = {"data": options.data, "split": [options.split], "image_size": SIZE}
-    settings = TrainSettings.from_json({**read_settings(options.settings), **given})
-    options.out.mkdir(parents=True, exist_ok=True)
-    split = load_split(settings, options.out)
+        raise ValueError("a teacher is trained with PyTorch; set KERAS_BACKEND=torch.")
+    given = {"data": [str(path) for path in data], "split": [str(f) for f in split]}
+    stored = {**read_settings(recipe), **given, "image_size": SIZE}
+    settings = TrainSettings.from_json(stored)
+    parts = load_split(settings, out)
+    if len(parts.train) < BATCH:
+        raise ValueError(
+            f"a teacher needs {BATCH} training images or more, got {len(parts.train)}."
+        )
+    out.mkdir(parents=True, exist_ok=True)
     with sixteen_bit_as(settings.sixteen_bit):
-        cache = load_training(split.train, settings, options.out)
-    network = train_teacher(cache, settings, len(split.train) // BATCH)
-    stored = {"split_digest": split.digest, "weights": network.state_dict()}
-    write_whole(options.out / FILE, lambda part: torch.save(stored, part), durable=True)
-
-
-if __name__ == "__main__":
-    main()
+        cache = load_training(parts.train, settings, out)
+    network = train_teacher(cache, settings, len(parts.train) // BATCH)
+    result = {"split_digest": parts.digest, "weights": network.state_dict()}
+    write_whole(out / FILE, lambda part: torch.save(result, part), durable=True)
+    return out / FILE

@@ -14,22 +14,26 @@ from typing import TYPE_CHECKING, Any
 import keras
 
 from keras_efsnet import __version__
-from keras_efsnet.extras import MissingPackage
 from keras_efsnet.files import write_text, write_whole
 from keras_efsnet.images.reading import sixteen_bit_as
+from keras_efsnet.labels import TASKS
 from keras_efsnet.training import pipeline, seen
 from keras_efsnet.training.callbacks import Checkpoints
 from keras_efsnet.training.datasets.leaks import warn_of_leaks
+from keras_efsnet.training.datasets.sample import check_known
 from keras_efsnet.training.datasets.splits import Split
 from keras_efsnet.training.networks import (
     TrainingModel,
     build_model,
     compile_model,
     describe_network,
+    labels_of,
+    tasks_of,
 )
-from keras_efsnet.training.run_images import load_split, load_training
+from keras_efsnet.training.run_images import find_tasks, load_split, load_training
 from keras_efsnet.training.settings import TrainSettings
 from keras_efsnet.training.state import TrainingState
+from keras_efsnet.training.taught import load_teacher
 
 if TYPE_CHECKING:
     from keras_efsnet.training.teacher import Teacher
@@ -77,8 +81,9 @@ def train(
     split = load_split(settings, out)
     with _dtype_policy(settings.dtype_policy), sixteen_bit_as(settings.sixteen_bit):
         keras.utils.set_random_seed(settings.seed)
-        network = build_model(settings)
-        teacher = _load_teacher(settings, split) if settings.teacher else None
+        network = build_model(settings, find_tasks(split.train, settings))
+        _check_classes(network, split)
+        teacher = load_teacher(settings, split, network) if settings.teacher else None
         if resume:
             _check_split(split, out / "settings.json")
         else:
@@ -97,8 +102,9 @@ def _fit(
     out: Path,
     callbacks: Sequence[keras.callbacks.Callback],
 ) -> None:
-    training = load_training(split.train, settings, out)
-    validation = pipeline.load_cache(split.validation, settings.image_size)
+    meaning = labels_of(network), tasks_of(network)
+    training = load_training(split.train, settings, out, *meaning)
+    validation = pipeline.load_cache(split.validation, settings.image_size, *meaning)
     steps = pipeline.steps_per_epoch(training, settings.batch_size)
     model = _training_model(network, settings, training, teacher)
     compile_model(model, settings, steps)
@@ -132,6 +138,18 @@ def _fit(
     )
 
 
+def _check_classes(network: keras.Model, split: Split) -> None:
+    """Refuses a class that the network does not have; warns of an untrained output."""
+    if labels := labels_of(network):
+        check_known([*split.train, *split.validation, *split.test], labels)
+    for task in set(TASKS) - set(tasks_of(network)):
+        logging.getLogger(__name__).warning(
+            "the training images have no truth for the %s, so the model will not "
+            "predict it",
+            task,
+        )
+
+
 def _training_model(
     network: keras.Model,
     settings: TrainSettings,
@@ -156,43 +174,22 @@ def _dtype_policy(name: str) -> Iterator[None]:
         keras.config.set_dtype_policy(before)
 
 
-def _load_teacher(settings: TrainSettings, split: Split) -> "Teacher":
-    try:
-        from keras_efsnet.training.teacher import Teacher
-    except ImportError as error:
-        raise MissingPackage(
-            f"a teacher needs PyTorch ({error}); install it: "
-            'pip install "keras-efsnet[teacher]".'
-        ) from error
-    file = str(settings.teacher)
-    teacher = Teacher(Path(file))
-    if teacher.split_digest != split.digest:
-        raise ValueError(
-            f"{file}: the teacher was trained on another split, so it may know images "
-            "that are held out here; train it on this split."
-        )
-    if settings.image_size % teacher.size:
-        raise ValueError(
-            f"image_size must be a multiple of the teacher's, {teacher.size}, got "
-            f"{settings.image_size}; use {teacher.size} or {2 * teacher.size}."
-        )
-    return teacher
-
-
 def describe_run(
     settings: TrainSettings, split: Split, network: keras.Model
 ) -> dict[str, Any]:
     """Gives the content of settings.json.
 
     Returns:
-        The settings, those that the network has, the split's hash, numbers of images,
-        and versions.
+        The settings, those that the network has, its labels and tasks, the split's
+        hash, numbers of images, and versions.
     """
     backend = keras.backend.backend()
     packages = ["keras", backend, "numpy", "pillow"]
     return {
         "settings": settings.to_json(),
         "network": describe_network(network, settings),
+        "labels": list(labels_of(network)),
+        "tasks": list(tasks_of(network)),
         "split_digest": split.digest,
         "protocol": split.protocol,
         "images": {

@@ -17,6 +17,7 @@ import typer
 from keras_efsnet import __version__
 from keras_efsnet.cli import (
     audit,
+    calibrate,
     console,
     data,
     dicomweb,
@@ -34,11 +35,11 @@ app = typer.Typer(
 )
 for command in (
     *(predict.demo, predict.predict, audit.audit),
-    *(train.train, train.evaluate, train.report),
+    *(train.train, calibrate.calibrate, train.evaluate, train.report),
     dicomweb.dicomweb,
     *(export.export, export.benchmark),
     *(live.stream, live.serve),
-    export.info,
+    *(export.info, calibrate.teacher),
 ):
     app.command()(command)
 app.add_typer(data.app, name="data")

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from keras_efsnet.extras import quiet_start as quiet_start
-from keras_efsnet.labels import LABELS
+from keras_efsnet.labels import CLASS, MASK, UNKNOWN
 
 if TYPE_CHECKING:
     from keras_efsnet.prediction.demo import DemoResult
+    from keras_efsnet.prediction.postprocess import Postprocess
     from keras_efsnet.prediction.writing import Record
     from keras_efsnet.tflite.verify import Verification
     from keras_efsnet.training.datasets.sample import Sample
@@ -122,15 +123,35 @@ def time_in_words(seconds: float) -> str:
     return f"{hours} hour{'s' * (hours > 1)} {minutes} minutes"
 
 
-def _summary(record: dict[str, Any]) -> str:
+def _class_of(record: dict[str, Any]) -> str:
+    """The most probable class and its probability; empty without classes."""
     label = record["class"]
+    return f"{label} {record['probabilities'][label]:.0%}" if label else ""
+
+
+def _summary(record: dict[str, Any]) -> str:
+    facts = [_class_of(record)] if record["class"] else []
+    if (lesion := record["lesion_fraction"]) is not None:
+        facts.append(f"lesion {lesion:.1%}")
     frame = f", frame {record['frame']}" if "frame" in record else ""
     refer = f", refer: {', '.join(record['refer'])}" if record["refer"] else ""
     return (
-        f"{record['path']}{frame}: {label} {record['probabilities'][label]:.0%}, "
-        f"lesion {record['lesion_fraction']:.1%}, {record['milliseconds']:.0f} ms"
-        f"{refer}"
+        f"{record['path']}{frame}: {', '.join(facts)}, "
+        f"{record['milliseconds']:.0f} ms{refer}"
     )
+
+
+def describe_limits(rules: "Postprocess") -> Iterator[str]:
+    """Says what a model does not predict, a line each."""
+    if CLASS not in rules.tasks:
+        yield "note: the model was trained on masks alone and gives no class."
+    if MASK not in rules.tasks:
+        yield "note: the model was trained on classes alone and gives no mask."
+    if rules.refer is None:
+        yield (
+            "note: the model has no refer rule, so no image is referred to a person; "
+            "`efsnet calibrate` fits one."
+        )
 
 
 def print_seen(seen: int | None) -> None:
@@ -230,18 +251,22 @@ def print_verification(results: "dict[str, Verification]") -> None:
         differences = (
             f"{result.mask_mean:.0e}, at most {result.mask_worst:.0e}",
             f"{result.mask_dice:.4f}",
-            f"{result.class_agreement:.1%}",
+            _cell(result.class_agreement, ".1%"),
         )
         kept.append((name, differences, result.candidate))
     rows = []
     for name, differences, figures in kept:
         mask, label = figures["mask"], figures["class"]
         ends = " to ".join(f"{end:.2f}" for end in mask["dice_tumour_ci"] or ())
-        dice = f"{mask['dice_tumour']:.4f}" + (f" ({ends})" if ends else "")
-        scores = (dice, f"{label['accuracy']:.3f}", f"{label['ece']:.3f}")
+        dice = _cell(mask["dice_tumour"], ".4f") + (f" ({ends})" if ends else "")
+        scores = (dice, _cell(label["accuracy"], ".3f"), _cell(label["ece"], ".3f"))
         rows.append((name, *differences, *scores))
     titles = ("file", "mask off by", "mask Dice", "class", "tumour Dice", "acc.", "ECE")
     print_table(titles, rows)
+
+
+def _cell(value: float | None, form: str) -> str:
+    return "" if value is None else format(value, form)
 
 
 def print_cells(rows: Sequence[dict[str, str]]) -> None:
@@ -254,9 +279,10 @@ def print_demo(results: "list[DemoResult]") -> None:
     rows = []
     for result in results:
         found = result.prediction
-        probability = f"{found.probabilities[found.label]:.2f}"
+        label = str(found.label)
+        probability = f"{found.probabilities[label]:.2f}"
         times = (f"{result.dice:.2f}", f"{found.milliseconds:.0f}")
-        names = (result.file.name, result.label, found.label)
+        names = (result.file.name, result.label, label)
         rows.append((*names, probability, *times))
     print_table(("image", "class", "predicted", "probability", "Dice", "ms"), rows)
 
@@ -277,12 +303,16 @@ def print_data_report(report: "DataReport") -> None:
 
 def print_folds(samples: "Sequence[Sample]", folds: Sequence[int]) -> None:
     """Prints the number of images of each class in each fold."""
+    from keras_efsnet.training.datasets.sample import order_labels
+
     counts = Counter((fold, s.label) for s, fold in zip(samples, folds, strict=True))
+    unknown = [None] if any(sample.label is None for sample in samples) else []
+    labels = [*order_labels(samples), *unknown]
     rows = []
     for fold in sorted(set(folds)):
         name = "unused" if fold < 0 else str(fold)
-        rows.append((name, *(str(counts[fold, label]) for label in LABELS)))
-    print_table(("fold", *LABELS), rows)
+        rows.append((name, *(str(counts[fold, label]) for label in labels)))
+    print_table(("fold", *(label or UNKNOWN for label in labels)), rows)
 
 
 def print_cine(rows: "Sequence[Record]", left_out: int = 0) -> None:
@@ -296,7 +326,7 @@ def print_cine(rows: "Sequence[Record]", left_out: int = 0) -> None:
             f"{row['first_frame']}-{row['last_frame']}",
             str(row["best_frame"]),
             describe_size(row),
-            f"{row['class']} {row['probabilities'][row['class']]:.0%}",
+            _class_of(row),
         )
         for row in rows
     ]

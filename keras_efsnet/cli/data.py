@@ -99,7 +99,8 @@ def index_data(
         typer.Option(
             "--class",
             metavar="NAME=LABEL",
-            help="What a name stands for, such as cancer=malignant; can be repeated.",
+            help="What a name stands for, such as cancer=malignant, or cyst=cyst for a "
+            "class of your own; can be repeated.",
         ),
     ] = None,
     sixteen_bit: SixteenBitOption = "full",

@@ -123,6 +123,7 @@ def predict(
     prepare_output(out)
     with console.quiet_start():
         predictor = load_predictor(model, threads, kind)
+    clinic.check_rules(predictor.rules, objects)
     kept: list[dict[str, Any]] = []
     problems: list[str] = []
     views: list[dict[str, Any]] = []
@@ -170,6 +171,8 @@ def predict(
     for problem in problems:
         console.report_error(problem)
     images, failed = counts["images"], counts["failed"]
+    for note in console.describe_limits(predictor.rules):
+        typer.echo(note)
     trusted = f", {counts['referred']} referred" if predictor.rules.refer else ""
     cases = f", {len({*examination_of.values()})} examinations" if group_by else ""
     typer.echo(f"{images - failed} of {images} images{trusted}{cases}: {out}. {NOTICE}")

@@ -49,6 +49,14 @@ def train(
         ),
     ] = None,
     fold: Annotated[int | None, typer.Option(help="Test fold of FOLDS.csv.")] = None,
+    labels: Annotated[
+        str | None,
+        typer.Option(
+            metavar="A,B,...",
+            help="The classes, in order (default: those of --init, or normal, benign, "
+            "malignant).",
+        ),
+    ] = None,
     model: Annotated[
         str | None,
         typer.Option(
@@ -100,6 +108,7 @@ def train(
         "data": data or None,
         "split": [str(file) for file in split] if split else None,
         "fold": fold,
+        "labels": labels and [label.strip() for label in labels.split(",")],
         "model": model,
         "epochs": epochs,
         "image_size": image_size,

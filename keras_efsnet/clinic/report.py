@@ -34,13 +34,13 @@ from pydicom.sr.codedict import codes
 from keras_efsnet.clinic.algorithm import Algorithm
 from keras_efsnet.clinic.codes import (
     BREAST,
-    CLASSES,
     LESION,
     MEASUREMENTS,
     PREDICTED_CLASS,
-    PROBABILITIES,
     PROCEDURE,
     REFERRAL,
+    code_class,
+    code_probability,
 )
 from keras_efsnet.clinic.lesions import FrameResult, Segment
 from keras_efsnet.clinic.segmentation import track
@@ -132,6 +132,8 @@ def _frame_group(
     record = frame.record
     uid = algorithm.derive_uid("frame", source.reference.SOPInstanceUID, frame.number)
     number = source.frame_numbers(frame.number)
+    label = record["class"]  # None if the model has no classes
+    found = [QualitativeEvaluation(PREDICTED_CLASS, code_class(label))] if label else []
     presence = codes.SCT.Present if has_lesion else codes.SCT.Absent
     group = MeasurementsAndQualitativeEvaluations(
         tracking_identifier=TrackingIdentifier(
@@ -141,13 +143,10 @@ def _frame_group(
         finding_sites=[FindingSite(BREAST)],
         source_images=[_source_image(SourceImageForMeasurementGroup, source, number)],
         measurements=[
-            Measurement(PROBABILITIES[name], value, codes.UCUM.NoUnits)
+            Measurement(code_probability(name), value, codes.UCUM.NoUnits)
             for name, value in record["probabilities"].items()
         ],
-        qualitative_evaluations=[
-            QualitativeEvaluation(PREDICTED_CLASS, CLASSES[record["class"]]),
-            QualitativeEvaluation(LESION, presence),
-        ],
+        qualitative_evaluations=[*found, QualitativeEvaluation(LESION, presence)],
     )
     texts = [_text(REFERRAL, reason) for reason in record["refer"]]
     if not has_lesion:

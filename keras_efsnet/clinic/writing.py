@@ -11,8 +11,10 @@ from keras_efsnet.extras import import_highdicom
 from keras_efsnet.files import write_whole
 from keras_efsnet.images import dicom
 from keras_efsnet.images.reading import is_dicom
+from keras_efsnet.labels import MASK
 from keras_efsnet.prediction.formats.records import read_masks
 from keras_efsnet.prediction.planning import Job
+from keras_efsnet.prediction.postprocess import Postprocess
 from keras_efsnet.prediction.writing import Record
 
 _MODALITIES = {"dicom-seg": "SEG", "dicom-sr": "SR"}
@@ -40,6 +42,15 @@ def check_sources(sources: Sequence[Path], kinds: Sequence[str]) -> None:
                 f"{source}: not a DICOM file, and {kinds[0]} refers to one; leave "
                 f"--format {kinds[0]} out, or give DICOM files alone."
             )
+
+
+def check_rules(rules: Postprocess, kinds: Sequence[str]) -> None:
+    """Raises ValueError if a model has no mask, which every object is about."""
+    if kinds and MASK not in rules.tasks:
+        raise ValueError(
+            f"{kinds[0]} needs a model with a mask, and this one gives classes alone; "
+            f"leave --format {kinds[0]} out."
+        )
 
 
 def write_objects(

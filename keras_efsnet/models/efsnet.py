@@ -1,12 +1,13 @@
 """EFSNet: encoder -> decoder -> mask, encoder -> class."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import keras
 
 from keras_efsnet.files import write_whole
+from keras_efsnet.labels import CLASS, LABELS, TASKS, check_tasks, name_classes
 from keras_efsnet.models import backend_ops, layers
 from keras_efsnet.models.backend_ops import CHANNELS_LAST
 from keras_efsnet.models.exporting import check_export, fixed_signature
@@ -36,7 +37,7 @@ class EFSNet(keras.Model):
     Args:
         input_shape: `(height, width, 1)`, height and width multiples of 8, or None for
             any such size.
-        num_classes: number of classes.
+        num_classes: number of classes; None is the number of labels, or 3 without any.
         width: scales the channels 16, 64 and 128, rounded to multiples of 8.
         dropout: rate of the blocks' spatial dropouts.
         class_dropout: rate of the dropout before the class head.
@@ -46,8 +47,15 @@ class EFSNet(keras.Model):
             global policy.
         parts: for each layer's name, what was changed in it since it was made, such as
             `{"down_1": {"trainable": False}}`. Copies and files keep it.
+        labels: the names of the classes, such as `("cyst", "solid")`. Copies and files
+            keep them, and `efsnet predict` shows them. None names three classes normal,
+            benign and malignant, and others not at all.
+        tasks: `("mask", "class")`, or the one output that is trained. `efsnet predict`
+            does not show the other one.
 
     Attributes:
+        labels: the names of the classes; None if they have none, empty if the class is
+            not trained.
         presets: the shipped presets, a dict by name; each has a dict `metadata` with
             `description`, `datasets`, `labels` and `licence` from its card.
 
@@ -55,11 +63,12 @@ class EFSNet(keras.Model):
         or float. The model rescales them.
     Output shape: a dict, float32 under any dtype policy: `mask`, `(batch, height,
         width, 1)`, probability of lesion in each pixel; `class`, `(batch,
-        num_classes)`, probabilities (softmax) of normal, benign and malignant.
+        num_classes)`, probabilities (softmax) in the order of `labels`.
 
     Raises:
-        ValueError: a size, `num_classes`, `width` or a rate is outside its range, or
-            `dtype` is not a policy of floating numbers.
+        ValueError: a size, `num_classes`, `width` or a rate is outside its range,
+            `dtype` is not a policy of floating numbers, a label is not allowed, or
+            labels, `num_classes` and `tasks` contradict each other.
 
     Example:
 
@@ -78,7 +87,7 @@ class EFSNet(keras.Model):
     def __init__(
         self,
         input_shape: tuple[int | None, int | None, int] = (256, 256, 1),
-        num_classes: int = 3,
+        num_classes: int | None = None,
         width: float = 1.0,
         dropout: float = 0.1,
         class_dropout: float = 0.3,
@@ -87,7 +96,12 @@ class EFSNet(keras.Model):
         trainable: bool = True,
         dtype: Any = None,
         parts: dict[str, dict[str, Any]] | None = None,
+        labels: Sequence[str] | None = None,
+        tasks: Sequence[str] = TASKS,
     ) -> None:
+        tasks = check_tasks(tasks)
+        labels = name_classes(labels, num_classes, tasks)
+        num_classes = num_classes or len(labels or LABELS)
         _check_arguments(input_shape, num_classes, dropout, class_dropout)
         policy = _float_policy(dtype)
         small, middle, large = (scale_filters(n, width) for n in (16, 64, 128))
@@ -125,6 +139,8 @@ class EFSNet(keras.Model):
         super().__init__(image, outputs, name=name, trainable=trainable)
         self.dtype_policy = policy
         self.num_classes = num_classes
+        self.labels = labels
+        self.tasks = tasks
         self.width = width
         self.dropout = dropout
         self.class_dropout = class_dropout
@@ -188,6 +204,8 @@ class EFSNet(keras.Model):
             "trainable": self.trainable,
             "dtype": keras.dtype_policies.serialize(self.dtype_policy),
             "parts": self._parts.changes(shared_by(self)),
+            "labels": None if self.labels in (None, (), LABELS) else list(self.labels),
+            "tasks": list(self.tasks),
         }
 
     @classmethod
@@ -202,6 +220,7 @@ class EFSNet(keras.Model):
         dtype: Any = None,
         *,
         num_classes: int | None = None,
+        labels: Sequence[str] | None = None,
         input_shape: tuple[int | None, int | None, int] | None = None,
         **kwargs: Any,
     ) -> "EFSNet":
@@ -217,6 +236,7 @@ class EFSNet(keras.Model):
                 Keras's global policy.
             num_classes: None keeps the preset's; another number gives a new, untrained
                 class head.
+            labels: None keeps the preset's; others give a new class head too.
             input_shape: None keeps the preset's.
             **kwargs: other arguments of `EFSNet` that replace the preset's.
 
@@ -232,11 +252,16 @@ class EFSNet(keras.Model):
                 f"{type(trained).__name__}; load it with keras.saving.load_model."
             )
         config = {**trained.get_config(), **kwargs}
+        if CLASS not in config["tasks"]:
+            config["labels"] = None
         if dtype is None and trained.dtype_policy.name != "float32":
             dtype = trained.dtype_policy
-        new_head = num_classes not in (None, trained.num_classes)
+        if labels is not None or num_classes not in (None, trained.num_classes):
+            config |= {"num_classes": num_classes, "labels": labels}
+        names = name_classes(config["labels"], config["num_classes"], config["tasks"])
+        classes = config["num_classes"] or len(names or LABELS)
+        new_head = classes != trained.num_classes or names not in ((), trained.labels)
         if new_head:
-            config["num_classes"] = num_classes
             config["parts"].pop("class_logits", None)
         shape = input_shape or config["input_shape"]
         model = cls(**{**config, "input_shape": shape, "dtype": dtype})

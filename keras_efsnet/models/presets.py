@@ -149,7 +149,7 @@ def check_digest(file: Path, content: bytes) -> None:
     if expected is not None and file_digest(content) != expected:
         raise ValueError(
             f"{file}: its SHA-256 is not the one in {file.with_name('card.json')}; "
-            "copy the file again, or after your own export run "
+            "copy the file again, or if you changed it yourself run "
             f"`python -m keras_efsnet.training.card {file.parent}`."
         )
 
@@ -211,6 +211,20 @@ def new_folder(path: str | Path) -> Path:
         )
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+def check_card_folder(folder: Path) -> None:
+    """Checks that a card.json in a folder would be of `model.keras` alone.
+
+    Raises:
+        ValueError: the folder holds another `.keras` file, such as a run's.
+    """
+    others = sorted(set(folder.glob("*.keras")) - {folder / "model.keras"})
+    if others:
+        raise ValueError(
+            f"{folder}: holds {others[0].name}, for which its new card.json would "
+            "count too; choose another folder."
+        )
 
 
 def no_such_model(model: str | Path, files: str) -> ValueError:

@@ -49,7 +49,7 @@ class Appearance:
         if not np.isfinite(numbers).all() or self.maximum_distance <= 0:
             raise ValueError(
                 "look: every number must be finite, and maximum_distance above 0; fit "
-                "it again with keras_efsnet.training.calibrate."
+                "it again with `efsnet calibrate`."
             )
 
     @classmethod

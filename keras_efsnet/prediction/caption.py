@@ -5,6 +5,7 @@ from functools import cache, lru_cache
 
 from PIL import Image, ImageDraw, ImageFont
 
+from keras_efsnet.labels import MALIGNANT
 from keras_efsnet.prediction.measurements import Lesion, describe_size
 from keras_efsnet.prediction.postprocess import Prediction
 from keras_efsnet.prediction.referral import NOT_B_MODE, REASONS
@@ -26,6 +27,7 @@ LETTERS = 42
 
 SMALLEST_FONT = 8
 
+NO_LESION = "no lesion found"
 LESION_REMOVED = "lesion removed from the mask"
 _SEPARATOR = " | "
 _LONGEST = _SEPARATOR.join(
@@ -45,12 +47,16 @@ def describe(prediction: Prediction, lesions: Sequence[Lesion] = ()) -> str:
     percent = {
         label: f"{100 * p:.0f} %" for label, p in prediction.probabilities.items()
     }
-    parts = [f"{prediction.label} {percent[prediction.label]}"]
-    if prediction.label != "malignant":
-        parts.append(f"P(malignant) {percent['malignant']}")
+    parts = []
+    if prediction.label is not None:
+        parts.append(f"{prediction.label} {percent[prediction.label]}")
+    if MALIGNANT in percent and prediction.label != MALIGNANT:
+        parts.append(f"P({MALIGNANT}) {percent[MALIGNANT]}")
     if lesions:
         several = f"{len(lesions)} lesions, largest " if len(lesions) > 1 else ""
         parts.append(several + describe_size(lesions[0]))
+    if prediction.label is None and not prediction.boxes:
+        parts.append(NO_LESION)
     if prediction.mask_emptied:
         parts.append(LESION_REMOVED)
     if NOT_B_MODE in prediction.refer:  # the class means little then

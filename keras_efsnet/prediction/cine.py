@@ -156,7 +156,7 @@ def _describe(track: Track, summary: _Summary) -> Record:
     names = [f"{name}_diameter_{unit}" for name in ("longest", "perpendicular")]
     return {
         "track": track.number,
-        "class": max(means, key=lambda label: means[label]),
+        "class": max(means, key=lambda label: means[label], default=None),
         "probabilities": means,
         "frames_seen": track.frames,
         "first_frame": track.first,

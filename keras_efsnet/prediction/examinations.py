@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_efsnet.files import write_text
-from keras_efsnet.labels import LABELS
+from keras_efsnet.labels import LABELS, MALIGNANT, NORMAL
 from keras_efsnet.prediction.formats.csv_table import write_table
 from keras_efsnet.prediction.grouping import GroupBy
 from keras_efsnet.prediction.measurements import UNITS
@@ -19,13 +19,20 @@ from keras_efsnet.prediction.writing import Record
 
 EXAMINATIONS_NAME, TABLE_NAME = "examinations.json", "examinations.csv"
 
-COLUMNS = (
-    *("number", "folder", "class", *(f"p_{label}" for label in LABELS)),
+_FIRST = ("number", "folder", "class")
+_LAST = (
     *("worst_path", "worst_frame", "views", "referred_views", "refer", "lesions"),
     *("largest_diameter_mm", "largest_diameter_px", "failed", "unfinished", "paths"),
 )
-"""The columns of examinations.csv. `views`, `lesions`, `failed` and `unfinished` are
-numbers of entries."""
+
+
+def list_columns(labels: Sequence[str]) -> list[str]:
+    """Returns the columns of examinations.csv, with the probability of each label.
+
+    `views`, `lesions`, `failed` and `unfinished` are numbers of entries.
+    """
+    return [*_FIRST, *(f"p_{label}" for label in labels), *_LAST]
+
 
 _COUNTED = ("views", "lesions", "failed", "unfinished")
 _NAMED = ("path", "frame")
@@ -40,8 +47,9 @@ _VIEW = (*_NAMED, "class", "probabilities", "refer", "error")
 def worst_view(views: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
     """Returns the view whose class and probabilities are those of all views together.
 
-    It has the worst class (malignant, then benign, then normal), and among these the
-    highest P(malignant). So the views are normal together only if each of them is.
+    It has the worst class (malignant, then any other, then normal), and among these the
+    highest P(malignant), or the highest probability of its class if the model has no
+    class malignant. So the views are normal together only if each of them is.
 
     Chosen on BUS-BRA's folds 2 to 5 (`benchmarks/views.py`, docs/results.md): no rule
     sorts all patients clearly better. Means miss most malignant examinations in which
@@ -51,13 +59,13 @@ def worst_view(views: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
     Args:
         views: at least one; `class` and `probabilities` as in predictions.json.
     """
-    return max(
-        views,
-        key=lambda view: (
-            LABELS.index(view["class"]),
-            view["probabilities"]["malignant"],
-        ),
-    )
+    return max(views, key=_badness)
+
+
+def _badness(view: Mapping[str, Any]) -> tuple[bool, bool, float]:
+    label, probabilities = view["class"], view["probabilities"]
+    decisive = MALIGNANT if MALIGNANT in probabilities else label
+    return label == MALIGNANT, label != NORMAL, probabilities[decisive]
 
 
 def make_view(record: Record) -> Record:
@@ -76,10 +84,10 @@ def summarize_views(views: Sequence[Record]) -> Record:
 
     Returns:
         `class`, `probabilities` and `worst_view` (its path and frame), absent if no
-        view was predicted; `refer`, the reasons of all views, and `referred_views`,
-        their number; `largest_diameter_mm` and `largest_diameter_px`, each absent
-        without a lesion in this unit; `views`, `lesions` and `failed`, with path and
-        frame.
+        view was predicted or the model has no classes; `refer`, the reasons of all
+        views, and `referred_views`, their number; `largest_diameter_mm` and
+        `largest_diameter_px`, each absent without a lesion in this unit; `views`,
+        `lesions` and `failed`, with path and frame.
     """
     predicted = [view for view in views if "error" not in view]
     failed = [view for view in views if "error" in view]
@@ -90,7 +98,7 @@ def summarize_views(views: Sequence[Record]) -> Record:
     ]
     reasons = {reason for view in predicted for reason in view["refer"]}
     return {
-        **(_combine(predicted) if predicted else {}),
+        **(_combine(predicted) if any(v["class"] for v in predicted) else {}),
         "refer": [reason for reason in REASONS if reason in reasons],
         "referred_views": sum(bool(view["refer"]) for view in predicted),
         **_largest_diameters(lesions),
@@ -147,7 +155,10 @@ def write_examinations(
         f' "ungrouped": {_lines(lost)}}}\n'
     )
     write_text(out / EXAMINATIONS_NAME, text)
-    write_table(out / TABLE_NAME, [_to_cells(entry) for entry in examinations], COLUMNS)
+    labels = {p: None for entry in examinations for p in entry.get("probabilities", ())}
+    columns = list_columns(list(labels or LABELS))
+    rows = [_to_cells(entry, columns) for entry in examinations]
+    write_table(out / TABLE_NAME, rows, columns)
 
 
 def remove_examinations(out: Path) -> None:
@@ -158,7 +169,7 @@ def remove_examinations(out: Path) -> None:
     """
     for name, start in (
         (EXAMINATIONS_NAME, '{"grouped_by": '),
-        (TABLE_NAME, ",".join(COLUMNS)),
+        (TABLE_NAME, ",".join(_FIRST)),
     ):
         file = out / name
         if file.is_file() and file.read_bytes().startswith(start.encode()):
@@ -201,10 +212,10 @@ def _lines(entries: Sequence[Record]) -> str:
     return f"[\n{lines}\n]" if entries else "[]"
 
 
-def _to_cells(entry: Record) -> Record:
+def _to_cells(entry: Record, columns: Sequence[str]) -> Record:
     paths = [item["path"] for name in ("views", "failed") for item in entry[name]]
     return {
-        **_pick(entry, COLUMNS),
+        **_pick(entry, columns),
         **{f"p_{k}": p for k, p in entry.get("probabilities", {}).items()},
         **{f"worst_{k}": value for k, value in entry.get("worst_view", {}).items()},
         "refer": "; ".join(entry["refer"]),

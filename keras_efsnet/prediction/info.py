@@ -9,7 +9,6 @@ from typing import Any
 
 from keras_efsnet import __version__
 from keras_efsnet.extras import MissingPackage
-from keras_efsnet.labels import LABELS
 from keras_efsnet.models.presets import (
     KINDS,
     file_digest,
@@ -122,7 +121,7 @@ def _lite_tensors(path: Path) -> Facts:
     return {
         "input image": f"{model.input_type} {shape}",
         "output mask": f"float32 {shape}",
-        "output class": f"float32 {(1, len(LABELS))}",
+        "output class": f"float32 {(1, model.classes)}",
     }
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from keras_efsnet.models.presets import DEFAULT_SIZE
 from keras_efsnet.models.saving import load_keras_model, start_keras
 from keras_efsnet.prediction.postprocess import read_rules
-from keras_efsnet.prediction.predictor import check_outputs, check_threads
+from keras_efsnet.prediction.predictor import check_threads, count_classes
 from keras_efsnet.prediction.turns import take_turn
 
 
@@ -20,7 +20,8 @@ class KerasPredictor:
 
     Args:
         file: the `.keras` file; input `(batch, height, width, 1)`, outputs `mask` and
-            `class`. The rules of a `card.json` beside it apply.
+            `class`. The rules of a `card.json` beside it apply. The labels are those of
+            the file, or if it has none, of the card.
         threads: CPU threads; None leaves the choice to the backend.
 
     Raises:
@@ -32,7 +33,6 @@ class KerasPredictor:
     def __init__(self, file: Path, threads: int | None = None) -> None:
         check_threads(threads)
         self.file = file
-        self.rules = read_rules(file)
         self._lock = Lock()
         start_keras()
         if threads is not None:
@@ -47,7 +47,11 @@ class KerasPredictor:
         outputs = self(np.zeros((1, *self.size, 1), np.float32))
         is_dict = isinstance(outputs, dict)
         shapes = {name: out.shape for name, out in outputs.items()} if is_dict else {}
-        check_outputs(file, shapes, self.size)
+        classes = count_classes(file, shapes, self.size)
+        labels, tasks = (
+            getattr(self._model, name, None) for name in ("labels", "tasks")
+        )
+        self.rules = read_rules(file, classes, labels, tasks)
 
     def __call__(self, images: np.ndarray) -> dict[str, np.ndarray]:
         # Keras keeps the model's state aside during a call; JAX gives its buffers away.

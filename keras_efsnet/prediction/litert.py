@@ -12,14 +12,13 @@ import numpy as np
 
 from keras_efsnet.extras import MissingPackage
 from keras_efsnet.images.grey import Size
-from keras_efsnet.labels import LABELS
 from keras_efsnet.models.presets import check_digest
 from keras_efsnet.prediction.parallel import count_cores
 from keras_efsnet.prediction.postprocess import Prediction, read_rules
 from keras_efsnet.prediction.predictor import (
     Images,
-    check_outputs,
     check_threads,
+    count_classes,
     predict_batch,
 )
 from keras_efsnet.prediction.sandbox import check_file
@@ -53,7 +52,8 @@ class LiteModel:
     Attributes:
         file: the `.tflite` file.
         size: the network's `(height, width)`.
-        rules: the model's postprocess.
+        rules: the model's labels and postprocess.
+        classes: size of the output `class`.
         input_type: dtype of the input, float32, uint8 or int8.
 
     Raises:
@@ -73,7 +73,6 @@ class LiteModel:
     def __init__(self, path: str | Path, threads: int | None = None) -> None:
         path = self.file = Path(path)
         check_threads(threads)
-        self.rules = read_rules(path)
         interpreter = _import_interpreter()
         content = path.read_bytes()
         check_digest(path, content)
@@ -87,7 +86,8 @@ class LiteModel:
             path, run.get_input_details()["image"]
         )
         self._outputs = run.get_output_details()
-        _check_outputs(path, self._outputs, self.size)
+        self.classes = _check_outputs(path, self._outputs, self.size)
+        self.rules = read_rules(path, self.classes)
         try:
             self._idle.append(self._warm_up(run))
         except (RuntimeError, ValueError) as error:
@@ -101,8 +101,8 @@ class LiteModel:
                 if the file takes integers.
 
         Returns:
-            `mask`, float32 `(n, height, width, 1)`, and `class`, float32 `(n, 3)`, both
-            in [0, 1].
+            `mask`, float32 `(n, height, width, 1)`, and `class`, float32 `(n,
+            classes)`, both in [0, 1].
 
         Raises:
             ValueError: another shape.
@@ -113,7 +113,7 @@ class LiteModel:
                 f"{images.shape}; `predict` takes images of any size."
             )
         masks = np.empty((len(images), *self.size, 1), np.float32)
-        classes = np.empty((len(images), len(LABELS)), np.float32)
+        classes = np.empty((len(images), self.classes), np.float32)
         pixels = _to_type(images, self.input_type)
         for number in range(len(images)):
             with take_turn(self._runner()) as run:
@@ -202,14 +202,17 @@ def _check_input(path: Path, tensor: Mapping[str, Any]) -> tuple[Size, np.dtype]
     return (shape[1], shape[2]), dtype
 
 
-def _check_outputs(path: Path, tensors: Mapping[str, Any], size: Size) -> None:
-    check_outputs(path, {name: _shape(t) for name, t in tensors.items()}, size)
+def _check_outputs(path: Path, tensors: Mapping[str, Any], size: Size) -> int:
+    """Returns the number of classes."""
+    shapes = {name: _shape(t) for name, t in tensors.items()}
+    classes = count_classes(path, shapes, size)
     for name, tensor in tensors.items():
         if tensor["dtype"] not in (np.float32, np.int8):
             raise ValueError(
                 f"{path}: the outputs must be float32 or int8, but {name} is "
                 f"{np.dtype(tensor['dtype'])}; give a file made by `efsnet export`."
             )
+    return classes
 
 
 def _shape(tensor: Mapping[str, Any]) -> tuple[int, ...]:

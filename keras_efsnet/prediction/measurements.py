@@ -67,7 +67,9 @@ def measure_lesions(frame: Frame, prediction: Prediction) -> list[Lesion]:
     edges = np.array(prediction.boxes)
     left, top = edges[:, :2].min(axis=0)
     right, bottom = edges[:, 2:].max(axis=0)
-    labels = label_components(prediction.mask[top:bottom, left:right])
+    labels = prediction.mask[top:bottom, left:right]  # one component is all True, or 1
+    if len(edges) > 1:
+        labels = label_components(labels)
     skin = _skin_row(frame)
     lesions = []
     for number, box in enumerate(prediction.boxes, start=1):

@@ -12,7 +12,6 @@ from keras_efsnet.images.frame import Frame
 from keras_efsnet.images.grey import Size, resize_image, to_grey
 from keras_efsnet.images.reading import read_frame
 from keras_efsnet.images.screen_region import ScreenRegion
-from keras_efsnet.labels import LABELS
 from keras_efsnet.prediction.parallel import map_in_order
 from keras_efsnet.prediction.postprocess import Postprocess, Prediction, postprocess
 from keras_efsnet.prediction.turns import seconds_waited
@@ -26,7 +25,8 @@ class Predictor(Protocol):
     """A loaded network, which threads may share.
 
     Calling it maps float32 grey `(n, height, width, 1)` in [0, 255] to a dict of
-    `mask`, `(n, height, width, 1)`, and `class`, `(n, 3)`, both in [0, 1].
+    `mask`, `(n, height, width, 1)`, and `class`, `(n, classes)`, both in [0, 1]. What
+    they mean is in `rules`.
     """
 
     size: Size
@@ -112,7 +112,9 @@ def predict_frame(predictor: Predictor, frame: Frame) -> Prediction:
         part,
         mask=mask,
         probability=probability,
-        lesion_fraction=part.lesion_area_px / mask.size,
+        lesion_fraction=None
+        if part.lesion_area_px is None
+        else part.lesion_area_px / mask.size,
         boxes=[frame.scan.to_frame(box) for box in part.boxes],
     )
 
@@ -141,20 +143,23 @@ def check_threads(threads: int | None) -> None:
         )
 
 
-def check_outputs(
-    file: Path, shapes: Mapping[str, tuple[int, ...]], size: Size
-) -> None:
-    """Raises ValueError unless a model's outputs are `mask` and `class` of one image.
+def count_classes(file: Path, shapes: Mapping[str, tuple[int, ...]], size: Size) -> int:
+    """Returns the number of a model's classes.
 
     Args:
         file: the model's file.
         shapes: the outputs' shapes by name; empty if they have no names.
         size: the network's `(height, width)`.
+
+    Raises:
+        ValueError: the outputs are not `mask` and `class` of one image.
     """
-    expected = {"mask": (1, *size, 1), "class": (1, len(LABELS))}
-    if shapes != expected:
+    classes = shapes.get("class", ())[-1:]
+    expected = {"mask": (1, *size, 1), "class": (1, *classes)}
+    if shapes != expected or not classes or classes[0] < 2:
         raise ValueError(
-            f"{file}: the outputs must have the names and shapes {expected}, got "
-            f"{dict(shapes) or 'no names'}; give a model made by EFSNet with "
-            f"num_classes={len(LABELS)}."
+            f"{file}: the outputs must have the names and shapes mask {(1, *size, 1)} "
+            f"and class (1, number of classes), got {dict(shapes) or 'no names'}; give "
+            "a model made by EFSNet."
         )
+    return classes[0]

@@ -1,6 +1,6 @@
 """The referral rule: when and why a person should review a prediction.
 
-Its limits come from a model's card, fitted by `keras_efsnet.training.calibrate`.
+Its limits come from a model's card, fitted by `efsnet calibrate`.
 """
 
 from collections.abc import Mapping
@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_efsnet.labels import MALIGNANT, NORMAL
 from keras_efsnet.prediction.appearance import Appearance
 
 MALIGNANCY_NOT_EXCLUDED = "malignancy not excluded"
@@ -84,29 +85,35 @@ def mask_margin(mask_probability: np.ndarray) -> float:
 def find_reasons(
     rule: ReferralRule,
     *,
-    label: str,
+    label: str | None,
     probabilities: Mapping[str, float],
-    margin: float,
-    lesion_found: bool,
+    margin: float | None,
+    lesion_found: bool | None,
     image: np.ndarray | None,
 ) -> tuple[str, ...]:
     """Returns the reasons to refer an image, in the order of `REASONS`.
 
+    Reasons that need the class normal or malignant, or an output that the model lacks,
+    are never given.
+
     Args:
         rule: the model's limits.
-        label: the predicted class.
+        label: the predicted class; None if the model has no classes.
         probabilities: by class.
-        margin: from `mask_margin`.
-        lesion_found: the mask has a lesion, before the normal gate empties it.
+        margin: from `mask_margin`; None if the model has no mask.
+        lesion_found: the mask has a lesion, before the normal gate empties it; None as
+            above.
         image: uint8 `(h, w)`, the network's input; None skips its appearance.
     """
     different = rule.look and image is not None and not rule.look.accepts(image)
-    suspicious = probabilities["malignant"] >= rule.malignancy_limit
+    suspicious = probabilities.get(MALIGNANT, -1.0) >= rule.malignancy_limit
+    surest = 1.0 if label is None else probabilities[label]
+    has_both = lesion_found is not None and NORMAL in probabilities
     objections = {
-        MALIGNANCY_NOT_EXCLUDED: suspicious and label != "malignant",
-        CLASS_UNSURE: probabilities[label] < rule.minimum_class_probability,
-        MASK_MARGIN_LOW: margin < rule.minimum_mask_margin,
-        DISAGREE: (label == "normal") == lesion_found,
+        MALIGNANCY_NOT_EXCLUDED: suspicious and label != MALIGNANT,
+        CLASS_UNSURE: surest < rule.minimum_class_probability,
+        MASK_MARGIN_LOW: margin is not None and margin < rule.minimum_mask_margin,
+        DISAGREE: has_both and (label == NORMAL) == lesion_found,
         NOT_B_MODE: different,
     }
     return tuple(reason for reason in REASONS if objections[reason])

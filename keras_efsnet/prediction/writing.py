@@ -48,6 +48,8 @@ def write_prediction(
 ) -> Record:
     """Writes `<target>_mask.png` (0 and 255) and `<target>_overlay.png`.
 
+    A model without a mask leaves the mask and its measurements out.
+
     Args:
         frame: read from a file.
         prediction: of the frame.
@@ -62,33 +64,36 @@ def write_prediction(
         OSError: a file cannot be written.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    mask = Image.fromarray(prediction.mask.astype(np.uint8) * 255)
     record = make_record(frame, prediction)
-    overlay = draw_overlay(frame, prediction, record["lesions"], callipers)
-    return {
-        **record,
-        "mask_file": _write(target, "mask", mask, out),
-        "overlay_file": _write(target, "overlay", overlay, out),
-    }
+    lesions = record.get("lesions", ())
+    overlay = draw_overlay(frame, prediction, lesions, callipers)
+    if "lesions" in record:
+        mask = Image.fromarray(prediction.mask.astype(np.uint8) * 255)
+        record["mask_file"] = _write(target, "mask", mask, out)
+    record["overlay_file"] = _write(target, "overlay", overlay, out)
+    return record
 
 
 def make_record(frame: Frame, prediction: Prediction) -> Record:
-    """Returns the record of a frame from a file, without names of written files."""
+    """Returns the record of a frame from a file, without names of written files.
+
+    A model without a mask gives no `lesions`.
+    """
+    record = {**frame_names(frame), **prediction.to_json()}
+    if prediction.lesion_area_px is None:
+        return record
     lesions = measure_lesions(frame, prediction)
-    return {
-        **frame_names(frame),
-        **prediction.to_json(),
-        **measure_area(frame, lesions),
-        "lesions": lesions,
-    }
+    return {**record, **measure_area(frame, lesions), "lesions": lesions}
 
 
 def write_probability(prediction: Prediction, target: Path, out: Path) -> Record:
     """Writes `<target>_probability.png`, 16-bit: 0 to 65535 for 0 to 1.
 
     It holds the lesion probabilities before postprocessing. Returns the entry for the
-    frame's record.
+    frame's record, empty if the model has no mask.
     """
+    if prediction.lesion_area_px is None:
+        return {}
     pixels = np.rint(prediction.probability.clip(0, 1) * 65535).astype(np.uint16)
     file = _write(target, "probability", Image.fromarray(pixels), out)
     return {"probability_file": file}

@@ -21,8 +21,9 @@ from PIL import Image
 from keras_efsnet.labels import LABELS
 from keras_efsnet.models.presets import (
     check_digest,
+    find_folder,
     find_lite_file,
-    find_model,
+    no_such_model,
     read_card,
 )
 from keras_efsnet.phantoms import make_phantom
@@ -116,7 +117,10 @@ def list_contents(model: str | Path) -> Contents:
     Raises:
         OSError, ValueError: there is no such model, or it is damaged.
     """
-    file = find_lite_file(find_model(model).keras_file.parent, "float32")
+    folder = find_folder(model)
+    if folder is None:
+        raise no_such_model(model, "the folder of `efsnet export`")
+    file = find_lite_file(folder, "float32")
     check_digest(file, file.read_bytes())
     read_rules(file)
     card = json.dumps(read_card(file)).encode()

@@ -12,6 +12,7 @@ Reference: Vallez et al., Scientific Data 12, 2025.
 
 from pathlib import Path
 
+from keras_efsnet.training.datasets.classes import known_label
 from keras_efsnet.training.datasets.files import read_table, require_files
 from keras_efsnet.training.datasets.sample import Sample
 
@@ -53,7 +54,7 @@ def _sample(folder: Path, row: dict[str, str], where: str) -> Sample:
     patient = stem[:_LETTERS]
     return Sample(
         name=f"bus_uclm/{stem}",
-        label=row["Label"].lower(),
+        label=known_label(row["Label"], folder / "images" / file),
         image=folder / "images" / file,
         masks=(folder / "masks" / file,),
         source="bus_uclm",

@@ -17,6 +17,7 @@ Reference: Gomez-Flores et al., Medical Physics 51:3110, 2024.
 
 from pathlib import Path
 
+from keras_efsnet.training.datasets.classes import known_label
 from keras_efsnet.training.datasets.files import read_table, require_files
 from keras_efsnet.training.datasets.sample import Sample
 
@@ -58,7 +59,7 @@ def _sample(folder: Path, row: dict[str, str], folds: dict[str, int]) -> Sample:
     mask = stem.replace("bus_", "mask_", 1)
     return Sample(
         name=f"busbra/{stem}",
-        label=row["Pathology"].lower(),
+        label=known_label(row["Pathology"], folder / "Images" / f"{stem}.png"),
         image=folder / "Images" / f"{stem}.png",
         masks=(folder / "Masks" / f"{mask}.png",),
         source="busbra",

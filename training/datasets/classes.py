@@ -4,12 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from keras_efsnet.labels import LABELS
+from keras_efsnet.labels import LABELS, UNKNOWN, check_label
 from keras_efsnet.training.datasets.files import read_table
 from keras_efsnet.training.datasets.sample import Sample
-
-UNKNOWN = "unknown"
-"""Says that a name stands for no class."""
 
 ClassNames = Mapping[str, str]
 """Names in small letters, and the label or `UNKNOWN` that each stands for."""
@@ -19,7 +16,7 @@ def to_label(name: str, names: ClassNames, where: str) -> str | None:
     """Gives the label that a class's name stands for.
 
     Args:
-        name: the name; a label in any case stands for itself.
+        name: the name; one of `LABELS`, in any case, stands for itself.
         names: what other names stand for.
         where: the file, for the error.
 
@@ -27,13 +24,28 @@ def to_label(name: str, names: ClassNames, where: str) -> str | None:
         ValueError: nobody says what it stands for.
     """
     small = name.strip().lower()
-    label = names.get(small, small)
-    if label not in (*LABELS, UNKNOWN):
+    if small not in (*names, *LABELS, UNKNOWN):
         raise ValueError(
             f"{where}: the class '{name}' is none of {', '.join(LABELS)}; say what it "
-            f"stands for, such as --class '{name}=benign' or '{name}={UNKNOWN}'."
+            f"stands for, such as --class '{name}=benign', '{name}={UNKNOWN}', or "
+            f"'{name}={name}' for a class of its own."
         )
+    label = names.get(small, small)
     return None if label == UNKNOWN else label
+
+
+def known_label(name: str, where: Path) -> str:
+    """Gives the label of a public dataset's class.
+
+    Raises:
+        ValueError: it is none of `LABELS`.
+    """
+    label = name.strip().lower()
+    if label not in LABELS:
+        raise ValueError(
+            f"{where}: a class is {', '.join(LABELS)}, got '{name}'; correct it."
+        )
+    return label
 
 
 def only_label(labels: set[str | None], where: str) -> str | None:
@@ -54,19 +66,34 @@ def only_label(labels: set[str | None], where: str) -> str | None:
 def parse_names(pairs: Sequence[str]) -> dict[str, str]:
     """Reads `NAME=LABEL` pairs, as the command line takes them.
 
+    A label is one of `LABELS`, `UNKNOWN`, or a class of one's own. The latter needs a
+    pair of its own name, such as `cyst=cyst`, so that a misspelt label makes no class.
+
     Raises:
         ValueError: one is no such pair.
     """
+    split = [pair.rpartition("=") for pair in pairs]
+    labels = {label.strip() for name, _, label in split if _same(name, label)}
+    known = {label.lower(): label for label in (*labels, *LABELS, UNKNOWN)}
     names = {}
-    for pair in pairs:
-        name, equals, label = pair.rpartition("=")
-        if not equals or label not in (*LABELS, UNKNOWN):
+    for pair, (name, equals, label) in zip(pairs, split, strict=True):
+        label = known.get(label.strip().lower(), "")
+        if not equals or not label:
             raise ValueError(
                 f"--class {pair}: give NAME=LABEL with a label of {', '.join(LABELS)} "
-                f"or {UNKNOWN}."
+                f"or {UNKNOWN}, or make a class of your own, such as --class cyst=cyst."
             )
+        if label != UNKNOWN:
+            try:
+                check_label(label)
+            except ValueError as error:
+                raise ValueError(f"--class {pair}: {error}") from None
         names[name.strip().lower()] = label
     return names
+
+
+def _same(name: str, label: str) -> bool:
+    return name.strip().lower() == label.strip().lower()
 
 
 def find_class_table(folder: Path) -> Path | None:

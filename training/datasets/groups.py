@@ -11,9 +11,9 @@ from scipy.sparse.csgraph import connected_components
 from sklearn.model_selection import StratifiedGroupKFold
 
 from keras_efsnet.files import write_whole
-from keras_efsnet.labels import LABELS
+from keras_efsnet.labels import UNKNOWN
 from keras_efsnet.training.datasets.files import read_table
-from keras_efsnet.training.datasets.sample import Sample, by_name
+from keras_efsnet.training.datasets.sample import Sample, by_name, order_labels
 
 FOLDS = 5
 UNUSED = -1
@@ -104,15 +104,15 @@ def assign_folds(
     Raises:
         ValueError: a class has images, but fewer groups than there are folds.
     """
-    names = [sample.label or "unknown" for sample in samples]
-    labels = np.array([(*LABELS, "unknown").index(name) for name in names])
+    classes = [*order_labels(samples), UNKNOWN]
+    labels = np.array([classes.index(sample.label or UNKNOWN) for sample in samples])
     usable = np.setdiff1d(np.arange(len(samples)), np.array(unused, int))
     for number in np.unique(labels[usable]):
         count = len(np.unique(groups[usable][labels[usable] == number]))
         if count < FOLDS:
             raise ValueError(
                 f"{FOLDS} folds need as many patients or scans of each class, but "
-                f"{(*LABELS, 'unknown')[number]} has {count}; add images."
+                f"{classes[number]} has {count}; add images."
             )
     folds = np.full(len(samples), UNUSED)
     splitter = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed)

@@ -6,7 +6,8 @@ What each path holds is told by its content:
 - COCO JSON, in a file, a folder or its annotations/;
 - LabelMe files, in a folder and its sub-folders;
 - a raw dataset of nnU-Net;
-- class folders: some of normal/, benign/ and malignant/, with `_mask` files in them;
+- class folders: some of normal/, benign/ and malignant/, and those that `names` has,
+  with `_mask` files in them;
 - a folder of images and a folder of masks of the same names, with or without `_mask`;
 - a folder of images with `_mask` files beside them.
 
@@ -16,7 +17,7 @@ without one they are unknown.
 
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -31,6 +32,7 @@ from keras_efsnet.training.datasets.classes import (
     ClassNames,
     find_class_table,
     label_samples,
+    to_label,
 )
 from keras_efsnet.training.datasets.coco import is_coco, read_coco
 from keras_efsnet.training.datasets.drawing import (
@@ -160,8 +162,8 @@ def _read(
     if annotations is not None:
         return read_coco(annotations, names)
     if _has_labelme(path):
-        return [_from_labelme(a) for a in read_annotations(path)]
-    samples = _read_folders(path)
+        return [_from_labelme(a) for a in read_annotations(path, names)]
+    samples = _read_folders(path, names)
     table = classes or find_class_table(path)
     if table is not None and all(sample.label is None for sample in samples):
         samples = label_samples(samples, table, names)
@@ -204,11 +206,13 @@ def _fill(polygons: Sequence[np.ndarray], shape: tuple[int, int]) -> np.ndarray:
     return mask
 
 
-def _read_folders(folder: Path) -> list[Sample]:
+def _read_folders(folder: Path, names: ClassNames) -> list[Sample]:
     inside = {p.name.lower(): p for p in sorted(folder.iterdir()) if p.is_dir()}
-    labels = [label for label in LABELS if label in inside]
-    if labels:
-        return [s for label in labels for s in _read_images(inside[label], label)]
+    classes = [name for name in dict.fromkeys([*LABELS, *names]) if name in inside]
+    if classes:
+        _refuse_other_folders(inside, classes, names)
+        labels = {name: to_label(name, names, str(folder)) for name in classes}
+        return [s for n in classes for s in _read_images(inside[n], labels[n])]
     images = next((inside[name] for name in IMAGE_FOLDERS if name in inside), None)
     masks = next((inside[name] for name in MASK_FOLDERS if name in inside), None)
     if images and masks:
@@ -217,9 +221,24 @@ def _read_folders(folder: Path) -> list[Sample]:
     if not samples:
         raise ValueError(
             f"{folder}: has none of the layouts {'; '.join((*LAYOUTS, *FORMATS))}. "
-            "To fix: arrange it as one of these, or write a manifest."
+            "To fix: arrange it as one of these, name the class of each folder with "
+            "--class FOLDER=LABEL, or write a manifest."
         )
     return samples
+
+
+def _refuse_other_folders(
+    inside: Mapping[str, Path], classes: Sequence[str], names: ClassNames
+) -> None:
+    """Raises ValueError for a folder of images without a class beside named ones."""
+    if not set(classes) & names.keys():
+        return
+    for name, folder in inside.items():
+        if name not in classes and list_images(folder):
+            raise ValueError(
+                f"{folder}: is the folder of no class; give --class {name}=LABEL, or "
+                f"{name}=unknown."
+            )
 
 
 def _read_images(folder: Path, label: str | None) -> list[Sample]:

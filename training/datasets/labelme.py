@@ -16,8 +16,9 @@ from PIL import Image
 from keras_efsnet.files import write_whole
 from keras_efsnet.images.mask_names import check_image_name, is_mask_name
 from keras_efsnet.images.reading import SUFFIXES, read_image
-from keras_efsnet.labels import LESIONS
+from keras_efsnet.labels import LESIONS, NORMAL, UNKNOWN
 from keras_efsnet.prediction.polygons import fill_polygon
+from keras_efsnet.training.datasets.classes import ClassNames
 from keras_efsnet.training.datasets.naming import name_images
 
 
@@ -29,18 +30,22 @@ class Annotation:
         image: the image file.
         name: names it among the annotations that are read with it: its stem, with the
             folders' names and `_` before it where two stems are equal.
-        label: its class.
+        label: its class; None if it is unknown.
         polygons: each float64 `(points, 2)`, x and y in pixels.
     """
 
     image: Path
     name: str
-    label: str
+    label: str | None
     polygons: tuple[np.ndarray, ...]
 
 
-def read_annotations(folder: Path) -> list[Annotation]:
+def read_annotations(folder: Path, names: ClassNames | None = None) -> list[Annotation]:
     """Reads all LabelMe files in a folder and its sub-folders.
+
+    Args:
+        folder: of the files.
+        names: what names of classes stand for, see `classes.parse_names`.
 
     Raises:
         OSError: a file cannot be read.
@@ -53,9 +58,9 @@ def read_annotations(folder: Path) -> list[Annotation]:
             f"{folder}: no LabelMe file here; give the folder labelme/ that `efsnet "
             "predict --format labelme` writes."
         )
-    annotations = [_read(file) for file in files]
-    names = name_images([a.image for a in annotations], between="_")
-    named = [replace(a, name=n) for a, n in zip(annotations, names, strict=True)]
+    annotations = [_read(file, names or {}) for file in files]
+    own = name_images([a.image for a in annotations], between="_")
+    named = [replace(a, name=n) for a, n in zip(annotations, own, strict=True)]
     for annotation in named:
         file_name = _file_name(annotation)
         if is_mask_name(Path(file_name)):
@@ -78,7 +83,7 @@ def write_dataset(annotations: Sequence[Annotation], out: Path) -> None:
     for label in ("normal", *LESIONS):
         (out / label).mkdir(parents=True, exist_ok=True)
     for annotation in annotations:
-        _write(annotation, out / annotation.label / _file_name(annotation))
+        _write(annotation, out / str(annotation.label) / _file_name(annotation))
 
 
 def _file_name(annotation: Annotation) -> str:
@@ -96,22 +101,24 @@ def _write(annotation: Annotation, path: Path) -> None:
     write_whole(mask_file, lambda part: image.save(part, format="PNG"))
 
 
-def _read(file: Path) -> Annotation:
+def _read(file: Path, names: ClassNames) -> Annotation:
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
         image = (file.parent / content["imagePath"]).resolve()
         shape = (content["imageHeight"], content["imageWidth"])
         polygons = tuple(_polygon(file, drawn) for drawn in content["shapes"])
-        labels = {drawn["label"] for drawn in content["shapes"]}
+        found = [str(drawn["label"]) for drawn in content["shapes"]]
+        labels = {names.get(label.strip().lower(), label) for label in found}
     except (KeyError, TypeError, json.JSONDecodeError) as error:
         raise ValueError(
             f"{file}: no LabelMe file ({type(error).__name__}: {error}); remove it or "
             "save it again."
         ) from error
-    if len(labels) > 1 or not labels <= set(LESIONS):
+    allowed = dict.fromkeys([*LESIONS, *names.values()])
+    if len(labels) > 1 or not labels <= allowed.keys():
         raise ValueError(
-            f"{file}: all polygons of an image are {' or all '.join(LESIONS)}, got "
-            f"{', '.join(sorted(map(str, labels)))}; relabel them."
+            f"{file}: all polygons of an image are {' or all '.join(allowed)}, got "
+            f"{', '.join(sorted(labels))}; relabel them."
         )
     if image.suffix.lower() not in SUFFIXES:
         raise ValueError(
@@ -123,8 +130,8 @@ def _read(file: Path) -> Annotation:
             f"but {image} has another size; annotate it again."
         )
     check_image_name(image)
-    label = min(labels, default="normal")
-    return Annotation(image, image.stem, label, polygons)
+    label = min(labels, default=NORMAL)
+    return Annotation(image, image.stem, None if label == UNKNOWN else label, polygons)
 
 
 def _polygon(file: Path, drawn: dict[str, Any]) -> np.ndarray:

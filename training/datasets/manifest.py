@@ -6,8 +6,10 @@
 
 `image` and `label` are needed. Paths are relative to the manifest's folder; the union
 of several masks, with `;` between them, is the lesion. The column may be called `mask`.
-An empty label is an unknown class. `name` stands for an image in folds files; without
-it an image is named `<source>/<stem>`, or by its stem where the source is unknown.
+An empty label is an unknown class. normal, benign and malignant may be written in any
+case; other labels are classes of their own. `name` stands for an image in folds files;
+without it an image is named `<source>/<stem>`, or by its stem where the source is
+unknown.
 Further columns: `birads`, `histology`, `doppler` and `marks` (yes or no). Others are
 left alone.
 """
@@ -17,7 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from keras_efsnet.files import relative_path, write_whole
-from keras_efsnet.labels import LABELS
+from keras_efsnet.labels import LABELS, check_label
 from keras_efsnet.training.datasets.files import read_table
 from keras_efsnet.training.datasets.sample import Sample, by_name
 
@@ -115,13 +117,12 @@ def _file(folder: Path, name: str, where: str) -> Path:
 
 
 def _label(cell: str, where: str) -> str | None:
-    label = cell.lower()
-    if label and label not in LABELS:
-        raise ValueError(
-            f"{where}: a label is {', '.join(LABELS)} or empty, got '{cell}'; "
-            "correct it."
-        )
-    return label or None
+    if not cell or cell.lower() in LABELS:
+        return cell.lower() or None
+    try:
+        return check_label(cell)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from None
 
 
 def _answer(row: dict[str, str], column: str, where: str) -> bool | None:

@@ -1,13 +1,14 @@
 """One image of a dataset: its name, class, files and what is known about it."""
 
-from collections.abc import Iterable
+import shlex
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from keras_efsnet.images.mask_names import check_image_name
-from keras_efsnet.labels import LABELS
+from keras_efsnet.labels import LABELS, check_label
 from keras_efsnet.training.datasets.masks import read_mask_file
 
 
@@ -18,7 +19,7 @@ class Sample:
     Attributes:
         name: names this image alone among all datasets used together, such as
             `busbra/bus_0001-l`; BUSI's images keep their stems, `benign (4)`.
-        label: one of `LABELS`, or None where the class is unknown.
+        label: the class, such as one of `LABELS`, or None where it is unknown.
         image: the image file.
         masks: the mask files, whose union is the lesion. Without one a normal image
             has no lesion, and the lesion of any other image is unknown.
@@ -32,7 +33,7 @@ class Sample:
         fold: the fold that the dataset's authors, or a manifest, give the image.
 
     Raises:
-        ValueError: `label` is none of these, or `image` is a mask by its name.
+        ValueError: `label` is not allowed, or `image` is a mask by its name.
     """
 
     name: str
@@ -49,11 +50,11 @@ class Sample:
     fold: int | None = None
 
     def __post_init__(self) -> None:
-        if self.label is not None and self.label not in LABELS:
-            raise ValueError(
-                f"{self.image}: a class is {', '.join(LABELS)} or unknown, got "
-                f"'{self.label}'; correct it."
-            )
+        if self.label is not None:
+            try:
+                check_label(self.label)
+            except ValueError as error:
+                raise ValueError(f"{self.image}: {error}") from None
         check_image_name(self.image)
 
     @property
@@ -91,6 +92,24 @@ def load_mask(sample: Sample, shape: tuple[int, int]) -> np.ndarray:
             )
         union |= mask
     return union
+
+
+def check_known(samples: Sequence[Sample], labels: Sequence[str]) -> None:
+    """Raises ValueError for a sample whose class is not one of a model's labels."""
+    for sample in samples:
+        if sample.label is not None and sample.label not in labels:
+            found = order_labels(samples)
+            raise ValueError(
+                f"{sample.image}: its label is '{sample.label}', but the model's are "
+                f"{', '.join(labels)}; correct it, or train a model with --labels "
+                f"{shlex.quote(','.join(found))}."
+            )
+
+
+def order_labels(samples: Iterable[Sample]) -> list[str]:
+    """Lists the classes of samples: those of `LABELS` in their order, then by name."""
+    found = {sample.label for sample in samples if sample.label is not None}
+    return [*(x for x in LABELS if x in found), *sorted(found - set(LABELS))]
 
 
 def by_name(samples: Iterable[Sample]) -> dict[str, Sample]:

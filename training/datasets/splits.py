@@ -187,7 +187,7 @@ def _split_by_fold(samples: Sequence[Sample], path: Path, fold: int) -> Split:
     for line, row in _read_folds(path)[1]:
         where = f"{path}, line {line}"
         sample = _find(row["stem"], named, seen, where)
-        if row["label"] != sample.label:
+        if row["label"] != (sample.label or ""):
             raise ValueError(
                 f"{where}: {sample.stem} is {row['label']} here but lies in the folder "
                 f"{sample.label}; correct the file or move the image."

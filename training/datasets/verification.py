@@ -5,6 +5,7 @@ import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from keras_efsnet.training.datasets.busi import is_busi, list_orphan_masks
 from keras_efsnet.training.datasets.duplicates import Progress, find_duplicates
 from keras_efsnet.training.datasets.masks import mask_problems, read_mask_file
 from keras_efsnet.training.datasets.reading import list_samples
-from keras_efsnet.training.datasets.sample import Sample
+from keras_efsnet.training.datasets.sample import Sample, order_labels
 
 REPORT_NAME = "report.json"
 UNREADABLE = "unreadable"
@@ -64,8 +65,10 @@ def verify_datasets(
     # Finding the duplicates takes three more steps per image.
     steps = 4 * len(samples)
     problems = _check_names(samples) + _check_orphans(paths, samples)
+    # A dataset of classes alone has no mask at all.
+    check = partial(_check_files, needs_mask=any(s.masks for s in samples))
     with ThreadPoolExecutor() as pool:
-        for done, found in enumerate(pool.map(_check_files, samples), start=1):
+        for done, found in enumerate(pool.map(check, samples), start=1):
             problems += found
             progress(done, steps)
     unreadable = {problem.file for problem in problems if problem.kind == UNREADABLE}
@@ -112,7 +115,7 @@ def _common_folder(paths: Sequence[Path]) -> Path:
         return folders[0]
 
 
-def _check_files(sample: Sample) -> list[Problem]:
+def _check_files(sample: Sample, needs_mask: bool) -> list[Problem]:
     """Reads an image and its masks."""
     try:
         shape = read_image(sample.image).shape
@@ -125,17 +128,19 @@ def _check_files(sample: Sample) -> list[Problem]:
         if not any(odd.fix for odd in found):
             lesion += int(np.count_nonzero(read_mask_file(file)))
     if not problems:
-        problems += _check_lesion(sample, lesion)
+        problems += _check_lesion(sample, lesion, needs_mask)
     return problems
 
 
-def _check_lesion(sample: Sample, lesion: int) -> list[Problem]:
+def _check_lesion(sample: Sample, lesion: int, needs_mask: bool) -> list[Problem]:
     """Checks that tumour images have lesion pixels and normal images have none."""
     if sample.label == "normal":
         if not lesion:
             return []
         detail = f"{lesion} lesion pixels in a normal image"
         return [Problem("lesion in normal", sample.masks[0], detail)]
+    if not sample.masks and not needs_mask:
+        return []
     if not sample.masks:
         return [Problem("missing mask", sample.image, "no mask file has its stem")]
     if not lesion:
@@ -167,7 +172,7 @@ def _check_orphans(paths: Sequence[Path], samples: Sequence[Sample]) -> list[Pro
 
 
 def _check_labels(group: Sequence[Sample]) -> list[Problem]:
-    labels = sorted({s.label for s in group if s.label}, key=LABELS.index)
+    labels = order_labels(group)
     if len(labels) < 2:
         return []
     stems = ", ".join(sample.stem for sample in group)

@@ -14,6 +14,8 @@ import { drawContour, drawImage, encodeMask } from './picture.js';
 import { postprocess, THRESHOLD, toRecord } from './prediction.js';
 import {
   clearResult,
+  makeBars,
+  readMeaning,
   showPrediction,
   showRefer,
   showThreshold,
@@ -29,10 +31,16 @@ const accelerator = /** @type {HTMLSelectElement} */ (find('accelerator'));
 /** @type {Promise<import('./network.js').Network>} */
 let network;
 /** @type {Promise<import('./result.js').Card>} */
-const card = fetch('model/card.json').then((file) => file.json());
+const card = readCard();
 /** @type {Shown | undefined} */
 let shown;
 let source = new AbortController();
+
+async function readCard() {
+  const facts = await fetch('model/card.json').then((file) => file.json());
+  makeBars(readMeaning(facts).labels);
+  return facts;
+}
 
 /** @param {Grey} grey */
 async function ask(grey) {
@@ -70,8 +78,10 @@ async function showFile(file, name, signal) {
 }
 
 /** @param {Asked} asked */
-function cut({ answer, grey, card: { postprocess: rules = {} } }) {
-  return postprocess(answer.outputs, grey, rules, answer.input, threshold.valueAsNumber);
+function cut({ answer, grey, card: facts }) {
+  const { postprocess: rules = {} } = facts;
+  const { outputs, input } = answer;
+  return postprocess(outputs, grey, rules, input, threshold.valueAsNumber, readMeaning(facts));
 }
 
 /** @param {boolean} isLive */
@@ -86,7 +96,8 @@ function showShown(isLive) {
   find('figure').style.setProperty('--ratio', `${grey.width / grey.height}`);
   find('figure').hidden = false;
   find('empty').hidden = true;
-  for (const id of ['save-mask', 'save-record']) find(id).removeAttribute('disabled');
+  find('save-record').removeAttribute('disabled');
+  find('save-mask').toggleAttribute('disabled', prediction.area === null);
 }
 
 /** Takes the last image and what was said of it off the page: it is not of the next. */

@@ -10,16 +10,20 @@
  *   refer?: import('./referral.js').ReferralRule | null,
  * }} Rules
  *   The card's `postprocess`; those it lacks are off.
+ * @typedef {{labels: string[], tasks: string[]}} Meaning
+ *   What the outputs mean: the names of the classes, none if no class was trained, and
+ *   the outputs that were trained.
  * @typedef {{mask: Probability, classes: Float32Array}} Outputs
  * @typedef {{
  *   mask: Grey,
- *   label: string,
+ *   label: string | null,
  *   probabilities: Record<string, number>,
- *   area: number,
+ *   area: number | null,
  *   boxes: Box[],
  *   isEmptied: boolean,
  *   refer: string[],
  * }} Prediction
+ *   `label`: null without classes. `area`: null without a mask.
  *   `isEmptied`: the normal gate removed a lesion from the mask.
  *   `refer`: why a person should look; empty where no rule fired.
  */
@@ -29,7 +33,8 @@ import { resizeProbability } from './images.js';
 import { emptyMargins } from './margins.js';
 import { findReasons, maskMargin } from './referral.js';
 
-export const LABELS = ['normal', 'benign', 'malignant'];
+/** @type {Meaning} of a card without labels */
+export const SHIPPED = { labels: ['normal', 'benign', 'malignant'], tasks: ['mask', 'class'] };
 
 /** The cut of every calibrated model. */
 export const THRESHOLD = 0.5;
@@ -42,31 +47,47 @@ export const THRESHOLD = 0.5;
  * @param {Rules} rules
  * @param {Grey} [image] the network's input, for its margins and the refer rule
  * @param {number} [threshold] only for looking; predictions are made at 0.5
+ * @param {Meaning} [meaning]
  * @returns {Prediction}
  */
-export function postprocess(outputs, size, rules, image, threshold = THRESHOLD) {
+export function postprocess(
+  outputs,
+  size,
+  rules,
+  image,
+  threshold = THRESHOLD,
+  { labels, tasks } = SHIPPED,
+) {
   const { mask, classes } = outputs;
-  const probabilities = Object.fromEntries(LABELS.map((label, i) => [label, classes[i]]));
+  if (labels.length && labels.length !== classes.length) {
+    throw new Error(`the card has ${labels.length} labels, the model ${classes.length} classes.`);
+  }
+  const hasMask = tasks.includes('mask');
+  const probabilities = Object.fromEntries(labels.map((label, i) => [label, classes[i]]));
   const { values } = resizeProbability(mask, size.height, size.width);
   const pixels = new Uint8Array(values.length);
-  for (let at = 0; at < pixels.length; at++) pixels[at] = values[at] > threshold ? 1 : 0;
+  const cut = hasMask ? threshold : Infinity;
+  for (let at = 0; at < pixels.length; at++) pixels[at] = values[at] > cut ? 1 : 0;
   const lesion = { height: size.height, width: size.width, pixels };
   if (image) emptyMargins(lesion, image);
   const minimumArea = (rules.minimum_lesion_fraction ?? 0) * pixels.length;
   const found = splitComponents(lesion, minimumArea);
-  const label = LABELS[classes.indexOf(Math.max(...classes))];
+  const label = labels[classes.indexOf(Math.max(...classes))] ?? null;
   const isGated = label === 'normal' && probabilities.normal >= (rules.normal_gate ?? Infinity);
   const isLesionFound = found.boxes.length > 0;
-  const margin = maskMargin(mask.values);
-  const facts = { label, probabilities, margin, isLesionFound, image };
+  const margin = hasMask ? maskMargin(mask.values) : null;
+  const isFound = hasMask ? isLesionFound : null;
+  const facts = { label, probabilities, margin, isLesionFound: isFound, image };
   const refer = rules.refer ? findReasons(rules.refer, facts) : [];
   const isEmptied = isGated && isLesionFound;
-  return { ...(isGated ? emptied(found.mask) : found), label, probabilities, isEmptied, refer };
+  const kept = isGated ? emptied(found.mask) : found;
+  const area = hasMask ? kept.area : null;
+  return { ...kept, area, label, probabilities, isEmptied, refer };
 }
 
 /**
  * @param {Grey} mask for the size
- * @returns {Pick<Prediction, 'mask' | 'area' | 'boxes'>}
+ * @returns {{mask: Grey, area: number, boxes: Box[]}}
  */
 function emptied({ height, width }) {
   return { mask: { height, width, pixels: new Uint8Array(height * width) }, area: 0, boxes: [] };
@@ -85,7 +106,7 @@ export function toRecord(prediction, milliseconds) {
     class: label,
     probabilities: Object.fromEntries(rounded),
     lesion_area_px: area,
-    lesion_fraction: round(area / mask.pixels.length, 6),
+    lesion_fraction: area === null ? null : round(area / mask.pixels.length, 6),
     boxes,
     mask_emptied: isEmptied,
     refer,

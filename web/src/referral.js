@@ -18,21 +18,23 @@ export const NOT_B_MODE = 'does not look like B-mode';
 /**
  * @param {ReferralRule} rule
  * @param {object} facts
- * @param {string} facts.label the predicted class
+ * @param {string | null} facts.label the predicted class; null without classes
  * @param {Record<string, number>} facts.probabilities by class
- * @param {number} facts.margin from `maskMargin`
- * @param {boolean} facts.isLesionFound before the normal gate
+ * @param {number | null} facts.margin from `maskMargin`; null without a mask
+ * @param {boolean | null} facts.isLesionFound before the normal gate; null as above
  * @param {Grey} [facts.image] the network's input; without it its look is left out
  * @returns {string[]} why a person should look; empty where nothing speaks against it
  */
 export function findReasons(rule, { label, probabilities, margin, isLesionFound, image }) {
-  const isSuspicious = probabilities.malignant >= (rule.malignancy_limit ?? 1);
+  const isSuspicious = (probabilities.malignant ?? -1) >= (rule.malignancy_limit ?? 1);
+  const surest = label === null ? 1 : probabilities[label];
+  const hasBoth = isLesionFound !== null && 'normal' in probabilities;
   /** @type {[string, boolean][]} */
   const objections = [
     ['malignancy not excluded', isSuspicious && label !== 'malignant'],
-    ['class unsure', probabilities[label] < rule.minimum_class_probability],
-    ['mask margin low', margin < rule.minimum_mask_margin],
-    ['mask and class disagree', (label === 'normal') === isLesionFound],
+    ['class unsure', surest < rule.minimum_class_probability],
+    ['mask margin low', margin !== null && margin < rule.minimum_mask_margin],
+    ['mask and class disagree', hasBoth && (label === 'normal') === isLesionFound],
     [NOT_B_MODE, Boolean(rule.look && image && !accepts(rule.look, image))],
   ];
   return objections.filter(([, isRaised]) => isRaised).map(([reason]) => reason);

@@ -3,6 +3,8 @@
  *
  * @typedef {import('./prediction.js').Prediction} Prediction
  * @typedef {{
+ *   labels?: string[],
+ *   tasks?: string[],
  *   postprocess?: import('./prediction.js').Rules,
  *   metrics?: {external?: {mask: {missed: number}}},
  * }} Card
@@ -10,8 +12,36 @@
  */
 
 import { find } from './page-parts.js';
-import { THRESHOLD } from './prediction.js';
+import { SHIPPED, THRESHOLD } from './prediction.js';
 import { NOT_B_MODE } from './referral.js';
+
+/**
+ * What the outputs of a card's model mean.
+ *
+ * @param {Card} card
+ */
+export function readMeaning({ labels = SHIPPED.labels, tasks = SHIPPED.tasks }) {
+  return { labels, tasks };
+}
+
+/**
+ * Makes an empty bar for each class.
+ *
+ * @param {string[]} labels
+ */
+export function makeBars(labels) {
+  const rows = labels.map((label) => {
+    const [row, name, track] = ['li', 'span', 'span'].map((tag) => document.createElement(tag));
+    row.dataset.label = label;
+    name.textContent = label;
+    track.className = 'track';
+    track.ariaHidden = 'true';
+    track.append(document.createElement('i'));
+    row.append(name, track, document.createElement('b'));
+    return row;
+  });
+  find('bars').replaceChildren(...rows);
+}
 
 /**
  * @param {Prediction} prediction
@@ -21,12 +51,16 @@ export function showPrediction(prediction, isLive) {
   const { label, probabilities, area, mask, isEmptied, refer } = prediction;
   const summary = find('summary');
   summary.ariaLive = isLive ? 'off' : 'polite';
-  const share = percent(area / mask.pixels.length, 1);
-  const none = isEmptied ? 'lesion removed from the mask' : 'no lesion marked';
-  const lesion = area ? `lesion on ${share} of the image` : none;
+  const parts = [];
+  if (label !== null) parts.push(`${label} ${percent(probabilities[label])}`);
+  if (area !== null) {
+    const share = percent(area / mask.pixels.length, 1);
+    const none = isEmptied ? 'lesion removed from the mask' : 'no lesion marked';
+    parts.push(area ? `lesion on ${share} of the image` : none);
+  }
   summary.textContent = refer.includes(NOT_B_MODE)
     ? `${NOT_B_MODE}: class and mask mean little`
-    : `${label} ${percent(probabilities[label])}, ${lesion}`;
+    : parts.join(', ');
   for (const row of find('bars').children) {
     const name = /** @type {HTMLElement} */ (row).dataset.label ?? '';
     row.classList.toggle('first', name === label);

@@ -330,3 +330,30 @@ function giveFiles(kind, content, names) {
     { kind, content: content.toString('base64'), names },
   );
 }
+
+for (const [what, facts, names, summary] of /** @type {const} */ ([
+  [
+    'own classes',
+    { labels: ['cyst', 'solid mass', 'abscess'] },
+    ['cyst', 'solid mass', 'abscess'],
+    /^(cyst|solid mass|abscess) \d+ %, lesion on/,
+  ],
+  ['masks alone', { labels: [], tasks: ['mask'] }, [], /^lesion on/],
+  ['classes alone', { tasks: ['class'] }, LABELS, /^benign \d+ %$/],
+])) {
+  test(`a model of ${what} is shown as what it is`, async () => {
+    const context = await browser.newContext();
+    await context.route('**/card.json', (route) => route.fulfill({ json: facts }));
+    const other = await context.newPage();
+    await load(other, server.url);
+    await pickPhantom(other, 'benign');
+    const bars = await other.$$eval('#bars li span:first-child', (all) =>
+      all.map((one) => one.textContent),
+    );
+    assert.deepEqual(bars, names);
+    assert.match(await other.innerText('#summary'), summary);
+    const isWithout = await other.isDisabled('#save-mask');
+    assert.equal(isWithout, what === 'classes alone');
+    await context.close();
+  });
+}

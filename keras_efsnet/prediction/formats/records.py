@@ -6,8 +6,11 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from keras_efsnet.images.reading import read_image
-from keras_efsnet.labels import LESIONS
+from keras_efsnet.labels import NORMAL
 from keras_efsnet.prediction.writing import Record
+
+LESION = "lesion"
+"""The label of every lesion if the model has no classes."""
 
 
 def read_masks(
@@ -23,5 +26,16 @@ def target(record: Record) -> PurePosixPath:
     return PurePosixPath(record["mask_file"].removesuffix("_mask.png"))
 
 
+def lesion_labels(records: Sequence[Record]) -> list[str]:
+    """Returns the classes of lesions, in the order of the model's.
+
+    They are all but normal; `LESION` alone for a model without classes.
+    """
+    labels = {p: None for record in records for p in record.get("probabilities", ())}
+    return [label for label in labels if label != NORMAL] or [LESION]
+
+
 def lesion_label(record: Record) -> str:
-    return max(LESIONS, key=lambda label: record["probabilities"][label])
+    """Returns the most probable class of an image's lesions."""
+    probabilities = record["probabilities"]
+    return max(lesion_labels([record]), key=lambda label: probabilities.get(label, 1.0))
