@@ -106,6 +106,24 @@ def test_the_head_says_what_made_the_page(predict, images, tmp_path):
     assert re.search(r"Model some/<model> int8, keras-efsnet [\d.]+, \d{4}-", text)
 
 
+def test_a_models_own_classes_are_counted(tmp_path):
+    found = {"cyst": 0.75, "solid": 0.25}
+    records = [
+        {"path": "a.png", "class": "cyst", "probabilities": found, "refer": []},
+        {"path": "b.png", "error": "none"},
+    ]
+    page.write_page(tmp_path, records, "model", refers=True)
+    assert "0 solid, 1 cyst, 1 failed." in visible(tmp_path)
+
+
+def test_without_classes_the_lesions_are_counted(tmp_path):
+    alone = {"class": None, "probabilities": {}, "lesions": []}
+    boxes = [[[0, 0, 2, 2]], []]
+    records = [{"path": "a.png", **alone, "boxes": found} for found in boxes]
+    page.write_page(tmp_path, records, "model", refers=False)
+    assert "1 with a lesion." in visible(tmp_path)
+
+
 def test_frames_have_their_numbers(predict, scan, tmp_path):
     first, *others = (Image.fromarray(scan) for _ in range(3))
     first.save(tmp_path / "pages.tif", save_all=True, append_images=others)

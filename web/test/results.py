@@ -1,5 +1,8 @@
 """Writes folders of results: `few`, predicted from odd files, and `many`, 2,000.
 
+`own`, `masks` and `classes` are those of models with own classes, with masks alone and
+with classes alone.
+
 Args: the folder.
 """
 
@@ -62,3 +65,14 @@ for number in range(MANY):
         record[f"{kind}_file"] = name
     records.append(record)
 write_page(many, write_records(many, records), "model", refers=True)
+
+lesion = next(record for record in predicted if record["lesions"])
+cyst = {"class": "cyst", "probabilities": {"cyst": 0.75, "solid": 0.25}}
+models = {"own": cyst, "masks": {"class": None, "probabilities": {}}, "classes": cyst}
+for name, answer in models.items():
+    record = {**lesion, **answer, "path": f"{name}.png", "refer": []}
+    if name == "classes":
+        del record["lesions"], record["mask_file"]
+    (folder / name).mkdir()
+    os.link(few / record["overlay_file"], folder / name / record["overlay_file"])
+    write_page(folder / name, [record], "model", refers=False)

@@ -12,6 +12,8 @@ import { startBrowser, watchTraffic, writeResults } from './setting.js';
 
 const SCREENSHOTS = fileURLToPath(new URL('../screenshots/', import.meta.url));
 
+/** @type {Awaited<ReturnType<typeof writeResults>>} */
+let folders;
 /** @type {string} */
 let folder;
 /** @type {import('playwright-core').Browser} */
@@ -24,7 +26,8 @@ let traffic;
 let entries;
 
 before(async () => {
-  folder = (await writeResults()).few;
+  folders = await writeResults();
+  folder = folders.few;
   browser = await startBrowser();
   page = await browser.newPage({ viewport: { width: 1440, height: 900 } });
   traffic = watchTraffic(page);
@@ -217,6 +220,34 @@ test('the overlay in full has the measurements of each lesion', async () => {
   await page.click('#close');
   await page.click('[type=reset]');
 });
+
+for (const [name, summary, words, controls] of /** @type {const} */ ([
+  ['own', '0 solid, 1 cyst.', /^cyst 75 %\n\d+ x \d+ px\nown\.png$/, ['class', 'size']],
+  ['masks', '1 with a lesion.', /^\d+ x \d+ px\nmasks\.png$/, ['size']],
+  ['classes', '0 solid, 1 cyst.', /^cyst 75 %\nclasses\.png$/, ['class']],
+])) {
+  test(`a model of ${name} has no other controls and words`, async () => {
+    const other = await browser.newPage({ viewport: { width: 1440, height: 900 } });
+    await other.goto(`${pathToFileURL(folders[name])}/index.html`);
+    assert.equal(await other.innerText('header p'), summary);
+    assert.match((await other.innerText('#list li')).replaceAll(/\n+/g, '\n').trim(), words);
+    const orders = await other.$$eval('[name=order] option:not([hidden])', (options) =>
+      options.map((option) => option.textContent),
+    );
+    assert.equal(orders.length, 1 + 2 * controls.length, orders.join());
+    assert.equal(orders.includes('class, solid first'), name !== 'masks');
+    assert.ok(await other.isHidden('#malignant-choice'));
+    assert.ok(await other.isHidden('#refer-choice'));
+    assert.equal(await other.isHidden('#size-choice'), name === 'classes');
+    await look(other, `results-${name}`);
+    await other.click('#list button');
+    assert.equal(await other.isHidden('#bars'), name === 'masks');
+    assert.equal(await other.isHidden('#measurements'), name === 'classes');
+    assert.match(await other.innerText('#refer'), /has no rule that refers/);
+    await look(other, `results-${name}-view`);
+    await other.close();
+  });
+}
 
 test('a missing overlay is said', async () => {
   const other = await browser.newPage();

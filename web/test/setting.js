@@ -66,13 +66,15 @@ export async function writeSamples() {
 /**
  * Folders of results with their pages.
  *
- * @returns {Promise<{few: string, many: string}>} what `efsnet predict` wrote of files
- *   with odd names; 2,000 results
+ * @returns {Promise<Record<'few' | 'many' | 'own' | 'masks' | 'classes', string>>}
+ *   what `efsnet predict` wrote of files with odd names; 2,000 results; those of a model
+ *   with own classes, of masks alone, and of classes alone
  */
 export async function writeResults() {
   const folder = await makeFolder();
   await promisify(execFile)(join(BIN, 'python'), [RESULTS, folder]);
-  return { few: join(folder, 'few'), many: join(folder, 'many') };
+  const names = /** @type {const} */ (['few', 'many', 'own', 'masks', 'classes']);
+  return /** @type {any} */ (Object.fromEntries(names.map((name) => [name, join(folder, name)])));
 }
 
 /**

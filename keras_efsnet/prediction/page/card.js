@@ -13,9 +13,13 @@ function makeCard(entry) {
   find('.name').textContent = nameOf(entry);
   if (!isReferred(entry)) find('.tag').remove();
   if (entry.probabilities) {
-    card.dataset.class = entry.class;
-    find('i').style.width = `${100 * malignantOf(entry)}%`;
-    find('b').textContent = percent(malignantOf(entry));
+    card.dataset.class = entry.class ?? '';
+    if ('malignant' in entry.probabilities) {
+      find('i').style.width = `${100 * malignantOf(entry)}%`;
+      find('b').textContent = percent(malignantOf(entry));
+    } else {
+      find('.malignant').remove();
+    }
     showThumbnail(/** @type {HTMLImageElement} */ (find('img')), entry);
   } else {
     card.className = 'failed';

@@ -16,7 +16,6 @@ from string import Template
 
 from keras_efsnet import __version__
 from keras_efsnet.files import write_text
-from keras_efsnet.labels import LABELS
 from keras_efsnet.prediction.page.entries import make_entry
 from keras_efsnet.prediction.writing import Record
 from keras_efsnet.style import read_style
@@ -123,8 +122,16 @@ def _summarize(records: Sequence[Record], earlier: int) -> str:
 
 
 def _facts(records: Sequence[Record], earlier: int) -> Iterator[str]:
+    names = dict.fromkeys(
+        name for record in records for name in record.get("probabilities", {})
+    )
     counts = Counter(record.get("class") for record in records)
-    yield from (f"{counts[label]} {label}" for label in reversed(LABELS))
+    if names:
+        yield from (
+            f"{counts[name]} {name}" for name in reversed(dict.fromkeys(labels))
+        )
+    else:
+        yield f"{sum(bool(record.get('boxes')) for record in records)} with a lesion"
     if referred := sum(bool(record.get("refer")) for record in records):
         yield f"{referred} referred to a person"
     if failed := sum("error" in record for record in records):

@@ -8,22 +8,24 @@
  * @property {string} path of the input, as text
  * @property {number} [frame] from 1
  * @property {string} [error]
- * @property {string} [class]
+ * @property {string | null} [class] null if the model has none
  * @property {Record<string, number>} [probabilities] by class
  * @property {string[]} [refer] reasons
  * @property {boolean} [mask_emptied]
  * @property {number} [milliseconds]
- * @property {Lesion[]} [lesions] largest first
+ * @property {Lesion[]} [lesions] largest first; missing if the model has no mask
  * @property {string} [size] of the largest lesion, in words
  * @property {Record<string, string>} files relative addresses
  * @property {number} [ratio] width / height of the scan on the overlay
  */
 
-const CLASSES = ['normal', 'benign', 'malignant'];
+/** The model's classes. */
+const CLASSES = [...new Set(data.entries.flatMap((entry) => Object.keys(entry.probabilities ?? {})))];
+const NO_CLASS = 'no class';
 const FAILED = 'failed';
 
 /** @param {Entry} entry */
-const classOf = (entry) => entry.class ?? FAILED;
+const classOf = (entry) => (entry.probabilities ? (entry.class ?? NO_CLASS) : FAILED);
 
 /** @param {Entry} entry */
 const malignantOf = (entry) => entry.probabilities?.malignant ?? NaN;
@@ -132,14 +134,15 @@ function percent(fraction) {
 
 /** The class in words. @param {Entry} entry */
 function describeClass(entry) {
-  const label = classOf(entry);
-  return entry.probabilities ? `${label} ${percent(entry.probabilities[label])}` : label;
+  if (!entry.probabilities) return FAILED;
+  return entry.class ? `${entry.class} ${percent(entry.probabilities[entry.class])}` : '';
 }
 
 /** The lesions in words. @param {Entry} entry */
 function describeSize(entry) {
   if (entry.mask_emptied) return 'lesion removed from the mask';
-  const count = entry.lesions?.length ?? 0;
-  if (!count) return entry.probabilities ? 'no lesion' : '';
+  if (!entry.lesions) return '';
+  const count = entry.lesions.length;
+  if (!count) return 'no lesion';
   return count > 1 ? `${count} lesions, largest ${entry.size}` : String(entry.size);
 }

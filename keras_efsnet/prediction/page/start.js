@@ -13,13 +13,19 @@ function apply() {
 
 function fillForm() {
   const counts = countBy(data.entries.map(classOf));
-  for (const label of [...CLASSES, FAILED].filter((name) => counts.get(name))) {
+  for (const label of [...CLASSES, NO_CLASS, FAILED].filter((name) => counts.get(name))) {
     const box = make('input', { type: 'checkbox', name: 'class', value: label, defaultChecked: true });
     byId('classes').append(make('label', {}, box, `${label} (${counts.get(label)})`));
   }
   const reasons = countBy(data.entries.flatMap((entry) => entry.refer ?? []));
   const choice = byId('refer-choice');
-  choice.hidden = !data.refers && !reasons.size;
+  offer('refer', data.refers || reasons.size > 0);
+  offer('malignant', CLASSES.includes('malignant'));
+  offer('size', data.entries.some(({ lesions }) => lesions));
+  offer('class', CLASSES.length > 0);
+  for (const [way, label] of [['down', CLASSES.at(-1)], ['up', CLASSES[0]]]) {
+    for (const option of optionsOf(`class-${way}`)) option.textContent = `class, ${label} first`;
+  }
   for (const [reason, count] of reasons) {
     choice.lastElementChild?.append(make('option', { value: reason }, `${reason} (${count})`));
   }
@@ -29,6 +35,28 @@ function fillForm() {
   for (const option of select.options) option.defaultSelected = option.value === unit;
   byId('unit-choice').hidden = units.size < 2;
   byId('unit').textContent = units.size === 1 ? `, ${unit}` : '';
+}
+
+/**
+ * Hides a filter and its orders, if the model's records do not have it.
+ *
+ * @param {string} name
+ * @param {boolean} isThere
+ */
+function offer(name, isThere) {
+  const choice = document.getElementById(`${name}-choice`);
+  if (choice) choice.hidden = !isThere;
+  for (const option of optionsOf(name)) option.hidden = !isThere;
+}
+
+/**
+ * The orders whose value begins so.
+ *
+ * @param {string} start
+ * @returns {NodeListOf<HTMLOptionElement>}
+ */
+function optionsOf(start) {
+  return form.querySelectorAll(`[name=order] option[value^="${start}"]`);
 }
 
 /**

@@ -31,7 +31,7 @@ function showInView(place) {
   byId('summary').dataset.class = entry.class ?? '';
   byId('summary').textContent = [describeClass(entry), describeSize(entry)].filter(Boolean).join(', ');
   byId('bars').replaceChildren(...CLASSES.map((label) => makeBar(entry, label)));
-  byId('bars').hidden = !entry.probabilities;
+  byId('bars').hidden = !entry.class;
   showRefer(entry);
   byId('measurements').replaceChildren(makeTable(entry.lesions ?? []));
   byId('measurements').hidden = !entry.lesions?.length;
