@@ -48,7 +48,7 @@ from keras_efsnet.tflite.benchmark_worker import peak_memory
 SECONDS, BYTES = 10, 2 * 2**30
 PATIENCE = 120
 """Seconds on the clock after which a case hangs even if it does nothing."""
-RESULTS = {"index.html", "predictions.json"}
+RESULTS = {"index.html", "predictions.json", "run.json"}
 """What a run writes beside its pictures."""
 
 SIZE = (48, 64)

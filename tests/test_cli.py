@@ -90,10 +90,11 @@ def test_predict_writes_a_line_and_a_record_an_image(
     assert [record["class"] for record in _records(out)] == ["benign"] * 3
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith(f"[1/3] {folder / 'a.png'}: benign 70%, lesion 14.")
-    assert lines[3].startswith(f"3 of 3 images: {out}.")
+    assert lines[3].startswith("note: the model has no refer rule")
+    assert lines[4].startswith(f"3 of 3 images: {out}.")
     assert sorted(file.name for file in out.iterdir()) == [
         *(f"{name}_{kind}.png" for name in "abc" for kind in ("mask", "overlay")),
-        *("index.html", "predictions.json"),
+        *("index.html", "predictions.json", "run.json"),
     ]
 
 
@@ -253,6 +254,19 @@ def test_predict_and_info_with_a_model_file(tiny_model, folder, tmp_path, capsys
     found = json.loads(capsys.readouterr().out)
     assert found["sha256"] == {tiny_model.name: digest}
     assert found["versions"]["numpy"] == np.__version__
+
+
+def test_run_json_says_what_made_the_results(tiny_model, folder, tmp_path):
+    out = tmp_path / "out"
+    command = ["predict", str(folder), "--out", str(out), "--model", str(tiny_model)]
+    assert main([*command, "--callipers", "--format", "csv"]) == 0
+    run = json.loads((out / "run.json").read_text())
+    digest = hashlib.sha256(tiny_model.read_bytes()).hexdigest()
+    assert run["weights SHA-256"] == digest
+    assert (run["model"], run["file"]) == (str(tiny_model), tiny_model.name)
+    assert run["options"]["callipers"]
+    assert run["options"]["formats"] == ["csv"]
+    assert run["finished"]
 
 
 def test_info_as_json_has_the_hashes_of_all_files_of_a_preset(capsys):

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from keras_efsnet.cli import main
+from keras_efsnet.models.presets import PRESETS
 from keras_efsnet.prediction import archive as sharding
 from keras_efsnet.prediction.examinations import summarize_views, worst_view
 from keras_efsnet.prediction.postprocess import Postprocess
@@ -37,6 +38,7 @@ class ByTissue:
     """A predictor without a network: black is lesion, the first pixel is the class."""
 
     size = (64, 64)
+    file = PRESETS / "efsnet_base_breast" / "model_float32.tflite"
     rules = Postprocess(
         refer=ReferralRule(
             minimum_class_probability=0.6,
@@ -301,18 +303,20 @@ def test_a_damaged_file_belongs_to_no_study(run, tmp_path, length):
 
 @pytest.fixture
 def stop_at(monkeypatch):
-    """Interrupts the run at its n-th image, from 1."""
+    """Interrupts the run at its n-th image, from 1, and at all that follow."""
+    whole = ByTissue.__call__
 
     def stop(number):
-        answer, calls = ByTissue.__call__, iter(range(1, 99))
+        calls = iter(range(1, 99))
 
         def interrupted(self, images):
-            if next(calls) == number:
+            if next(calls) >= number:
                 raise KeyboardInterrupt
-            return answer(self, images)
+            return whole(self, images)
 
         monkeypatch.setattr(ByTissue, "__call__", interrupted)
 
+    monkeypatch.setattr("keras_efsnet.prediction.parallel.count_cores", lambda: 1)
     return stop
 
 
@@ -390,6 +394,7 @@ def test_workers_give_the_same_examinations(run, tmp_path, without_ray, stop_at)
     assert code == 130
     unfinished = [entry["unfinished"] for entry in content["examinations"]]
     assert [len(paths) for paths in unfinished] == [2, 2]
+    stop_at(99)  # not again
     code, content, _ = run(*options, out="shards")
     assert (code, content) == (0, plain)
     assert (tmp_path / "shards" / "examinations.csv").read_text() == plain_table

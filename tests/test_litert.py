@@ -203,7 +203,7 @@ print(codes, sorted({set(BLOCKED)} & set(sys.modules)))
     )
     assert result.stderr == ""
     assert result.stdout.splitlines()[-1] == "[0, 0, 0] []"
-    assert _files(tmp_path / "predicted") == _outputs("abc")
+    assert _files(tmp_path / "predicted") == _outputs("abc") | {"run.json"}
     assert _files(tmp_path / "demo") == _outputs(LABELS) | {f"{x}.png" for x in LABELS}
 
 
@@ -213,4 +213,4 @@ def _files(folder):
 
 def _outputs(stems):
     pictures = {f"{stem}_{kind}.png" for stem in stems for kind in ("mask", "overlay")}
-    return pictures | {"predictions.json"}
+    return pictures | {"index.html", "predictions.json"}

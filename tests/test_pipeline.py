@@ -394,3 +394,45 @@ def test_one_source_or_none_without_normals_is_judged_as_a_whole(cache):
     )
     known = replace(both, class_weight=np.ones(7, np.float32))
     assert not pipeline.tumours_only(known).any()
+
+
+def test_own_classes_are_numbered_in_their_order(tmp_path):
+    path = save(tmp_path / "a.png", np.full((16, 16), 90))
+    samples = [Sample(str(n), x, path) for n, x in enumerate(("solid", None, "cyst"))]
+    cache = pipeline.load_cache(samples, 16, ("cyst", "solid"))
+    assert cache.labels.tolist() == [1, 0, 0]
+    assert cache.class_weight.tolist() == [1, 0, 1]
+    with pytest.raises(ValueError, match="its label is 'solid', but the model's are"):
+        pipeline.load_cache(samples, 16)
+    # Without classes any label will do, and none counts.
+    assert not pipeline.load_cache(samples, 16, ()).class_weight.any()
+
+
+def test_a_mask_that_is_not_trained_has_no_weight(tmp_path):
+    path = save(tmp_path / "a.png", np.full((16, 16), 90))
+    samples = [Sample("a", "normal", path), Sample("b", "benign", path, (path,))]
+    save(path, np.eye(16) * 255)
+    assert pipeline.load_cache(samples, 16).mask_weight.tolist() == [1, 1]
+    cache = pipeline.load_cache(samples, 16, tasks=("class",))
+    assert cache.mask_weight.tolist() == [0, 0]
+
+
+def test_tumours_alone_are_of_the_usual_classes(cache):
+    groups = np.array(["a/normal", *["b/tumour"] * 6])
+    usual = replace(cache, groups=groups)
+    assert pipeline.tumours_only(usual).sum() == 6
+    assert not pipeline.tumours_only(replace(usual, classes=("a", "b", "c"))).any()
+
+
+def test_a_removed_lesion_is_normal_where_there_is_such_a_class(cache):
+    images, originals = np.zeros((2, 16, 24), np.uint8), np.array([1, 4])
+    for classes, weight, number in (
+        (("cyst", "normal", "solid"), 1, 1),
+        (("cyst", "solid", "abscess"), 0, 0),
+    ):
+        own = replace(cache, classes=classes)
+        more = pipeline.add_normals(own, images, originals)
+        assert more.classes == classes
+        assert more.class_weight[-2:].tolist() == [weight] * 2
+        assert more.labels[-2:].tolist() == [number] * 2
+        assert more.mask_weight[-2:].tolist() == [1, 1]

@@ -361,7 +361,7 @@ def test_a_rerun_removes_what_it_no_longer_lists(tmp_path, rerun, two_images):
     _touch(out, "c_mask.png", "c_overlay.png", "b.txt")
     assert rerun("a.png") == 0
     assert {file.name for file in out.iterdir()} == {
-        *("a_mask.png", "a_overlay.png", "index.html", "predictions.json"),
+        *("a_mask.png", "a_overlay.png", "index.html", "predictions.json", "run.json"),
         *("c_mask.png", "c_overlay.png", "b.txt"),  # not from the earlier run
     }
     assert _listed(out / "predictions.json") == ["a_mask.png"]

@@ -382,3 +382,67 @@ def test_summary_of_nothing_is_refused():
         ValueError, match="^rows: a summary needs at least one image; evaluate some.$"
     ):
         compute_metrics([])
+
+
+KINDS = ("cyst", "solid")
+
+
+def own(label, p, labels=KINDS, **facts):
+    return replace(score(label, p=p, **facts), labels=labels)
+
+
+def test_a_model_of_other_classes_has_no_metric_of_malignant_and_normal():
+    rows = [
+        own("cyst", (0.8, 0.2), truth=10, predicted=10, shared=10),
+        own("cyst", (0.4, 0.6), truth=10),
+        own("solid", (0.3, 0.7), truth=10, predicted=10, shared=5),
+    ]
+    metrics = compute_metrics(rows)
+    found = metrics["class"]
+    assert found["accuracy"] == pytest.approx(2 / 3)
+    assert found["balanced_accuracy"] == pytest.approx((1 / 2 + 1) / 2)
+    assert found["auroc_macro"] == 1
+    assert found["confusion"] == [[1, 1], [0, 1]]
+    assert found["ece"] is not None
+    missing = ("auroc_malignant", "auroc_malignant_benign", "auroc_lesion")
+    missing += ("sensitivity_malignant", "specificity_malignant")
+    missing += ("sensitivity_at_90_specificity", "specificity_at_90_sensitivity")
+    assert [found[name] for name in missing] == [None] * len(missing)
+    assert metrics["mask"]["normal_false_positive_rate"] is None
+    assert metrics["mask"]["missed"] == pytest.approx(1 / 3)
+    assert metrics["refer"]["errors_referred"] == 0
+
+
+def test_further_classes_are_neither_benign_nor_malignant():
+    four = ("other", "malignant", "benign", "normal")
+    rows = [
+        own("malignant", (0.1, 0.6, 0.2, 0.1), four),
+        own("benign", (0.1, 0.3, 0.4, 0.2), four),
+        own("other", (0.2, 0.8, 0.0, 0.0), four),
+        own("normal", (0.0, 0.1, 0.1, 0.8), four, predicted=3),
+    ]
+    metrics = compute_metrics(rows)
+    assert metrics["class"]["auroc_malignant_benign"] == 1
+    assert metrics["class"]["sensitivity_malignant"] == 1
+    assert metrics["class"]["specificity_malignant"] == pytest.approx(2 / 3)
+    assert metrics["class"]["auroc_lesion"] == 1
+    assert metrics["mask"]["normal_false_positive_rate"] == 1
+
+
+def test_an_output_that_is_not_trained_has_no_metrics():
+    seen = score("normal", truth=0, predicted=4)
+    masks = replace(seen, probabilities=(), labels=(), tasks=("mask",))
+    metrics = compute_metrics([masks])
+    values = {k: v for k, v in metrics["class"].items() if not k.endswith("_ci")}
+    assert values.pop("confusion") == [] and not any(values.values())
+    assert set(values.values()) == {None}
+    assert metrics["mask"]["dice"] == 0
+    assert metrics["mask"]["normal_false_positive_rate"] == 1
+    assert metrics["refer"]["accuracy_kept"] is None
+    assert metrics["refer"]["dice_kept"] == 0
+    classes = replace(score("benign", p=(0.1, 0.8, 0.1)), tasks=("class",))
+    metrics = compute_metrics([classes])
+    assert {v for k, v in metrics["mask"].items()} == {None}
+    assert metrics["class"]["accuracy"] == 1
+    assert metrics["refer"]["dice_loss_area"] is None
+    assert metrics["refer"]["class_error_area"] == 0

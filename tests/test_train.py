@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -16,8 +17,9 @@ from keras_efsnet.models.saving import save_model
 from keras_efsnet.phantoms import write_phantoms
 from keras_efsnet.training import pipeline
 from keras_efsnet.training.datasets.reading import read_dataset
-from keras_efsnet.training.networks import describe_network
-from keras_efsnet.training.run_images import load_split
+from keras_efsnet.training.datasets.sample import Sample
+from keras_efsnet.training.networks import build_model, describe_network
+from keras_efsnet.training.run_images import find_tasks, load_split
 from keras_efsnet.training.settings import (
     EARLIER_RUN,
     TrainSettings,
@@ -334,3 +336,73 @@ def test_a_start_that_saw_held_out_images_is_told(
     assert "was trained on 4 of the validation and test images" in caplog.text
     both = json.loads((tmp_path / "other" / "images.json").read_text())
     assert set(seen["train"]) < set(both["train"])
+
+
+def sample(label, *masks):
+    return Sample("a", label, Path("a.png"), tuple(map(Path, masks)))
+
+
+@pytest.mark.parametrize(
+    ("samples", "tasks"),
+    [
+        ([sample("benign", "m.png"), sample("malignant")], ("mask", "class")),
+        ([sample(None, "m.png"), sample(None)], ("mask",)),
+        # One class alone would be the answer to every image.
+        ([sample("normal"), sample(None, "m.png")], ("mask",)),
+        ([sample("cyst"), sample("solid"), sample(None)], ("class",)),
+    ],
+)
+def test_what_is_known_is_trained(on_folds, samples, tasks):
+    assert find_tasks(samples, on_folds) == tasks
+    assert find_tasks(samples, replace(on_folds, phantoms=2)) == ("mask", "class")
+
+
+def test_images_without_any_truth_are_refused(on_folds):
+    with pytest.raises(
+        ValueError, match="no training image has a mask, and fewer than"
+    ):
+        find_tasks([sample("benign"), sample(None)], on_folds)
+    named = replace(on_folds, labels=("cyst", "solid"))
+    with pytest.raises(ValueError, match="labels are cyst, solid, but the training im"):
+        find_tasks([sample(None, "m.png")], named)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"labels": ("cyst", "solid")},
+            "its label is 'normal', but the model's are cyst",
+        ),
+        ({"labels": ("cyst", "cyst")}, "'cyst' and 'cyst' are one name"),
+        ({"labels": ("a", "b"), "model": "unet"}, "labels are saved with EFSNet alone"),
+        (
+            {"labels": ("normal", "benign", "malignant", "cyst"), "teacher": "t.pt"},
+            "t.pt",
+        ),
+    ],
+)
+def test_labels_that_do_not_fit_are_refused(on_folds, tmp_path, changes, message):
+    with pytest.raises(ValueError, match=message):
+        train(replace(on_folds, deep_supervision=0, **changes), tmp_path / "run")
+    assert not (tmp_path / "run" / "settings.json").exists()
+
+
+def test_the_start_gives_its_labels(on_folds, tmp_path):
+    file = tmp_path / "start.keras"
+    EFSNet((16, 16, 1), width=0.5, labels=("cyst", "solid")).save(file)
+    settings = replace(on_folds, init=str(file), width=None)
+    assert build_model(settings).labels == ("cyst", "solid")
+    assert build_model(replace(settings, labels=("a", "b"))).labels == ("a", "b")
+    assert build_model(settings, ("mask",)).labels == ()
+    EFSNet((16, 16, 1), width=0.5, num_classes=5).save(file)
+    assert build_model(settings).labels == ("normal", "benign", "malignant")
+    with pytest.raises(ValueError, match="a truth for the mask alone, which only EFSN"):
+        build_model(replace(on_folds, model="unet", deep_supervision=0), ("mask",))
+
+
+def test_labels_are_settings():
+    settings = replace(SETTINGS, labels=("cyst", "solid"))
+    stored = json.loads(json.dumps(settings.to_json()))
+    assert TrainSettings.from_json(stored) == settings
+    assert TrainSettings.from_json({"data": "phantom", "phantoms": 2}).labels == ()

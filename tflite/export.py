@@ -16,6 +16,7 @@ from keras_efsnet.models.presets import ModelFiles, check_card_folder
 from keras_efsnet.models.saving import load_keras_model
 from keras_efsnet.prediction.keras_runtime import KerasPredictor
 from keras_efsnet.prediction.litert import LiteModel
+from keras_efsnet.prediction.postprocess import Postprocess
 from keras_efsnet.prediction.predictor import Predictor
 from keras_efsnet.prediction.sandbox import description_path
 from keras_efsnet.tflite import interchange
@@ -150,7 +151,7 @@ def _make(
     )
     for kind in kinds:
         if kind in FINE_TUNED:
-            content = _fine_tune(model, kind, images, split)
+            content = _fine_tune(model, kind, images, split, reference.rules)
             files[kind] = out / _file_name(kind)
             write_described(files[kind], content, kind, name, reference.rules)
         if kind in interchange.OUTPUTS:
@@ -160,7 +161,11 @@ def _make(
 
 
 def _fine_tune(
-    model: keras.Model, kind: str, images: np.ndarray, split: Split
+    model: keras.Model,
+    kind: str,
+    images: np.ndarray,
+    split: Split,
+    rules: Postprocess,
 ) -> bytes:
     if not importlib.util.find_spec("tensorflow_model_optimization"):
         raise MissingPackage(
@@ -170,7 +175,9 @@ def _fine_tune(
     require_efsnet(model, kind)  # `tf_keras_copy` supports only its layers
     from keras_efsnet.tflite.qat import convert_fine_tuned
 
-    return convert_fine_tuned(model, *FINE_TUNED[kind], images, split.train)
+    return convert_fine_tuned(
+        model, *FINE_TUNED[kind], images, split.train, rules=rules
+    )
 
 
 def _open(file: Path) -> Predictor:

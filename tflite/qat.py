@@ -24,6 +24,7 @@ from tensorflow_model_optimization.python.core.clustering.keras.experimental imp
 )
 
 from keras_efsnet.models.losses import DiceBCE
+from keras_efsnet.prediction.postprocess import Postprocess
 from keras_efsnet.tflite.convert import (
     STYLES,
     convert_graph,
@@ -77,6 +78,7 @@ def convert_fine_tuned(
     representative: np.ndarray,
     samples: Sequence[Sample],
     schedules: Mapping[str, Schedule] = SCHEDULES,
+    rules: Postprocess | None = None,
 ) -> bytes:
     """Fine-tunes a trained model's deployment graph and converts it.
 
@@ -86,6 +88,7 @@ def convert_fine_tuned(
         step: "quantize" or "cluster".
         representative: as in `convert.convert`.
         samples: training samples.
+        rules: the model's labels and tasks; None is those of the shipped models.
 
     Returns:
         The `.tflite` file's content.
@@ -94,7 +97,8 @@ def convert_fine_tuned(
     frames = to_frames(representative, graph.input_shape[1:3])
     if kind == "int8":
         equalize(graph, frames)
-    cache = load_cache(samples, graph.input_shape[1])
+    rules = rules or Postprocess()
+    cache = load_cache(samples, graph.input_shape[1], rules.labels, rules.tasks)
     fine_tune(graph, step, cache, frames, schedules)
     content = convert_graph(graph, kind, representative)
     return match_classes(content, model, frames) if kind == "int8" else content

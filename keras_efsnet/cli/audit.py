@@ -17,6 +17,7 @@ from keras_efsnet.cli.options import (
     ThreadsOption,
 )
 from keras_efsnet.files import prepare_output, write_text
+from keras_efsnet.labels import CLASS, MASK, NORMAL
 from keras_efsnet.models.presets import DEFAULT_MODEL
 
 if TYPE_CHECKING:
@@ -141,7 +142,13 @@ def _evaluate(samples: "list[Sample]", predictor: Any, model: str, out: Path) ->
         from keras_efsnet.training.datasets import splits
         from keras_efsnet.training.seen import refuse_seen
 
-    known = [s for s in samples if s.label == "normal" or (s.label and s.masks)]
+    tasks = predictor.rules.tasks
+    known = [
+        sample
+        for sample in samples
+        if (CLASS not in tasks or sample.label)
+        and (MASK not in tasks or sample.masks or sample.label == NORMAL)
+    ]
     if len(known) < len(samples):
         typer.echo(
             f"{len(samples) - len(known)} images without a class, or tumours without a "

@@ -89,46 +89,28 @@ def predict(
     ] = False,
 ) -> None:
     """Write masks, overlays, predictions.json and index.html, a page of the results."""
-    from keras_efsnet.clinic import writing as clinic
-    from keras_efsnet.clinic.algorithm import describe_algorithm
-    from keras_efsnet.clinic.objects import KINDS
-    from keras_efsnet.prediction import examinations, page
-    from keras_efsnet.prediction import formats as annotations
-    from keras_efsnet.prediction.cine import write_cines
-    from keras_efsnet.prediction.grouping import group_jobs
     from keras_efsnet.prediction.loading import load_predictor
+    from keras_efsnet.prediction.outputs import Choice, Outputs
     from keras_efsnet.prediction.planning import plan_jobs
-    from keras_efsnet.prediction.writing import write_records
 
-    if workers is not None and (formats or save_probabilities or callipers):
+    sharded = workers is not None
+    if sharded and (formats or save_probabilities or callipers):
         raise ValueError(
             "--workers writes masks and plain overlays alone; leave it out, or leave "
             "out --format, --save-probabilities and --callipers."
         )
     with console.log_lines("keras_efsnet.prediction.planning"):
         jobs = plan_jobs(paths, out)
-    tables = [name for name in formats or [] if name not in KINDS]
-    objects = [name for name in formats or [] if name in KINDS]
-    sources = [job.source for job in jobs]
-    annotations.check_sources(sources, tables)
-    clinic.check_sources(sources, objects)
     if all(job.problem for job in jobs):
         for job in jobs:
             console.report_error(job.problem)
         raise typer.Exit(NOTHING_DONE)
-    has_page = workers is None and not no_page
-    if has_page:
-        page.check_place(out, "--no-page")
-    examination_of = group_jobs(jobs, group_by) if group_by else {}
+    choice = Choice(formats or (), group_by, page=not no_page, in_shards=sharded)
+    outputs = Outputs(out, jobs, choice)
     prepare_output(out)
     with console.quiet_start():
         predictor = load_predictor(model, threads, kind)
-    clinic.check_rules(predictor.rules, objects)
-    kept: list[dict[str, Any]] = []
-    problems: list[str] = []
-    views: list[dict[str, Any]] = []
-    finished = False
-    counts: Counter[str] = Counter()
+    outputs.check_model(predictor)
     if workers is None:
         from keras_efsnet.prediction.batch import run_jobs
 
@@ -137,44 +119,34 @@ def predict(
         from keras_efsnet.prediction.archive import run_sharded
 
         results = run_sharded(jobs, out, workers, model, threads, kind)
+    problems: list[str] = []
+    counts: Counter[str] = Counter()
+    finished = False
     try:
         for record in _shown(results, len(jobs)):
             counts.update(images=1, failed="error" in record)
             counts.update(referred=bool(record.get("refer")))
-            if workers is None:
-                kept.append(record)
-            if group_by:
-                views.append(examinations.make_view(record))
+            outputs.add(record)
         finished = True
     finally:  # also on Ctrl-C
-        if workers is None:
-            try:
-                write_cines(out, kept)
-                if objects:
-                    algorithm = describe_algorithm(predictor)
-                    problems = clinic.write_objects(out, jobs, kept, algorithm, objects)
-            finally:
-                written = write_records(out, kept)
-            annotations.write_formats(out, kept, tables)
-            if has_page:
-                refers, earlier = bool(predictor.rules.refer), len(written) - len(kept)
-                name = f"{model} {kind or ''}".rstrip()
-                page.write_page(out, written, name, refers, earlier)
-            else:
-                page.remove_page(out)
-        if counts["images"] and group_by:
-            examinations.write_examinations(
-                out, group_by, examination_of, views, finished=finished
-            )
-        elif counts["images"]:
-            examinations.remove_examinations(out)
+        name = f"{model} {kind or ''}".rstrip()
+        options = {
+            "sixteen_bit": sixteen_bit,
+            "threads": threads,
+            "workers": workers,
+            "save_probabilities": save_probabilities,
+            "callipers": callipers,
+            "formats": list(formats or ()),
+            "group_by": group_by,
+        }
+        problems = outputs.write(predictor, name, options, finished=finished)
     for problem in problems:
         console.report_error(problem)
-    images, failed = counts["images"], counts["failed"]
     for note in console.describe_limits(predictor.rules):
         typer.echo(note)
+    images, failed = counts["images"], counts["failed"]
     trusted = f", {counts['referred']} referred" if predictor.rules.refer else ""
-    cases = f", {len({*examination_of.values()})} examinations" if group_by else ""
+    cases = f", {outputs.examinations} examinations" if group_by else ""
     typer.echo(f"{images - failed} of {images} images{trusted}{cases}: {out}. {NOTICE}")
     if failed or problems:
         raise typer.Exit(NOTHING_DONE if failed == images else SOME_FAILED)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from PIL.TiffImagePlugin import TiffImageFile
 
 from keras_efsnet.images import dicom, tiff
@@ -216,7 +216,10 @@ def _upright(image: Image.Image) -> Image.Image:
         tiff.check_page(image.tag_v2)
     if image.mode in ("I", "F"):
         raise ValueError("32-bit pixels are not supported; save it with 8 or 16 bits.")
-    return ImageOps.exif_transpose(image)
+    image.load()
+    # `exif_transpose` would copy an image that is upright.
+    turned = image.getexif().get(ExifTags.Base.Orientation, 1) in range(2, 9)
+    return ImageOps.exif_transpose(image) if turned else image
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from pathlib import Path
 from keras_efsnet.files import describe_error
 from keras_efsnet.images.frame import DamagedFrame, Frame
 from keras_efsnet.images.reading import MAX_PIXELS, read_frames
-from keras_efsnet.prediction.parallel import map_in_order
+from keras_efsnet.prediction.parallel import keep_freed_memory, map_in_order
 from keras_efsnet.prediction.planning import Job
 from keras_efsnet.prediction.predictor import Predictor, predict_frame
 from keras_efsnet.prediction.writing import (
@@ -108,6 +108,7 @@ def predict_jobs(
         except (OSError, ValueError) as error:
             return {**frame_names(frame), "error": _describe(error)}
 
+    keep_freed_memory()
     yield from map_in_order(finish, _read(jobs), at_a_time, _count_pixels, MAX_PIXELS)
 
 

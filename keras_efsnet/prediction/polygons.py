@@ -88,18 +88,19 @@ def _border_steps(mask: np.ndarray, corners: int) -> np.ndarray:
         int64 `(steps,)`, four times the flat number of the corner that a step leaves,
         plus its direction in `_STEPS`.
     """
-    padded = np.pad(mask, 1)
-    inside = padded[1:-1, 1:-1]
-    neighbours = (
-        (padded[:-2, 1:-1], (0, 0)),  # above: step right from the top left corner
-        (padded[1:-1, 2:], (1, 0)),
-        (padded[2:, 1:-1], (1, 1)),
-        (padded[1:-1, :-2], (0, 1)),
+    # Rows of as many pixels as corners: a pixel has the number of its top left corner.
+    padded = np.pad(mask, ((1, 1), (0, 1))).ravel()
+    inside = padded[corners:-corners]
+    sides = (  # where the neighbour of the first pixel is, and the corner to leave
+        (0, 0),  # above: step right from the top left corner
+        (corners + 1, 1),
+        (2 * corners, corners + 1),
+        (corners - 1, corners),
     )
     steps = []
-    for direction, (neighbour, (right, down)) in enumerate(neighbours):
-        y, x = np.nonzero(inside & ~neighbour)
-        steps.append(((y + down) * corners + x + right) * 4 + direction)
+    for direction, (neighbour, corner) in enumerate(sides):
+        is_border = inside & ~padded[neighbour : neighbour + inside.size]
+        steps.append((np.flatnonzero(is_border) + corner) * 4 + direction)
     return np.sort(np.concatenate(steps))
 
 
