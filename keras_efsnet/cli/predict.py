@@ -89,8 +89,8 @@ def predict(
     ] = False,
 ) -> None:
     """Write masks, overlays, predictions.json and index.html, a page of the results."""
+    from keras_efsnet.cli.outputs import Choice, Outputs
     from keras_efsnet.prediction.loading import load_predictor
-    from keras_efsnet.prediction.outputs import Choice, Outputs
     from keras_efsnet.prediction.planning import plan_jobs
 
     sharded = workers is not None
