@@ -127,9 +127,7 @@ def _facts(records: Sequence[Record], earlier: int) -> Iterator[str]:
     )
     counts = Counter(record.get("class") for record in records)
     if names:
-        yield from (
-            f"{counts[name]} {name}" for name in reversed(dict.fromkeys(labels))
-        )
+        yield from (f"{counts[name]} {name}" for name in reversed(names))
     else:
         yield f"{sum(bool(record.get('boxes')) for record in records)} with a lesion"
     if referred := sum(bool(record.get("refer")) for record in records):
