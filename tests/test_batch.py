@@ -10,6 +10,7 @@ import time
 import warnings
 import weakref
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -173,3 +174,15 @@ def test_threads_that_read_dicom_leave_warnings_and_logs_as_they_were(
         for grey in pool.map(read_image, [path] * 24):
             np.testing.assert_array_equal(grey, scan)
     assert (logger.level, list(warnings.filters)) == before
+
+
+def test_the_benchmark_compares_two_checkouts():
+    top = Path(__file__).parents[1]
+    script = top / "benchmarks" / "predict.py"
+    options = ["--images", "2", "--rounds", "1", "--against", str(top)]
+    done = subprocess.run(
+        [sys.executable, str(script), *options], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert "| network | " in done.stdout
+    assert "differ: {'masks': 0, 'overlays': 0, 'records': 0}" in done.stdout

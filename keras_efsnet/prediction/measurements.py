@@ -164,9 +164,15 @@ def _skin_row(frame: Frame) -> int:
 def _convex_hull(points: np.ndarray) -> np.ndarray:
     """The points that lie farthest in each direction, clockwise as in an image."""
     ends = _row_ends(points)
-    along = ends @ _WAYS
+    along = _project(ends)
     places = np.concatenate([along.argmax(0), along.argmin(0)])
     return ends[places[places != np.roll(places, 1)]]
+
+
+def _project(points: np.ndarray) -> np.ndarray:
+    """The points' positions in each direction, `(points, DIRECTIONS)`."""
+    # `points @ _WAYS` starts BLAS's threads, which then keep the cores busy waiting.
+    return np.einsum("ij,jk->ik", points, _WAYS)
 
 
 def _row_ends(points: np.ndarray) -> np.ndarray:
@@ -178,7 +184,7 @@ def _row_ends(points: np.ndarray) -> np.ndarray:
 
 def _longest_diameter(hull: np.ndarray) -> np.ndarray:
     """The two points that are farthest apart, from left to right."""
-    along = hull @ _WAYS
+    along = _project(hull)
     way = np.ptp(along, axis=0).argmax()
     ends = hull[[along[:, way].argmin(), along[:, way].argmax()]]
     return ends[np.lexsort(ends.T[::-1])]
