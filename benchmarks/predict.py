@@ -147,13 +147,13 @@ def _read_records(out: Path) -> list[dict[str, Any]]:
 def compare(files: Sequence[Path], checkouts: Sequence[Path], rounds: int) -> None:
     """Prints the runs of each checkout, the first one's ratios, and differences."""
     with tempfile.TemporaryDirectory() as name:
-        runs: dict[Path, list[Run]] = {checkout: [] for checkout in checkouts}
+        runs: list[list[Run]] = [[] for _ in checkouts]
         for number in range(rounds):
             for which, checkout in enumerate(checkouts):
                 out = Path(name, f"{number}_{which}")
-                runs[checkout].append(run(checkout, files, out))
+                runs[which].append(run(checkout, files, out))
         print(f"\n| {len(files)} files | s | ms an image | CPU s |\n|---|---|---|---|")
-        for which, measured in enumerate(runs.values()):
+        for which, measured in enumerate(runs):
             wall, cpu = (
                 median(r.wall for r in measured),
                 median(r.cpu for r in measured),
@@ -162,7 +162,7 @@ def compare(files: Sequence[Path], checkouts: Sequence[Path], rounds: int) -> No
             each = 1000 * wall / len(files)
             print(f"| {title} | {wall:.2f} | {each:.1f} | {cpu:.2f} |")
         if len(checkouts) == 2:
-            pairs = list(zip(*runs.values(), strict=True))
+            pairs = list(zip(*runs, strict=True))
             walls = sorted(ours.wall / theirs.wall for ours, theirs in pairs)
             cpu = median(ours.cpu / theirs.cpu for ours, theirs in pairs)
             print(
