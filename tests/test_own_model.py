@@ -174,9 +174,7 @@ def test_the_folder_is_a_preset(exported):
     assert list(EFSNet.from_preset(files).labels) == labels
 
 
-def test_predict_and_stream_say_what_the_model_knows(
-    exported, tmp_path, folder, capsys
-):
+def test_predict_and_stream_say_what_the_model_knows(exported, tmp_path, capsys):
     name, folder, files = exported
     labels, tasks = meaning(name)
     images = [str(path) for path in sorted(folder.glob("* 1.png"))]
