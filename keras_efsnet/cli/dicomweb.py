@@ -61,6 +61,7 @@ def dicomweb(
     from keras_efsnet.clinic.algorithm import describe_algorithm
     from keras_efsnet.clinic.instances import choose_images
     from keras_efsnet.clinic.objects import KINDS
+    from keras_efsnet.clinic.writing import check_rules
     from keras_efsnet.prediction.loading import load_predictor
 
     server = studies.Server(url)
@@ -74,6 +75,7 @@ def dicomweb(
     with console.quiet_start():
         predictor = load_predictor(model, threads, kind)
     algorithm, kinds = describe_algorithm(predictor), formats or KINDS
+    check_rules(predictor.rules, kinds)
     outcomes = studies.predict_instances(
         server, images, predictor, algorithm, kinds, dry_run
     )

@@ -49,7 +49,7 @@ def check_rules(rules: Postprocess, kinds: Sequence[str]) -> None:
     if kinds and MASK not in rules.tasks:
         raise ValueError(
             f"{kinds[0]} needs a model with a mask, and this one gives classes alone; "
-            f"leave --format {kinds[0]} out."
+            f"choose another model, or leave --format {kinds[0]} out."
         )
 
 
