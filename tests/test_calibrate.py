@@ -65,6 +65,7 @@ def network(monkeypatch):
 
     class Network:
         size = (256, 256)
+        rules = Postprocess()
 
     monkeypatch.setattr(calibrating, "KerasPredictor", lambda file: Network())
     monkeypatch.setattr(calibrating, "run_network", lambda _, samples: answer(samples))

@@ -105,7 +105,8 @@ def test_the_description_tells_what_the_file_takes_and_gives(kind, files):
     assert facts["image"]["shape"] == facts["mask"]["shape"] == [1, *SIZE, 1]
     assert facts["class"]["shape"] == [1, 3]
     assert facts["class"]["labels"] == list(LABELS)
-    assert facts["postprocess"] == vars(RULES)
+    assert facts["postprocess"] == RULES.to_json()
+    assert facts["tasks"] == ["mask", "class"]
     if kind == "int8":
         assert facts["image"]["type"] == "uint8"
         assert facts["image"]["scale"] == pytest.approx(1, abs=1e-3)

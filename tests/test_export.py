@@ -35,6 +35,10 @@ def inputs(tmp_path_factory):
     return [str(option) for option in options]
 
 
+PRESET = ("card.json", "export.json", "model.keras")
+"""What every export leaves beside the files."""
+
+
 def names(folder):
     return sorted(path.name for path in folder.iterdir())
 
@@ -44,7 +48,7 @@ def test_files_and_report(inputs, tmp_path, capsys):
     limits = ["--max-dice-loss", "1", "--min-class-agreement", "0"]
     assert main(["export", *inputs, "--out", str(tmp_path), *kinds, *limits]) == 0
     assert names(tmp_path) == [
-        "export.json",
+        *PRESET,
         "model_float32.tflite",
         "model_float32.tflite.json",
         "model_int8.tflite",
@@ -67,7 +71,7 @@ def test_other_formats_say_the_same(kind, inputs, tmp_path):
         pytest.importorskip("onnxruntime")
     for _ in range(2):  # the second replaces the first
         assert main(["export", *inputs, "--out", str(tmp_path), "--kind", kind]) == 0
-    assert names(tmp_path) == sorted(["export.json", OUTPUTS[kind]])
+    assert names(tmp_path) == sorted([*PRESET, OUTPUTS[kind]])
     report = json.loads((tmp_path / "export.json").read_text())
     assert report["files"][kind]["mask_worst"] < 1e-4
     assert report["files"][kind]["class_worst"] < 1e-4
@@ -97,7 +101,7 @@ def test_a_file_beyond_the_limits_is_rejected(inputs, tmp_path, monkeypatch, cap
     monkeypatch.setattr(exporting, "verify", judge)
     command = ["export", *inputs, "--out", str(tmp_path), "--kind", "float32"]
     assert main(command) == 1
-    assert names(tmp_path) == ["export.json", "rejected"]
+    assert names(tmp_path) == [*PRESET, "rejected"]
     assert names(tmp_path / "rejected")[0] == "model_float32.tflite"
     error = capsys.readouterr().err
     assert "\nerror: the float32 file: too far; moved to" in error
