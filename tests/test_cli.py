@@ -1,6 +1,7 @@
 import csv
 import hashlib
 import json
+import os
 import subprocess
 import sys
 
@@ -63,6 +64,39 @@ def test_help_needs_neither_keras_nor_numpy():
     assert result.returncode == 0, result.stderr
     for command in ("demo", "predict", "info"):
         assert f"│ {command} " in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "missing", "extra"),
+    [
+        (["train", "--data", "phantom"], "tensorflow", "train,tensorflow"),
+        (
+            ["calibrate", "--model", "m", "--data", "d", "--split", "s"],
+            "scipy",
+            "train",
+        ),
+        (["evaluate", "--data", "d", "--split", "none"], "scipy", "train,tensorflow"),
+        (["export", "--model", "m", "--data", "d", "--split", "s"], "scipy", "tflite"),
+        (["report", "r"], "matplotlib", "train,tensorflow"),
+    ],
+)
+def test_a_missing_package_is_one_line_with_its_extra(tmp_path, words, missing, extra):
+    block = f"import sys; sys.modules[{missing!r}] = None; "
+    call = "from keras_efsnet.cli import main; sys.exit(main(sys.argv[1:]))"
+    words = [*words, "--out", str(tmp_path / "out")]
+    environment = {**os.environ, "KERAS_BACKEND": "tensorflow"}
+    result = subprocess.run(
+        [sys.executable, "-c", block + call, *words],
+        capture_output=True,
+        text=True,
+        env=environment,
+    )
+    assert result.returncode == 2, result.stderr
+    line = result.stderr.splitlines()[-1]
+    assert line.startswith(f"error: efsnet {words[0]} needs {missing}, which is not")
+    assert f'pip install "keras-efsnet[{extra}' in line
+    assert "Traceback" not in result.stderr
+    assert not (tmp_path / "out").exists()
 
 
 def test_prediction_modules_need_no_keras():
