@@ -197,7 +197,7 @@ def test_predict_and_stream_say_what_the_model_knows(exported, tmp_path, capsys)
     out = str(tmp_path / "frames")
     stream = ["stream", frames, "--model", str(files), "--frames", "2", "--out", out]
     assert main(stream) == 0
-    assert len(list((tmp_path / "frames").iterdir())) == 2
+    assert len(list((tmp_path / "frames").glob("frame_*.png"))) == 2
 
 
 def test_evaluate_has_the_metrics_of_what_the_model_knows(exported, tmp_path):
