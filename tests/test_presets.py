@@ -114,7 +114,7 @@ def test_files_pass_verification_on_validation_images(preset, kinds, split):
 
 
 def test_demo_phantoms_are_segmented_and_classified(tmp_path):
-    results = run_demo(tmp_path, load_predictor(DEFAULT_MODEL))
+    results = run_demo(tmp_path, load_predictor(DEFAULT_MODEL), DEFAULT_MODEL)
     assert [result.label for result in results] == list(LABELS)
     assert [result.prediction.label for result in results] == list(LABELS)
     assert all(result.dice > 0.7 for result in results)

@@ -143,7 +143,8 @@ def _postprocess_vector(probability, classes, size, rules, image=None):
         "mask_probability": encode(probability),
         "class_probabilities": encode(classes),
         "size": size,
-        "rules": vars(rules),
+        # A port has the three classes and both outputs of the shipped models.
+        "rules": {k: v for k, v in vars(rules).items() if k not in ("labels", "tasks")},
         "image": image if image is None else encode(image),
         "mask": encode(done.mask.astype(np.uint8)),
         "record": done.to_json(),
