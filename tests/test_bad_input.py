@@ -122,7 +122,8 @@ def test_every_good_file_is_predicted_and_every_bad_one_listed(tmp_path, capfd, 
         assert str(path) in records[path]["error"]
         assert reason in records[path]["error"]
     written = [file for file in out.rglob("*") if file.is_file()]
-    assert len(written) == 2 * len(good) + 2
+    # predictions.json, run.json and index.html
+    assert len(written) == 2 * len(good) + 3
     errors = capfd.readouterr().err.splitlines()
     assert sorted(errors) == sorted(f"error: {records[p]['error']}" for p in bad)
     print(f"{count} files: {len(good)} predicted, {len(bad)} listed with their reason")
