@@ -5,9 +5,30 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+TRAINING_MODULES = {
+    *("tensorflow", "jax", "torch", "scipy", "sklearn", "matplotlib", "cv2"),
+    *("threadpoolctl", "tf_keras", "tensorflow_model_optimization"),
+}
+"""Modules that training and export import, and prediction does not."""
+
+_EXTRAS = {"export": "tflite", "teacher": "teacher"}
+"""The extra of a command; all others that train or evaluate need the same two."""
+
 
 class MissingPackage(ValueError):
     """A required package is not installed."""
+
+
+def describe_missing(command: str, error: ModuleNotFoundError) -> str | None:
+    """Says which extra a command needs; None if the module belongs to no extra."""
+    module = (error.name or "").partition(".")[0]
+    if module not in TRAINING_MODULES:
+        return None
+    extra = _EXTRAS.get(command, "train,tensorflow")
+    return (
+        f"efsnet {command} needs {module}, which is not installed; install it: "
+        f'pip install "keras-efsnet[{extra}]".'
+    )
 
 
 def import_opencv(extra: str = "stream") -> Any:

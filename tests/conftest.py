@@ -1,6 +1,6 @@
 """Fixtures shared by the tests: a small scan, a fast network, a small model file."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,27 @@ def scan() -> np.ndarray:
 @pytest.fixture
 def predictor() -> DarkIsLesion:
     return DarkIsLesion()
+
+
+@pytest.fixture
+def stub_network(monkeypatch, predictor) -> DarkIsLesion:
+    """The commands run without Keras; returns the network they use."""
+    monkeypatch.setattr(
+        "keras_efsnet.prediction.loading.load_predictor", lambda *_: predictor
+    )
+    return predictor
+
+
+@pytest.fixture
+def predict_files(stub_network, tmp_path) -> Callable[..., int]:
+    """Runs `efsnet predict` on files of `tmp_path` into `out`; gives the exit code."""
+    from keras_efsnet.cli import main
+
+    def run(*names: str, options: Sequence[str] = ()) -> int:
+        paths = [str(tmp_path / name) for name in names]
+        return main(["predict", *paths, "--out", str(tmp_path / "out"), *options])
+
+    return run
 
 
 @pytest.fixture(scope="session")

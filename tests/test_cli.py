@@ -19,15 +19,6 @@ from keras_efsnet.prediction.referral import ReferralRule
 
 
 @pytest.fixture
-def stub_network(monkeypatch, predictor):
-    """The commands run without Keras; returns the network they use."""
-    monkeypatch.setattr(
-        "keras_efsnet.prediction.loading.load_predictor", lambda *args: predictor
-    )
-    return predictor
-
-
-@pytest.fixture
 def folder(tmp_path, scan):
     """A folder with three scans."""
     path = tmp_path / "scans"

@@ -41,13 +41,6 @@ def colour(grey):
     return np.dstack([grey, 255 - grey, np.roll(grey, 5)])
 
 
-@pytest.fixture
-def stub_network(monkeypatch, predictor):
-    monkeypatch.setattr(
-        "keras_efsnet.prediction.loading.load_predictor", lambda *args: predictor
-    )
-
-
 def predict(folder, out, capfd, *options):
     """Runs `efsnet predict`: exit code, records, and all that was printed."""
     code = main(["predict", str(folder), "--out", str(out), *options])

@@ -58,9 +58,9 @@ def test_a_turned_ellipse(semi_axes, degrees):
     assert close(lesion["height_px"], height)
     assert close(lesion["depth_px"], 200.6 - height / 2)
     assert lesion["area_px"] == pytest.approx(math.pi * long * short, rel=0.02)
-    flat = degrees in (0, 17, 135) and width > height + 2
-    assert lesion["orientation"] == "parallel" or not flat
-    assert lesion["orientation"] == "not parallel" or degrees not in (80, 90)
+    if abs(width - height) > 2:  # else a pixel decides
+        expected = "parallel" if width > height else "not parallel"
+        assert lesion["orientation"] == expected
     assert lesion["solidity"] > 0.94
 
 

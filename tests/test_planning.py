@@ -331,20 +331,6 @@ def test_output_that_is_a_file_is_refused(tmp_path):
 
 
 @pytest.fixture
-def rerun(tmp_path, predictor, monkeypatch):
-    """Predicts images into one folder; returns the exit code."""
-    monkeypatch.setattr(
-        "keras_efsnet.prediction.loading.load_predictor", lambda *_: predictor
-    )
-
-    def run(*images, options=()):
-        names = [str(tmp_path / name) for name in images]
-        return main(["predict", *names, "--out", str(tmp_path / "out"), *options])
-
-    return run
-
-
-@pytest.fixture
 def two_images(tmp_path, scan):
     for name in ("a", "b"):
         Image.fromarray(scan).save(tmp_path / f"{name}.png")
@@ -355,11 +341,11 @@ def _listed(out: Path) -> list[str]:
     return [record["mask_file"] for record in json.loads(out.read_text("utf-8"))]
 
 
-def test_a_rerun_removes_what_it_no_longer_lists(tmp_path, rerun, two_images):
+def test_a_rerun_removes_what_it_no_longer_lists(tmp_path, predict_files, two_images):
     out = tmp_path / "out"
-    assert rerun("a.png", "b.png", options=["--save-probabilities"]) == 0
+    assert predict_files("a.png", "b.png", options=["--save-probabilities"]) == 0
     _touch(out, "c_mask.png", "c_overlay.png", "b.txt")
-    assert rerun("a.png") == 0
+    assert predict_files("a.png") == 0
     assert {file.name for file in out.iterdir()} == {
         *("a_mask.png", "a_overlay.png", "index.html", "predictions.json", "run.json"),
         *("c_mask.png", "c_overlay.png", "b.txt"),  # not from the earlier run
@@ -367,19 +353,21 @@ def test_a_rerun_removes_what_it_no_longer_lists(tmp_path, rerun, two_images):
     assert _listed(out / "predictions.json") == ["a_mask.png"]
 
 
-def test_the_files_of_an_image_that_now_fails_are_removed(tmp_path, rerun, two_images):
-    assert rerun("a.png", "b.png") == 0
+def test_the_files_of_an_image_that_now_fails_are_removed(
+    tmp_path, predict_files, two_images
+):
+    assert predict_files("a.png", "b.png") == 0
     (tmp_path / "b.png").write_text("damaged")
-    assert rerun("a.png", "b.png") == 1
+    assert predict_files("a.png", "b.png") == 1
     assert not (tmp_path / "out" / "b_mask.png").exists()
 
 
 @pytest.mark.parametrize("at", [1, 2])
 def test_an_interrupted_rerun_loses_nothing(
-    tmp_path, rerun, two_images, scan, predictor, monkeypatch, at
+    tmp_path, predict_files, two_images, scan, predictor, monkeypatch, at
 ):
     out = tmp_path / "out"
-    assert rerun("a.png", "b.png") == 0
+    assert predict_files("a.png", "b.png") == 0
     Image.fromarray(scan).save(tmp_path / "c.png")
     answer, calls = type(predictor).__call__, iter(range(1, 9))
 
@@ -390,12 +378,12 @@ def test_an_interrupted_rerun_loses_nothing(
 
     with monkeypatch.context() as patch:
         patch.setattr(type(predictor), "__call__", stop)
-        assert rerun("c.png", "a.png") == 130
+        assert predict_files("c.png", "a.png") == 130
     masks = ["a_mask.png", "b_mask.png"] if at == 1 else ["c_mask.png"]
     masks = masks if at == 1 else [*masks, "a_mask.png", "b_mask.png"]
     assert _listed(out / "predictions.json") == masks
     assert sorted(file.name for file in out.glob("*_mask.png")) == sorted(masks)
-    assert rerun("c.png") == 0
+    assert predict_files("c.png") == 0
     assert [file.name for file in out.glob("*_mask.png")] == ["c_mask.png"]
     assert _listed(out / "predictions.json") == ["c_mask.png"]
 
@@ -411,35 +399,39 @@ def test_an_interrupted_rerun_loses_nothing(
         7,
     ],
 )
-def test_a_record_from_elsewhere_removes_nothing(tmp_path, rerun, two_images, name):
+def test_a_record_from_elsewhere_removes_nothing(
+    tmp_path, predict_files, two_images, name
+):
     out = tmp_path / "out"
     _touch(tmp_path, "b_mask.png", "out/notes.txt", "out/folder_mask.png/c.png")
     (out / "link").symlink_to(tmp_path)
     name = name.format(tmp=tmp_path) if isinstance(name, str) else name
     write_records(out, [{"path": "b.png", "mask_file": name}])
-    assert rerun("a.png") == 0
+    assert predict_files("a.png") == 0
     assert (tmp_path / "b_mask.png").exists()
     assert (out / "notes.txt").exists()
 
 
 @pytest.mark.parametrize("text", ["no JSON", "{}", "[7, null]", "[" * 100_000])
 def test_a_predictions_json_from_elsewhere_is_replaced(
-    tmp_path, rerun, two_images, text
+    tmp_path, predict_files, two_images, text
 ):
     out = tmp_path / "out"
     out.mkdir()
     (out / "predictions.json").write_text(text)
-    assert rerun("a.png") == 0
+    assert predict_files("a.png") == 0
     assert _listed(out / "predictions.json") == ["a_mask.png"]
 
 
-def test_an_input_that_an_earlier_run_wrote_is_kept(tmp_path, rerun, two_images):
+def test_an_input_that_an_earlier_run_wrote_is_kept(
+    tmp_path, predict_files, two_images
+):
     out = tmp_path / "out"
     _touch(tmp_path / "deep", "nothing.txt")
     (tmp_path / "deep" / "sub").mkdir()
     (tmp_path / "b.png").rename(tmp_path / "deep" / "sub" / "b.png")
-    assert rerun("deep") == 0
-    assert rerun("out/sub/b_overlay.png") == 0
+    assert predict_files("deep") == 0
+    assert predict_files("out/sub/b_overlay.png") == 0
     names = {str(file.relative_to(out)) for file in out.rglob("*.png")}
     assert names == {
         "sub/b_overlay.png",

@@ -30,26 +30,6 @@ HOSTILE = (
 
 
 @pytest.fixture
-def stub_network(monkeypatch, predictor):
-    """The commands run without Keras; returns the network they use."""
-    monkeypatch.setattr(
-        "keras_efsnet.prediction.loading.load_predictor", lambda *args: predictor
-    )
-    return predictor
-
-
-@pytest.fixture
-def predict(stub_network, tmp_path):
-    """Runs `efsnet predict` on paths of the test's folder; returns the exit code."""
-
-    def run(*names, options=()):
-        paths = [str(tmp_path / name) for name in names]
-        return main(["predict", *paths, "--out", str(tmp_path / "out"), *options])
-
-    return run
-
-
-@pytest.fixture
 def images(tmp_path, scan):
     """Two images beside `out`."""
     for name in ("a", "b"):
@@ -75,9 +55,9 @@ def visible(out):
     return html.unescape(re.sub(r"<[^>]+>|\s+", " ", read(out).partition("<main>")[0]))
 
 
-def test_the_page_shows_the_records_in_their_order(predict, images, tmp_path):
+def test_the_page_shows_the_records_in_their_order(predict_files, images, tmp_path):
     (tmp_path / "broken.png").write_text("no image")
-    assert predict(images[1], "broken.png", images[0]) == 1
+    assert predict_files(images[1], "broken.png", images[0]) == 1
     out = tmp_path / "out"
     records = json.loads((out / "predictions.json").read_text())
     entries = read_data(out)["entries"]
@@ -97,8 +77,8 @@ def test_the_page_shows_the_records_in_their_order(predict, images, tmp_path):
     assert "probabilities" not in failed
 
 
-def test_the_head_says_what_made_the_page(predict, images, tmp_path):
-    predict(*images, options=["--model", "some/<model>", "--kind", "int8"])
+def test_the_head_says_what_made_the_page(predict_files, images, tmp_path):
+    predict_files(*images, options=["--model", "some/<model>", "--kind", "int8"])
     text = visible(tmp_path / "out")
     assert "Results: 2 images" in text
     assert "0 malignant, 2 benign, 0 normal." in text
@@ -124,10 +104,10 @@ def test_without_classes_the_lesions_are_counted(tmp_path):
     assert "1 with a lesion." in visible(tmp_path)
 
 
-def test_frames_have_their_numbers(predict, scan, tmp_path):
+def test_frames_have_their_numbers(predict_files, scan, tmp_path):
     first, *others = (Image.fromarray(scan) for _ in range(3))
     first.save(tmp_path / "pages.tif", save_all=True, append_images=others)
-    assert predict("pages.tif", options=["--save-probabilities"]) == 0
+    assert predict_files("pages.tif", options=["--save-probabilities"]) == 0
     entries = read_data(tmp_path / "out")["entries"]
     assert [entry["frame"] for entry in entries] == [1, 2, 3]
     assert entries[1]["files"] == {
@@ -135,12 +115,12 @@ def test_frames_have_their_numbers(predict, scan, tmp_path):
     }
 
 
-def test_names_are_text_and_links_lead_to_the_files(predict, scan, tmp_path):
+def test_names_are_text_and_links_lead_to_the_files(predict_files, scan, tmp_path):
     folder, out = tmp_path / "scans" / "<b>", tmp_path / "out"
     folder.mkdir(parents=True)
     for name in HOSTILE:
         Image.fromarray(scan).save(folder / f"{name}.png")
-    assert predict("scans") == 0
+    assert predict_files("scans") == 0
     text = read(out)
     (broken,) = (name for name in HOSTILE if "undecodable" in name)
     for name in set(HOSTILE) - {broken}:
@@ -172,8 +152,8 @@ def test_a_record_from_elsewhere_links_nothing_outside(tmp_path, name):
     assert read_data(tmp_path)["entries"] == [{"path": "b.png", "files": {}}]
 
 
-def test_the_page_allows_its_own_parts_alone(predict, images, tmp_path):
-    predict(*images)
+def test_the_page_allows_its_own_parts_alone(predict_files, images, tmp_path):
+    predict_files(*images)
     text = read(tmp_path / "out")
     (policy,) = re.findall(r'Content-Security-Policy" content="([^"]+)"', text)
     assert policy.startswith("default-src 'none'; ")
@@ -191,9 +171,9 @@ def read_data_text(text):
     return re.search(r'application/json">(.*?)</script>', text, re.DOTALL).group(1)
 
 
-def test_a_rerun_replaces_the_page(predict, images, tmp_path):
-    predict(*images)
-    predict("a.png")
+def test_a_rerun_replaces_the_page(predict_files, images, tmp_path):
+    predict_files(*images)
+    predict_files("a.png")
     assert [Path(e["path"]).name for e in read_data(tmp_path / "out")["entries"]] == [
         "a.png"
     ]
@@ -201,14 +181,16 @@ def test_a_rerun_replaces_the_page(predict, images, tmp_path):
 
 @pytest.mark.parametrize("command", ["predict", "demo"])
 def test_another_page_is_not_overwritten(
-    command, predict, images, stub_network, tmp_path, capsys, monkeypatch
+    command, predict_files, images, stub_network, tmp_path, capsys, monkeypatch
 ):
     out = tmp_path / "out"
     out.mkdir()
     (out / "index.html").write_text("<title>Mine</title>")
     monkeypatch.setattr(type(stub_network), "__call__", None)
     code = (
-        predict("a.png") if command == "predict" else main(["demo", "--out", str(out)])
+        predict_files("a.png")
+        if command == "predict"
+        else main(["demo", "--out", str(out)])
     )
     assert code == 2
     (line,) = capsys.readouterr().err.splitlines()
@@ -218,34 +200,36 @@ def test_another_page_is_not_overwritten(
     assert [file.name for file in out.iterdir()] == ["index.html"]
 
 
-def test_without_a_page_another_one_stays(predict, images, tmp_path):
+def test_without_a_page_another_one_stays(predict_files, images, tmp_path):
     out = tmp_path / "out"
     out.mkdir()
     (out / "index.html").write_text("<title>Mine</title>")
-    assert predict("a.png", options=["--no-page"]) == 0
+    assert predict_files("a.png", options=["--no-page"]) == 0
     assert (out / "index.html").read_text() == "<title>Mine</title>"
 
 
-def test_without_a_page_that_of_an_earlier_run_is_removed(predict, images, tmp_path):
-    predict("a.png")
+def test_without_a_page_that_of_an_earlier_run_is_removed(
+    predict_files, images, tmp_path
+):
+    predict_files("a.png")
     assert (tmp_path / "out" / "index.html").exists()
-    assert predict("b.png", options=["--no-page"]) == 0
+    assert predict_files("b.png", options=["--no-page"]) == 0
     assert not (tmp_path / "out" / "index.html").exists()
 
 
-def test_workers_write_no_page(predict, images, tmp_path, monkeypatch):
+def test_workers_write_no_page(predict_files, images, tmp_path, monkeypatch):
     def run(jobs, *arguments):
         yield from ({"path": str(job.source), "error": "none"} for job in jobs)
 
     monkeypatch.setattr("keras_efsnet.prediction.archive.run_sharded", run)
-    predict(*images, options=["--workers", "1"])
+    predict_files(*images, options=["--workers", "1"])
     assert not (tmp_path / "out" / "index.html").exists()
 
 
 def test_ctrl_c_leaves_a_page_of_what_is_done(
-    predict, images, stub_network, tmp_path, monkeypatch
+    predict_files, images, stub_network, tmp_path, monkeypatch
 ):
-    predict("b.png")
+    predict_files("b.png")
     calls = iter([None, KeyboardInterrupt])
 
     def interrupt(images, run=stub_network.__call__):
@@ -255,7 +239,7 @@ def test_ctrl_c_leaves_a_page_of_what_is_done(
 
     monkeypatch.setattr(type(stub_network), "__call__", lambda self, x: interrupt(x))
     (tmp_path / "c.png").write_bytes((tmp_path / "a.png").read_bytes())
-    assert predict("a.png", "c.png") == 130
+    assert predict_files("a.png", "c.png") == 130
     out = tmp_path / "out"
     names = [Path(entry["path"]).name for entry in read_data(out)["entries"]]
     assert names == ["a.png", "b.png"]

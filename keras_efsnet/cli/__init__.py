@@ -27,6 +27,7 @@ from keras_efsnet.cli import (
     train,
 )
 from keras_efsnet.cli.options import NOTICE
+from keras_efsnet.extras import describe_missing
 
 app = typer.Typer(
     add_completion=False,
@@ -62,9 +63,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except typer.TyperException as error:
         return _fail(f"{error.format_message().rstrip('.')}; see efsnet --help.")
     except ModuleNotFoundError as error:
-        if _top(error) not in _OPTIONAL:
+        advice = describe_missing(words[0], error)
+        if advice is None:
             raise
-        return _fail(_name_extra(words[0], error))
+        return _fail(advice)
     except (OSError, ValueError) as error:
         from keras_efsnet.files import describe_error
 
@@ -74,28 +76,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if code == console.INTERRUPTED:
         typer.echo("interrupted", err=True)
     return code
-
-
-_OPTIONAL = {
-    *("tensorflow", "jax", "torch", "scipy", "sklearn", "matplotlib", "cv2"),
-    *("threadpoolctl", "tf_keras", "tensorflow_model_optimization"),
-}
-"""Modules that training and export import, and prediction does not."""
-
-_EXTRAS = {"export": "tflite", "teacher": "teacher"}
-"""The extra of a command; all others that train or evaluate need the same two."""
-
-
-def _top(error: ModuleNotFoundError) -> str:
-    return (error.name or "").partition(".")[0]
-
-
-def _name_extra(command: str, error: ModuleNotFoundError) -> str:
-    extra = _EXTRAS.get(command, "train,tensorflow")
-    return (
-        f"efsnet {command} needs {_top(error)}, which is not installed; install it: "
-        f'pip install "keras-efsnet[{extra}]".'
-    )
 
 
 def _fail(message: str) -> int:

@@ -103,8 +103,12 @@ def epoch_lines(epochs: int) -> Iterator[Callable[[int, dict[str, float]], None]
 
         def report(epoch: int, logs: dict[str, float]) -> None:
             progress.update(bar, completed=epoch)
-            left = time_in_words(logs.pop("seconds_left"))
-            facts = [f"{name} {value:.4g}" for name, value in logs.items()]
+            facts = [
+                f"{name} {value:.4g}"
+                for name, value in logs.items()
+                if name != "seconds_left"
+            ]
+            left = time_in_words(logs["seconds_left"])
             facts += [f"{left} left"] if epoch < epochs else []
             line = f"epoch {epoch}/{epochs}: {', '.join(facts)}"
             progress.console.print(line, highlight=False)
