@@ -7,10 +7,8 @@ import shutil
 import signal
 import ssl
 import subprocess
-import threading
 from base64 import b64encode
 from http.client import HTTPConnection
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
@@ -21,10 +19,11 @@ pydicom = pytest.importorskip("pydicom")
 pytest.importorskip("highdicom")
 pytest.importorskip("dicomweb_client")
 from dicom_files import dataset, region  # noqa: E402
+from loopback import LoopbackHandler, LoopbackServer  # noqa: E402
 from orthanc import PASSWORD, USER, Orthanc, encode, needs_orthanc  # noqa: E402
 from pydicom import uid  # noqa: E402
 
-pytestmark = needs_orthanc
+pytestmark = [needs_orthanc, pytest.mark.usefixtures("stub_network")]
 SECRET = "Doe^Jane"
 BOTH = ["SEG", "SR"]
 
@@ -44,13 +43,6 @@ def account(monkeypatch, tmp_path):
     monkeypatch.delenv("EFSNET_DICOMWEB_TOKEN", raising=False)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setenv("NETRC", str(tmp_path / "no-netrc"))
-
-
-@pytest.fixture(autouse=True)
-def stub_network(monkeypatch, predictor):
-    monkeypatch.setattr(
-        "keras_efsnet.prediction.loading.load_predictor", lambda *args: predictor
-    )
 
 
 class Examination:
@@ -81,7 +73,7 @@ class Examination:
         return self.image(pixels, uid.UltrasoundMultiFrameImageStorage)
 
 
-class Proxy(ThreadingHTTPServer):
+class Proxy(LoopbackServer):
     """Passes requests on to Orthanc with its account.
 
     Args:
@@ -92,8 +84,6 @@ class Proxy(ThreadingHTTPServer):
         context: for TLS.
     """
 
-    daemon_threads = True
-
     def __init__(
         self,
         orthanc,
@@ -101,30 +91,17 @@ class Proxy(ThreadingHTTPServer):
         watch_answer=lambda _: None,
         context=None,
     ):
-        super().__init__(("127.0.0.1", 0), ProxyHandler)
+        super().__init__(ProxyHandler)
         self.orthanc, self.watch, self.watch_answer = orthanc, watch, watch_answer
         if context:
             self.socket = context.wrap_socket(self.socket, server_side=True)
         scheme = "https" if context else "http"
         self.url = f"{scheme}://127.0.0.1:{self.server_port}/dicom-web"
 
-    def __enter__(self):
-        threading.Thread(target=self.serve_forever, args=(0.01,)).start()
-        return self
 
-    def __exit__(self, *_):
-        self.shutdown()
-        self.server_close()
-
-    def handle_error(self, *_):
-        """Says nothing of a connection that a test cuts off."""
-
-
-class ProxyHandler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
+class ProxyHandler(LoopbackHandler):
     def do_GET(self):
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        body = self.read_body()
         status, content, kind = self.server.watch(self), b"", "text/plain"
         if status is None:
             upstream = HTTPConnection("127.0.0.1", self.server.orthanc.port)
@@ -146,9 +123,6 @@ class ProxyHandler(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
     do_POST = do_GET
-
-    def log_message(self, *_):
-        """Prints no request log."""
 
 
 @pytest.fixture

@@ -2,9 +2,7 @@
 
 import json
 import sys
-import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
@@ -14,6 +12,7 @@ pydicom = pytest.importorskip("pydicom")
 pytest.importorskip("highdicom")
 pytest.importorskip("dicomweb_client")
 from dicom_files import dataset  # noqa: E402
+from loopback import LoopbackHandler, LoopbackServer  # noqa: E402
 from orthanc import encode  # noqa: E402
 
 from keras_efsnet.clinic.multipart import first_part  # noqa: E402
@@ -37,16 +36,14 @@ def surroundings(monkeypatch, predictor, tmp_path):
     )
 
 
-class FakeServer(ThreadingHTTPServer):
+class FakeServer(LoopbackServer):
     """A server with instances 1.2.3.4.1 and so on, and answers that a test changes.
 
     `search`, `fetch` and `store` return status, content type and body.
     """
 
-    daemon_threads = True
-
     def __init__(self, scan, count=1):
-        super().__init__(("127.0.0.1", 0), Handler)
+        super().__init__(Handler)
         self.url = f"http://127.0.0.1:{self.server_port}/pacs"
         self.seen = []
         self.stored = set()
@@ -77,17 +74,6 @@ class FakeServer(ThreadingHTTPServer):
         self.stored |= {uid.decode() for uid in body_uids(body)}
         return 200, JSON, b"{}"
 
-    def __enter__(self):
-        threading.Thread(target=self.serve_forever, args=(0.01,)).start()
-        return self
-
-    def __exit__(self, *_):
-        self.shutdown()
-        self.server_close()
-
-    def handle_error(self, *_):
-        """Says nothing of a client that does not wait."""
-
 
 def body_uids(body):
     """The SOP Instance UIDs of the objects in a request to store."""
@@ -97,11 +83,9 @@ def body_uids(body):
         yield part[2 : 2 + length].rstrip(b"\0")
 
 
-class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
+class Handler(LoopbackHandler):
     def do_GET(self):
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        body = self.read_body()
         self.server.seen.append((self.command, self.path))
         if self.command == "POST":
             answer = self.server.store(body)
@@ -119,9 +103,6 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
     do_POST = do_GET
-
-    def log_message(self, *_):
-        """Prints no request log."""
 
 
 @pytest.fixture
