@@ -16,7 +16,7 @@ from keras_efsnet.models.convolutions import (
     GroupedPointwiseConv2D,
     SeparableConv2D,
 )
-from keras_efsnet.models.layers import MaskHead, phase_kernel
+from keras_efsnet.models.decoder import MaskHead, phase_kernel
 
 
 @dataclass(frozen=True)
@@ -95,8 +95,8 @@ def mask_head_as_strided(head: MaskHead) -> Weights:
     """Rewrites a mask head as a 3x3 convolution of stride 2 and depth-to-space by 4.
 
     3x3 inputs determine a 4x4 block of pixels, one per output. The 2x2 convolution of
-    `layers.phase_kernel` has fewer products, but its four outputs leave most lanes of a
-    vector register empty.
+    `decoder.phase_kernel` has fewer products, but its four outputs leave most lanes of
+    a vector register empty.
 
     Returns:
         Weights of a `same` convolution to 16 times the head's filters, ordered (row,

@@ -12,14 +12,8 @@ from keras import ops
 from keras_efsnet.models import backend_ops
 from keras_efsnet.models.activations import SharedPReLU, register
 from keras_efsnet.models.backend_ops import CHANNELS_LAST
+from keras_efsnet.models.blocks import build_chain, require_divisible, with_arguments
 from keras_efsnet.models.parts import Composite
-
-
-def with_arguments(
-    layer: keras.layers.Layer, config: dict[str, Any], *names: str
-) -> dict[str, Any]:
-    """Adds a layer's attributes `names` to its config."""
-    return {**config, **{name: getattr(layer, name) for name in names}}
 
 
 @register
@@ -191,25 +185,6 @@ class BatchNorm(keras.layers.BatchNormalization):
         )
 
 
-def require_divisible(what: str, value: int, groups: int) -> None:
-    if value % groups:
-        raise ValueError(
-            f"{what} must be a multiple of groups, got {what}={value} and "
-            f"groups={groups}; use {value + groups - value % groups} or another groups."
-        )
-
-
-def require_channels(filters: int, input_shape: tuple) -> None:
-    """Raises ValueError unless a block that adds its input gets `filters` channels."""
-    channels = input_shape[-1]
-    if channels != filters:
-        raise ValueError(
-            "filters must be the number of input channels, as the block adds its "
-            f"input, got filters={filters} and {channels} channels; use "
-            f"filters={channels}, or set the channels with a ConvNorm first."
-        )
-
-
 @register
 class ConvNorm(Composite):
     """Convolution without bias, norm and activation.
@@ -314,10 +289,3 @@ class ConvNorm(Composite):
             *("groups", "separable", "activation"),
         ]
         return with_arguments(self, super().get_config(), *names)
-
-
-def build_chain(layers: list[keras.layers.Layer], input_shape: tuple) -> None:
-    shape = input_shape
-    for layer in layers:
-        layer.build(shape)
-        shape = layer.compute_output_shape(shape)
