@@ -30,7 +30,8 @@ PACKAGES = {
     "mediapipe": ["mediapipe==1.2.3"],
     "micro": ["tflite-micro==0.dev20261023182759"],
     "mnn": ["MNN==3.6.1"],
-    "ncnn": ["ncnn==1.0.20261020", "pnnx==20261020"],
+    # pnnx asks for PyTorch: pinned as in constraints.txt.
+    "ncnn": ["ncnn==1.0.20261020", "pnnx==20261020", "torch==2.13.0"],
     "onnxruntime-web": ["onnxruntime-web@1.30.0"],
     "openvino": ["openvino==2026.4.1"],
     "quantizer": ["ai-edge-quantizer==0.10.0"],
