@@ -17,7 +17,7 @@ from keras_efsnet.images.frame import Frame, UltrasoundRegion
 from keras_efsnet.labels import LABELS
 from keras_efsnet.phantoms import make_phantom
 from keras_efsnet.prediction.measurements import measure_area, measure_lesions
-from keras_efsnet.prediction.overlay import draw_overlay
+from keras_efsnet.prediction.overlay import CALLIPER_COLOUR, draw_overlay
 from keras_efsnet.prediction.postprocess import Postprocess, postprocess
 
 FILE = Path(__file__).with_suffix(".json")
@@ -186,11 +186,14 @@ def _measurements_vector(rng, probability, spacing):
     classes = np.array([0, 1, 0], np.float32)
     done = postprocess(probability, classes, image.shape, Postprocess())
     lesions = measure_lesions(frame, done)
+    overlay = np.asarray(draw_overlay(frame, done, lesions, callipers=True))[:height]
+    callipers = (overlay == CALLIPER_COLOUR).all(axis=-1)
     return {
         "image": encode(image),
         "spacing": spacing and dict(zip(("row", "column"), spacing, strict=True)),
         "mask_probability": encode(probability),
         "measures": {**measure_area(frame, lesions), "lesions": lesions},
+        "callipers": encode(callipers.astype(np.uint8)),
     }
 
 

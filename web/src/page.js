@@ -3,14 +3,16 @@
  *
  * @typedef {import('./images.js').Grey} Grey
  * @typedef {Awaited<ReturnType<typeof ask>>} Asked
- * @typedef {Asked & {name: string, prediction: import('./prediction.js').Prediction}} Shown
+ * @typedef {Asked & {name: string} & ReturnType<typeof cut>} Shown
  */
 
 import { readImage } from './decode.js';
 import { makeMeter, openCamera, openVideo, watch } from './live.js';
+import { connectLook, readLook } from './look.js';
+import { measure } from './measurements.js';
 import { startNetwork } from './network.js';
 import { find } from './page-parts.js';
-import { drawContour, drawImage, encodeMask } from './picture.js';
+import { drawImage, drawLesions, encodeMask } from './picture.js';
 import { postprocess, THRESHOLD, toRecord } from './prediction.js';
 import {
   clearResult,
@@ -21,11 +23,12 @@ import {
   showThreshold,
   showTiming,
 } from './result.js';
+import { showMeasurements } from './table.js';
+import { connectViewer, resetView } from './viewer.js';
 
 const image = /** @type {HTMLCanvasElement} */ (find('image'));
 const overlay = /** @type {HTMLCanvasElement} */ (find('overlay'));
 const threshold = /** @type {HTMLInputElement} */ (find('threshold'));
-const swipe = /** @type {HTMLInputElement} */ (find('swipe'));
 const accelerator = /** @type {HTMLSelectElement} */ (find('accelerator'));
 
 /** @type {Promise<import('./network.js').Network>} */
@@ -59,9 +62,10 @@ async function ask(grey) {
  */
 function show(name, asked, rate = 0) {
   const start = performance.now();
-  const prediction = cut(asked);
+  const found = cut(asked);
   const milliseconds = asked.milliseconds + performance.now() - start;
-  shown = { ...asked, name, milliseconds, prediction };
+  if (name !== shown?.name) resetView();
+  shown = { ...asked, ...found, name, milliseconds };
   drawImage(image, asked.grey);
   showShown(rate > 0);
   showTiming(milliseconds, asked.answer.milliseconds, asked.runtime, rate);
@@ -81,15 +85,18 @@ async function showFile(file, name, signal) {
 function cut({ answer, grey, card: facts }) {
   const { postprocess: rules = {} } = facts;
   const { outputs, input } = answer;
-  return postprocess(outputs, grey, rules, input, threshold.valueAsNumber, readMeaning(facts));
+  const cutAt = threshold.valueAsNumber;
+  const prediction = postprocess(outputs, grey, rules, input, cutAt, readMeaning(facts));
+  return { prediction, measures: measure(grey, prediction) };
 }
 
 /** @param {boolean} isLive */
 function showShown(isLive) {
   if (!shown) return;
-  const { name, grey, prediction, card: facts } = shown;
-  drawContour(overlay, prediction);
+  const { name, grey, prediction, measures, card: facts } = shown;
+  drawMarks();
   showPrediction(prediction, isLive);
+  showMeasurements(measures.lesions ?? []);
   if (facts.postprocess?.refer) showRefer(prediction.refer, facts);
   image.ariaLabel = `${name}: ${find('summary').textContent}`;
   find('caption').textContent = `${name}, ${grey.width} x ${grey.height}`;
@@ -98,6 +105,10 @@ function showShown(isLive) {
   find('empty').hidden = true;
   find('save-record').removeAttribute('disabled');
   find('save-mask').toggleAttribute('disabled', prediction.area === null);
+}
+
+function drawMarks() {
+  if (shown) drawLesions(overlay, shown.prediction, shown.measures.lesions ?? [], readLook());
 }
 
 /** Takes the last image and what was said of it off the page: it is not of the next. */
@@ -172,7 +183,7 @@ function openLive(open, name, note) {
 function moveThreshold() {
   showThreshold(threshold.valueAsNumber);
   if (!shown) return;
-  shown.prediction = cut(shown);
+  Object.assign(shown, cut(shown));
   showShown(false);
 }
 
@@ -184,7 +195,7 @@ function saveRecord() {
   if (!shown) return;
   const record = {
     path: shown.name,
-    ...toRecord(shown.prediction, shown.milliseconds),
+    ...toRecord(shown.prediction, shown.milliseconds, shown.measures),
     mask_file: `${stem()}_mask.png`,
     // Only where it is not the model's own.
     ...(threshold.valueAsNumber === THRESHOLD ? {} : { threshold: threshold.valueAsNumber }),
@@ -232,12 +243,9 @@ function connect() {
   find('save-mask').addEventListener('click', saveMask);
   find('save-record').addEventListener('click', saveRecord);
   threshold.addEventListener('input', moveThreshold);
-  swipe.addEventListener('input', moveSwipe);
+  connectLook(drawMarks);
+  connectViewer();
   accelerator.addEventListener('change', () => change(load));
-}
-
-function moveSwipe() {
-  find('figure').style.setProperty('--shown', `${swipe.value}%`);
 }
 
 async function load() {
@@ -251,7 +259,6 @@ async function load() {
 async function start() {
   connect();
   moveThreshold();
-  moveSwipe();
   await change(load);
   const adapter = await navigator.gpu?.requestAdapter();
   find('accelerator-choice').hidden = !adapter;

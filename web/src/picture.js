@@ -1,15 +1,18 @@
 /**
- * The image and over it the lesion's contour, each on a canvas of the image's size.
+ * The image and over it the lesions, each on a canvas of the image's size.
  *
  * @typedef {import('./images.js').Grey} Grey
  * @typedef {import('./prediction.js').Prediction} Prediction
+ * @typedef {import('./measurements.js').Lesion} Lesion
+ * @typedef {{marking: string, opacity: number, callipers: boolean}} Look
+ *   How lesions are drawn: as "contour", or as "fill" with this opacity from 0 to 1.
  */
 
+import { COLOUR as CALLIPER_COLOUR, markCallipers } from './callipers.js';
 import { COLOUR, findContour } from './contour.js';
 
 /** For each value a pixel's four bytes, alpha highest. */
-const GREYS = Uint32Array.from({ length: 256 }, (_, value) => colour(value, value, value));
-const LINE = Uint32Array.of(0, colour(COLOUR[0], COLOUR[1], COLOUR[2]));
+const GREYS = Uint32Array.from({ length: 256 }, (_, value) => colour([value, value, value]));
 const BLACK_AND_WHITE = Uint32Array.of(GREYS[0], GREYS[255]);
 
 /**
@@ -23,9 +26,15 @@ export function drawImage(canvas, grey) {
 /**
  * @param {HTMLCanvasElement} canvas
  * @param {Prediction} prediction
+ * @param {Lesion[]} lesions
+ * @param {Look} look
  */
-export function drawContour(canvas, { mask, boxes }) {
-  draw(canvas, findContour(mask, boxes), LINE);
+export function drawLesions(canvas, { mask, boxes }, lesions, look) {
+  const isFill = look.marking === 'fill';
+  const marks = isFill ? { ...mask, pixels: mask.pixels.slice() } : findContour(mask, boxes);
+  if (look.callipers) markCallipers(marks, lesions);
+  const line = colour(COLOUR, isFill ? look.opacity : 1);
+  draw(canvas, marks, Uint32Array.of(0, line, colour(CALLIPER_COLOUR)));
 }
 
 /**
@@ -56,10 +65,9 @@ function draw(canvas, { height, width, pixels }, palette) {
 }
 
 /**
- * @param {number} red
- * @param {number} green
- * @param {number} blue
+ * @param {number[]} rgb
+ * @param {number} [opacity] from 0 to 1
  */
-function colour(red, green, blue) {
-  return 0xff000000 + blue * 0x10000 + green * 0x100 + red;
+function colour([red, green, blue], opacity = 1) {
+  return Math.round(255 * opacity) * 0x1000000 + blue * 0x10000 + green * 0x100 + red;
 }

@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
+import { CALLIPER, markCallipers } from '../src/callipers.js';
 import { findContour } from '../src/contour.js';
 import { resizeImage, resizeProbability, toGrey } from '../src/images.js';
 import { measure } from '../src/measurements.js';
@@ -45,13 +46,17 @@ test('mask, record and contour are equal', () => {
   }
 });
 
-test('measurements of lesions are equal', () => {
+test('measurements of lesions and their callipers are equal', () => {
   for (const vector of VECTORS.measurements) {
     const mask = decodeFloats(vector.mask_probability);
     const classes = Float32Array.of(0, 1, 0);
     const image = { ...decode(vector.image), spacing: vector.spacing };
     const measures = measure(image, postprocess({ mask, classes }, image, {}));
     assert.deepEqual(measures, vector.measures);
+    const marks = { ...image, pixels: new Uint8Array(image.pixels.length) };
+    markCallipers(marks, measures.lesions ?? []);
+    const drawn = marks.pixels.map((mark) => Number(mark === CALLIPER));
+    assert.deepEqual(drawn, decode(vector.callipers).pixels);
   }
 });
 
