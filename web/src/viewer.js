@@ -3,6 +3,8 @@
  *
  * The image is moved and scaled in the picture's window, which keeps its size. Lengths
  * are fractions of the window, so that they hold where the page changes its width.
+ *
+ * @typedef {{x: number, y: number}} Place in the window
  */
 
 import { find } from './page-parts.js';
@@ -34,12 +36,14 @@ const KEYS = {
   ArrowDown: { move: [0, -MOVE] },
 };
 
+const MIDDLE = { x: 0.5, y: 0.5 };
+
 const picture = find('picture');
 
 /** The image's upper left corner in the window, and its size. */
 let view = { x: 0, y: 0, scale: 1 };
 
-/** Pointers that are down. @type {Map<number, {x: number, y: number}>} */
+/** Pointers that are down. @type {Map<number, Place>} */
 const pointers = new Map();
 
 /** Shows the whole image. */
@@ -49,20 +53,13 @@ export function resetView() {
 
 /**
  * @param {number} factor
- * @param {{x: number, y: number}} [place] of the window that keeps its place
+ * @param {Place} from
+ * @param {Place} to where the part of the image at `from` comes
  */
-function zoom(factor, { x, y } = { x: 0.5, y: 0.5 }) {
+function zoom(factor, from = MIDDLE, to = from) {
   const scale = Math.min(Math.max(view.scale * factor, 1), MOST);
   const growth = scale / view.scale;
-  show(x - (x - view.x) * growth, y - (y - view.y) * growth, scale);
-}
-
-/**
- * @param {number} x
- * @param {number} y
- */
-function move(x, y) {
-  show(view.x + x, view.y + y, view.scale);
+  show(to.x - (from.x - view.x) * growth, to.y - (from.y - view.y) * growth, scale);
 }
 
 /**
@@ -111,8 +108,7 @@ function drag(event) {
   const before = span();
   pointers.set(event.pointerId, placeOf(event));
   const after = span();
-  move(after.x - before.x, after.y - before.y);
-  if (before.length) zoom(after.length / before.length, after);
+  zoom(before.length ? after.length / before.length : 1, before, after);
 }
 
 /** The middle of the pointers and the distance of two. */
@@ -135,8 +131,8 @@ function pressKey(event) {
   // Where the whole image is shown, arrows scroll the page.
   if (action.move && view.scale === 1) return;
   event.preventDefault();
-  if (action.move) move(...action.move);
-  else zoom(action.zoom ?? 1);
+  const { zoom: factor = 1, move: [x, y] = [0, 0] } = action;
+  zoom(factor, MIDDLE, { x: MIDDLE.x + x, y: MIDDLE.y + y });
 }
 
 /** Listens to the picture and its buttons. */
