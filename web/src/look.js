@@ -8,7 +8,7 @@ const opacity = /** @type {HTMLInputElement} */ (find('opacity'));
 const callipers = /** @type {HTMLInputElement} */ (find('callipers'));
 const sharp = /** @type {HTMLInputElement} */ (find('sharp'));
 
-/** @returns {import('./picture.js').Look} */
+/** @returns {import('./picture.js').Look & {callipers: boolean}} */
 export function readLook() {
   return {
     marking: marking.value,

@@ -3,7 +3,11 @@
  *
  * @typedef {import('./images.js').Grey} Grey
  * @typedef {Awaited<ReturnType<typeof ask>>} Asked
- * @typedef {Asked & {name: string} & ReturnType<typeof cut>} Shown
+ * @typedef {Asked & {
+ *   name: string,
+ *   prediction: import('./prediction.js').Prediction,
+ *   measures?: import('./measurements.js').Measures,
+ * }} Shown
  */
 
 import { readImage } from './decode.js';
@@ -26,6 +30,9 @@ import {
 import { showMeasurements } from './table.js';
 import { connectViewer, resetView } from './viewer.js';
 
+/** Milliseconds between the tables of a video: figures that change faster cannot be read. */
+const TABLE_PERIOD = 500;
+
 const image = /** @type {HTMLCanvasElement} */ (find('image'));
 const overlay = /** @type {HTMLCanvasElement} */ (find('overlay'));
 const threshold = /** @type {HTMLInputElement} */ (find('threshold'));
@@ -38,6 +45,8 @@ const card = readCard();
 /** @type {Shown | undefined} */
 let shown;
 let source = new AbortController();
+/** When the table was last written. */
+let tabulated = 0;
 
 async function readCard() {
   const facts = await fetch('model/card.json').then((file) => file.json());
@@ -62,10 +71,10 @@ async function ask(grey) {
  */
 function show(name, asked, rate = 0) {
   const start = performance.now();
-  const found = cut(asked);
+  const prediction = cut(asked);
   const milliseconds = asked.milliseconds + performance.now() - start;
   if (name !== shown?.name) resetView();
-  shown = { ...asked, ...found, name, milliseconds };
+  shown = { ...asked, name, milliseconds, prediction };
   drawImage(image, asked.grey);
   showShown(rate > 0);
   showTiming(milliseconds, asked.answer.milliseconds, asked.runtime, rate);
@@ -85,18 +94,26 @@ async function showFile(file, name, signal) {
 function cut({ answer, grey, card: facts }) {
   const { postprocess: rules = {} } = facts;
   const { outputs, input } = answer;
-  const cutAt = threshold.valueAsNumber;
-  const prediction = postprocess(outputs, grey, rules, input, cutAt, readMeaning(facts));
-  return { prediction, measures: measure(grey, prediction) };
+  return postprocess(outputs, grey, rules, input, threshold.valueAsNumber, readMeaning(facts));
+}
+
+/**
+ * Measures an image once, and only if it is asked for: a video has no time to lose.
+ *
+ * @param {Shown} image
+ */
+function measuresOf(image) {
+  image.measures ??= measure(image.grey, image.prediction);
+  return image.measures;
 }
 
 /** @param {boolean} isLive */
 function showShown(isLive) {
   if (!shown) return;
-  const { name, grey, prediction, measures, card: facts } = shown;
+  const { name, grey, prediction, card: facts } = shown;
   drawMarks();
   showPrediction(prediction, isLive);
-  showMeasurements(measures.lesions ?? []);
+  if (!isLive || performance.now() > tabulated + TABLE_PERIOD) tabulate();
   if (facts.postprocess?.refer) showRefer(prediction.refer, facts);
   image.ariaLabel = `${name}: ${find('summary').textContent}`;
   find('caption').textContent = `${name}, ${grey.width} x ${grey.height}`;
@@ -108,7 +125,15 @@ function showShown(isLive) {
 }
 
 function drawMarks() {
-  if (shown) drawLesions(overlay, shown.prediction, shown.measures.lesions ?? [], readLook());
+  if (!shown) return;
+  const look = readLook();
+  const measured = look.callipers ? measuresOf(shown).lesions : [];
+  drawLesions(overlay, shown.prediction, measured ?? [], look);
+}
+
+function tabulate() {
+  if (shown) showMeasurements(measuresOf(shown).lesions ?? []);
+  tabulated = performance.now();
 }
 
 /** Takes the last image and what was said of it off the page: it is not of the next. */
@@ -128,6 +153,8 @@ function clear() {
  */
 async function change(begin, note = '') {
   source.abort();
+  // The last frame of a video stays.
+  tabulate();
   source = new AbortController();
   const { signal } = source;
   find('stop').hidden = true;
@@ -183,7 +210,7 @@ function openLive(open, name, note) {
 function moveThreshold() {
   showThreshold(threshold.valueAsNumber);
   if (!shown) return;
-  Object.assign(shown, cut(shown));
+  shown = { ...shown, prediction: cut(shown), measures: undefined };
   showShown(false);
 }
 
@@ -195,7 +222,7 @@ function saveRecord() {
   if (!shown) return;
   const record = {
     path: shown.name,
-    ...toRecord(shown.prediction, shown.milliseconds, shown.measures),
+    ...toRecord(shown.prediction, shown.milliseconds, measuresOf(shown)),
     mask_file: `${stem()}_mask.png`,
     // Only where it is not the model's own.
     ...(threshold.valueAsNumber === THRESHOLD ? {} : { threshold: threshold.valueAsNumber }),

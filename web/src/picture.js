@@ -4,7 +4,7 @@
  * @typedef {import('./images.js').Grey} Grey
  * @typedef {import('./prediction.js').Prediction} Prediction
  * @typedef {import('./measurements.js').Lesion} Lesion
- * @typedef {{marking: string, opacity: number, callipers: boolean}} Look
+ * @typedef {{marking: string, opacity: number}} Look
  *   How lesions are drawn: as "contour", or as "fill" with this opacity from 0 to 1.
  */
 
@@ -26,14 +26,14 @@ export function drawImage(canvas, grey) {
 /**
  * @param {HTMLCanvasElement} canvas
  * @param {Prediction} prediction
- * @param {Lesion[]} lesions
+ * @param {Lesion[]} measured those that get callipers
  * @param {Look} look
  */
-export function drawLesions(canvas, { mask, boxes }, lesions, look) {
-  const isFill = look.marking === 'fill';
+export function drawLesions(canvas, { mask, boxes }, measured, { marking, opacity }) {
+  const isFill = marking === 'fill';
   const marks = isFill ? { ...mask, pixels: mask.pixels.slice() } : findContour(mask, boxes);
-  if (look.callipers) markCallipers(marks, lesions);
-  const line = colour(COLOUR, isFill ? look.opacity : 1);
+  markCallipers(marks, measured);
+  const line = colour(COLOUR, isFill ? opacity : 1);
   draw(canvas, marks, Uint32Array.of(0, line, colour(CALLIPER_COLOUR)));
 }
 

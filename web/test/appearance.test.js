@@ -58,6 +58,7 @@ test('long names of classes stay in their column', async () => {
     const page = await context.newPage();
     await load(page, server.url);
     await pickPhantom(page, 'benign');
+    await page.locator('#swipe').fill('70');
     await look(page, `${width}-long-names`);
     const [names, tracks] = await Promise.all(
       ['span:first-child', '.track'].map((part) =>
