@@ -130,6 +130,16 @@ def _postprocess(rng):
         classes = rng.dirichlet([1, 1, 1]).astype(np.float32)
         image = _with_margins(rng, *margins)
         yield _postprocess_vector(probability, classes, (50, 71), Postprocess(), image)
+    yield _postprocess_vector(_specks(), classes, (32, 32), Postprocess())
+
+
+def _specks():
+    """A pixel, two at a corner, two beside each other, and a square with two holes."""
+    probability = np.zeros((32, 32), np.float32)
+    probability[10:22, 10:24] = 1
+    probability[[3, 3, 4, 28, 28, 0], [3, 14, 15, 5, 6, 31]] = 1
+    probability[[14, 18, 18], [13, 18, 19]] = 0
+    return probability
 
 
 def _with_margins(rng, top, bottom, left, right):
