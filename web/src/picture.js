@@ -15,6 +15,11 @@ import { COLOUR, findContour } from './contour.js';
 const GREYS = Uint32Array.from({ length: 256 }, (_, value) => colour([value, value, value]));
 const BLACK_AND_WHITE = Uint32Array.of(GREYS[0], GREYS[255]);
 
+/** The image's width in heights of a lesion's number. */
+const LETTERS = 28;
+
+const SMALLEST_FONT = 12;
+
 /**
  * @param {HTMLCanvasElement} canvas
  * @param {Grey} grey
@@ -35,6 +40,31 @@ export function drawLesions(canvas, { mask, boxes }, measured, { marking, opacit
   markCallipers(marks, measured);
   const line = colour(COLOUR, isFill ? opacity : 1);
   draw(canvas, marks, Uint32Array.of(0, line, colour(CALLIPER_COLOUR)));
+  if (boxes.length > 1) writeNumbers(canvas, boxes);
+}
+
+/**
+ * Writes each lesion's number above its upper left corner: the table has its figures.
+ *
+ * @param {HTMLCanvasElement} canvas
+ * @param {Prediction['boxes']} boxes
+ */
+function writeNumbers(canvas, boxes) {
+  const context = canvas.getContext('2d');
+  if (!context) return;
+  const size = Math.max(Math.round(canvas.width / LETTERS), SMALLEST_FONT);
+  Object.assign(context, {
+    font: `600 ${size}px sans-serif`,
+    textBaseline: 'bottom',
+    fillStyle: `rgb(${COLOUR})`,
+    lineWidth: size / 5,
+    lineJoin: 'round',
+  });
+  boxes.forEach(([left, top], at) => {
+    const y = Math.max(top, size);
+    context.strokeText(String(at + 1), left, y);
+    context.fillText(String(at + 1), left, y);
+  });
 }
 
 /**

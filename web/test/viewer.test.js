@@ -2,8 +2,11 @@
 
 import assert from 'node:assert/strict';
 import { after, before, beforeEach, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
 
-import { openPage, pickPhantom, startBrowser, startServer } from './setting.js';
+import { openPage, pickPhantom, startBrowser, startServer, waitForCaption } from './setting.js';
+
+const SCREENSHOTS = fileURLToPath(new URL('../screenshots/', import.meta.url));
 
 /** @type {Awaited<ReturnType<typeof startServer>>} */
 let server;
@@ -164,6 +167,32 @@ test('a lesion is drawn as contour or fill, with callipers', async () => {
   await page.selectOption('#marking', 'contour');
   assert.deepEqual(await countColours(), contour);
 });
+
+test('several lesions have their numbers on the picture', async () => {
+  assert.equal((await countColours())['0,0,0,255'], undefined);
+  await pasteTwice('malignant');
+  await waitForCaption(page, 'two.png');
+  const heads = await page.$$eval('#measurements tr:first-child th', (all) =>
+    all.map(({ textContent }) => textContent),
+  );
+  assert.deepEqual(heads, ['lesion', '1', '2']);
+  // The numbers alone have a black border.
+  assert.ok((await countColours())['0,0,0,255'] > 50);
+  await page.screenshot({ path: `${SCREENSHOTS}several.png`, fullPage: true });
+});
+
+/** Pastes two copies of a phantom as one image. @param {string} label */
+function pasteTwice(label) {
+  return page.evaluate(async (label) => {
+    const response = await fetch(`phantom/${label}.png`);
+    const bitmap = await createImageBitmap(await response.blob());
+    const canvas = new OffscreenCanvas(2 * bitmap.width, bitmap.height);
+    for (const x of [0, bitmap.width]) canvas.getContext('2d')?.drawImage(bitmap, x, 0);
+    const transfer = new DataTransfer();
+    transfer.items.add(new File([await canvas.convertToBlob()], 'two.png', { type: 'image/png' }));
+    document.dispatchEvent(new ClipboardEvent('paste', { clipboardData: transfer }));
+  }, label);
+}
 
 /** @param {string} selector @returns {Promise<{x: number, y: number, width: number, height: number}>} */
 function box(selector) {
