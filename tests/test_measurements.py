@@ -80,6 +80,15 @@ def test_the_diameters_cross_at_right_angles_and_end_on_the_border():
         assert (border & near).any()
 
 
+def test_rounding_errors_move_no_diameter_out_of_the_lesion():
+    mask = np.zeros((40, 50), bool)
+    mask[20:25, 10:21] = True
+    region = UltrasoundRegion(0, 0, 50, 40, (0.13, 0.2))
+    (lesion,) = measured(mask, regions=(region,))
+    for x, y in lesion["perpendicular_diameter_points"]:
+        assert 10 <= x <= 21 and 20 <= y <= 25
+
+
 @pytest.mark.parametrize("scale", [(0.1, 0.1), (0.1, 0.2), (0.2, 0.07)])
 @pytest.mark.parametrize("degrees", [0, 30, 90])
 def test_millimetres_of_pixels_that_are_not_square(scale, degrees):

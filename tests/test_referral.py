@@ -15,6 +15,7 @@ from keras_efsnet.prediction.caption import bar_height
 from keras_efsnet.prediction.overlay import draw_overlay
 from keras_efsnet.prediction.postprocess import Postprocess, postprocess, read_rules
 from keras_efsnet.prediction.referral import (
+    ADVICE,
     REASONS,
     ReferralRule,
     find_reasons,
@@ -45,6 +46,14 @@ def nearby_appearance(maximum_distance):
     inverse[0, 0] = 255**2
     rows = tuple(map(tuple, inverse.tolist()))
     return Appearance((0.0,) * STATISTICS, rows, maximum_distance)
+
+
+def test_each_reason_has_advice():
+    assert tuple(ADVICE) == REASONS
+    for advice in ADVICE.values():
+        assert (
+            advice[0].isupper() and advice.count(".") >= 2
+        )  # what it means, what to do
 
 
 def test_a_sure_answer_has_no_reason():

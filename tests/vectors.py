@@ -1,4 +1,4 @@
-"""Test vectors for ports of `grey.py` and `postprocess.py` to other languages.
+"""Test vectors for ports of the prediction to other languages.
 
 `python tests/vectors.py` writes `vectors.json`: inputs and what Python answers. An
 array is `{"type", "shape", "data"}`: its bytes, little-endian and row by row, packed
@@ -13,10 +13,11 @@ from pathlib import Path
 import numpy as np
 
 from keras_efsnet.images import grey as greys
-from keras_efsnet.images.frame import Frame
+from keras_efsnet.images.frame import Frame, UltrasoundRegion
 from keras_efsnet.labels import LABELS
 from keras_efsnet.phantoms import make_phantom
-from keras_efsnet.prediction.overlay import draw_overlay
+from keras_efsnet.prediction.measurements import measure_area, measure_lesions
+from keras_efsnet.prediction.overlay import CALLIPER_COLOUR, draw_overlay
 from keras_efsnet.prediction.postprocess import Postprocess, postprocess
 
 FILE = Path(__file__).with_suffix(".json")
@@ -45,6 +46,8 @@ WINDOWS = [
 """DICOM's functions, with centre and width."""
 MARGINS = [(4, 0, 9, 3), (0, 5, 0, 0)]
 """Rows above and below, columns left and right."""
+SPACINGS = [None, (0.08, 0.08), (0.2, 0.13)]
+"""Height and width of a pixel in millimetres."""
 
 
 def make_vectors():
@@ -60,6 +63,7 @@ def make_vectors():
         "sixteen_bit": [_sixteen_bit(rng, top) for top in (4095, 65535)],
         "scale_bits": [_scale_bits(rng, bits) for bits in (1, 4, 6, 10, 12, 16)],
         "window": [_window(rng, *window) for window in WINDOWS],
+        "measurements": list(_measurements(rng)),
     }
 
 
@@ -126,6 +130,16 @@ def _postprocess(rng):
         classes = rng.dirichlet([1, 1, 1]).astype(np.float32)
         image = _with_margins(rng, *margins)
         yield _postprocess_vector(probability, classes, (50, 71), Postprocess(), image)
+    yield _postprocess_vector(_specks(), classes, (32, 32), Postprocess())
+
+
+def _specks():
+    """A pixel, two at a corner, two beside each other, and a square with two holes."""
+    probability = np.zeros((32, 32), np.float32)
+    probability[10:22, 10:24] = 1
+    probability[[3, 3, 4, 28, 28, 0], [3, 14, 15, 5, 6, 31]] = 1
+    probability[[14, 18, 18], [13, 18, 19]] = 0
+    return probability
 
 
 def _with_margins(rng, top, bottom, left, right):
@@ -149,6 +163,47 @@ def _postprocess_vector(probability, classes, size, rules, image=None):
         "mask": encode(done.mask.astype(np.uint8)),
         "record": done.to_json(),
         "contour": encode(contour.astype(np.uint8)),
+    }
+
+
+def _measurements(rng):
+    """Turned ellipses, and blobs with holes, single pixels and cut parts."""
+    size = (50, 66)
+    for number, spacing in enumerate(SPACINGS):
+        probability = _ellipse(size, (23, 9 + 4 * number), 25 + 40 * number)
+        yield _measurements_vector(rng, probability, spacing)
+        blobs = greys.resize_probability(rng.random((9, 11), np.float32), size)
+        yield _measurements_vector(rng, blobs, spacing)
+
+
+def _ellipse(size, semi_axes, degrees):
+    turn = np.radians(degrees)
+    y, x = np.indices(size) - np.array(size).reshape(2, 1, 1) / 2 + 0.2
+    along = x * np.cos(turn) + y * np.sin(turn)
+    across = y * np.cos(turn) - x * np.sin(turn)
+    radius = np.hypot(along / semi_axes[0], across / semi_axes[1])
+    return (1 - radius / 2).clip(0, 1).astype(np.float32)
+
+
+def _measurements_vector(rng, probability, spacing):
+    """A calibrated region covers the image; without one, depth begins at the scan."""
+    height, width = probability.shape
+    image = rng.integers(6, 256, probability.shape, np.uint8)
+    image[: 0 if spacing else 7] = 0
+    millimetres = spacing and spacing[::-1]
+    region = UltrasoundRegion(0, 0, width, height, millimetres)
+    frame = Frame(image, regions=(region,) if spacing else ())
+    classes = np.array([0, 1, 0], np.float32)
+    done = postprocess(probability, classes, image.shape, Postprocess())
+    lesions = measure_lesions(frame, done)
+    overlay = np.asarray(draw_overlay(frame, done, lesions, callipers=True))[:height]
+    callipers = (overlay == CALLIPER_COLOUR).all(axis=-1)
+    return {
+        "image": encode(image),
+        "spacing": spacing and dict(zip(("row", "column"), spacing, strict=True)),
+        "mask_probability": encode(probability),
+        "measures": {**measure_area(frame, lesions), "lesions": lesions},
+        "callipers": encode(callipers.astype(np.uint8)),
     }
 
 

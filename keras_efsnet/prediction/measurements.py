@@ -31,6 +31,10 @@ too small by one part in 25,000 at most."""
 _ANGLES = np.arange(DIRECTIONS) * (math.pi / DIRECTIONS)
 _WAYS = np.stack([np.cos(_ANGLES), np.sin(_ANGLES)])
 
+TIE = 1e-9
+"""Lengths that differ less are equal. Two parallel sides are equally far apart in many
+places, and rounding errors, which depend on the processor, must not choose one."""
+
 SMOOTHED = 5
 """Points of the outline whose mean is one point of the perimeter. Steps along pixels
 are 5 % longer than a smooth outline, their means at most 1 %."""
@@ -142,7 +146,10 @@ def _measure(frame: Frame, lesion: np.ndarray, box: Box, skin: int) -> Lesion:
         "circularity": round(_circularity(outline, filled), 3),
         "solidity": round(filled / polygon_area(hull), 3),
         **{
-            f"{name}_points": np.round(points / (x, y) + (left, top), 2).tolist()
+            # + 0.0 makes 0 of -0.
+            f"{name}_points": (
+                np.round(points / (x, y) + (left, top), 2) + 0.0
+            ).tolist()
             for name, points in ends.items()
         },
     }
@@ -185,7 +192,7 @@ def _row_ends(points: np.ndarray) -> np.ndarray:
 def _longest_diameter(hull: np.ndarray) -> np.ndarray:
     """The two points that are farthest apart, from left to right."""
     along = _project(hull)
-    way = np.ptp(along, axis=0).argmax()
+    way = _first_widest(np.ptp(along, axis=0))
     ends = hull[[along[:, way].argmin(), along[:, way].argmax()]]
     return ends[np.lexsort(ends.T[::-1])]
 
@@ -198,9 +205,14 @@ def _perpendicular_diameter(hull: np.ndarray) -> np.ndarray:
     u, v = (hull - start) @ along, (hull - start) @ across
     order = np.argsort(u)
     u, v = u[order], v[order]
-    sides = [np.interp(u, u[keep], v[keep]) for keep in (v <= 0, v >= 0)]
-    widest = int((sides[1] - sides[0]).argmax())
+    # The diameter's own ends belong to both sides, whatever their rounding error.
+    sides = [np.interp(u, u[keep], v[keep]) for keep in (v <= TIE, v >= -TIE)]
+    widest = _first_widest(sides[1] - sides[0])
     return np.array([start + u[widest] * along + s[widest] * across for s in sides])
+
+
+def _first_widest(widths: np.ndarray) -> int:
+    return int((widths >= widths.max() - TIE).argmax())
 
 
 def _circularity(outline: np.ndarray, area: float) -> float:

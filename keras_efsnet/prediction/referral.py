@@ -3,8 +3,10 @@
 Its limits come from a model's card, fitted by `efsnet calibrate`.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,6 +27,11 @@ REASONS = (
     NOT_B_MODE,
 )
 """All reasons, in the order of `find_reasons`."""
+
+ADVICE: Mapping[str, str] = json.loads(
+    Path(__file__).with_name("advice.json").read_text(encoding="utf-8")
+)
+"""For each reason what it means and what to do. The web page reads the same file."""
 
 
 _OFF = {"minimum_class_probability": 0, "minimum_mask_margin": 0, "malignancy_limit": 1}

@@ -13,8 +13,8 @@
  *
  * @param {Grey} mask of 0 and 1
  * @param {number} minimumArea components of fewer pixels are dropped
- * @returns {{mask: Grey, area: number, boxes: Box[]}} the mask of what is left, its
- *   pixels, and the components' boxes, largest area first
+ * @returns {{mask: Grey, area: number, boxes: Box[], components: Run[][]}} the mask of
+ *   what is left, its pixels, and the components' boxes and runs, largest area first
  */
 export function splitComponents(mask, minimumArea) {
   const runs = findRuns(mask);
@@ -24,6 +24,7 @@ export function splitComponents(mask, minimumArea) {
     mask: paint(mask, kept.flatMap((component) => component.runs)),
     area: kept.reduce((sum, component) => sum + component.area, 0),
     boxes: kept.map((component) => box(component.runs)),
+    components: kept.map((component) => component.runs),
   };
 }
 

@@ -1,5 +1,5 @@
 /**
- * The border of a mask as `draw_overlay` of `keras_efsnet/prediction.py` draws it.
+ * The border of a mask as `draw_overlay` of `keras_efsnet/prediction/overlay.py` draws it.
  *
  * @typedef {import('./images.js').Grey} Grey
  * @typedef {import('./components.js').Box} Box
@@ -22,7 +22,7 @@ export function findContour(mask, boxes) {
   if (!boxes.length) return { height, width, pixels };
   const [left, top, right, bottom] = enclose(boxes);
   const stride = right - left + 2 * FRAME;
-  const inside = cutOut(mask, [left, top, right, bottom], stride);
+  const inside = withoutSpecks(cutOut(mask, [left, top, right, bottom], stride), stride);
   const outside = inside.map((bit) => 1 - bit);
   const nearInside = grow(inside, stride, 1);
   const nearOutside = grow(outside, stride, Math.min(height, width) >= 400 ? 2 : 1);
@@ -57,6 +57,24 @@ function cutOut({ width, pixels }, [left, top, right, bottom], stride) {
     framed.set(line, (row - top + FRAME) * stride + FRAME);
   }
   return framed;
+}
+
+/**
+ * Removes single pixels and fills single holes, which have no contour.
+ *
+ * @param {Uint8Array} pixels
+ * @param {number} stride
+ */
+function withoutSpecks(pixels, stride) {
+  const cleaned = pixels.slice();
+  for (let at = stride + 1; at < pixels.length - stride - 1; at++) {
+    const [above, below] = [at - stride, at + stride];
+    const sides = pixels[at - 1] + pixels[at + 1] + pixels[above] + pixels[below];
+    const corners = pixels[above - 1] + pixels[above + 1] + pixels[below - 1] + pixels[below + 1];
+    if (pixels[at] && sides + corners === 0) cleaned[at] = 0;
+    else if (sides === 4) cleaned[at] = 1;
+  }
+  return cleaned;
 }
 
 /**

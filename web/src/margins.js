@@ -8,6 +8,15 @@
 const DARK = 5;
 
 /**
+ * @param {Grey} image
+ * @returns {number} its first row that is no margin
+ */
+export function firstBrightRow({ width, pixels }) {
+  const first = pixels.findIndex((level) => level > DARK);
+  return first < 0 ? 0 : Math.floor(first / width);
+}
+
+/**
  * Empties a mask in the margins of the image that it belongs to.
  *
  * @param {Grey} mask of 0 and 1; changed in place

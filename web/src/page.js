@@ -3,14 +3,20 @@
  *
  * @typedef {import('./images.js').Grey} Grey
  * @typedef {Awaited<ReturnType<typeof ask>>} Asked
- * @typedef {Asked & {name: string, prediction: import('./prediction.js').Prediction}} Shown
+ * @typedef {Asked & {
+ *   name: string,
+ *   prediction: import('./prediction.js').Prediction,
+ *   measures?: import('./measurements.js').Measures,
+ * }} Shown
  */
 
 import { readImage } from './decode.js';
 import { makeMeter, openCamera, openVideo, watch } from './live.js';
+import { connectLook, readLook } from './look.js';
+import { measure } from './measurements.js';
 import { startNetwork } from './network.js';
 import { find } from './page-parts.js';
-import { drawContour, drawImage, encodeMask } from './picture.js';
+import { drawImage, drawLesions, encodeMask } from './picture.js';
 import { postprocess, THRESHOLD, toRecord } from './prediction.js';
 import {
   clearResult,
@@ -21,11 +27,15 @@ import {
   showThreshold,
   showTiming,
 } from './result.js';
+import { showMeasurements } from './table.js';
+import { connectViewer, resetView } from './viewer.js';
+
+/** Milliseconds between the tables of a video: figures that change faster cannot be read. */
+const TABLE_PERIOD = 500;
 
 const image = /** @type {HTMLCanvasElement} */ (find('image'));
 const overlay = /** @type {HTMLCanvasElement} */ (find('overlay'));
 const threshold = /** @type {HTMLInputElement} */ (find('threshold'));
-const swipe = /** @type {HTMLInputElement} */ (find('swipe'));
 const accelerator = /** @type {HTMLSelectElement} */ (find('accelerator'));
 
 /** @type {Promise<import('./network.js').Network>} */
@@ -35,6 +45,8 @@ const card = readCard();
 /** @type {Shown | undefined} */
 let shown;
 let source = new AbortController();
+/** When the table was last written. */
+let tabulated = 0;
 
 async function readCard() {
   const facts = await fetch('model/card.json').then((file) => file.json());
@@ -61,6 +73,7 @@ function show(name, asked, rate = 0) {
   const start = performance.now();
   const prediction = cut(asked);
   const milliseconds = asked.milliseconds + performance.now() - start;
+  if (name !== shown?.name) resetView();
   shown = { ...asked, name, milliseconds, prediction };
   drawImage(image, asked.grey);
   showShown(rate > 0);
@@ -84,12 +97,23 @@ function cut({ answer, grey, card: facts }) {
   return postprocess(outputs, grey, rules, input, threshold.valueAsNumber, readMeaning(facts));
 }
 
+/**
+ * Measures an image once, and only if it is asked for: a video has no time to lose.
+ *
+ * @param {Shown} image
+ */
+function measuresOf(image) {
+  image.measures ??= measure(image.grey, image.prediction);
+  return image.measures;
+}
+
 /** @param {boolean} isLive */
 function showShown(isLive) {
   if (!shown) return;
   const { name, grey, prediction, card: facts } = shown;
-  drawContour(overlay, prediction);
+  drawMarks();
   showPrediction(prediction, isLive);
+  if (!isLive || performance.now() > tabulated + TABLE_PERIOD) tabulate();
   if (facts.postprocess?.refer) showRefer(prediction.refer, facts);
   image.ariaLabel = `${name}: ${find('summary').textContent}`;
   find('caption').textContent = `${name}, ${grey.width} x ${grey.height}`;
@@ -98,6 +122,18 @@ function showShown(isLive) {
   find('empty').hidden = true;
   find('save-record').removeAttribute('disabled');
   find('save-mask').toggleAttribute('disabled', prediction.area === null);
+}
+
+function drawMarks() {
+  if (!shown) return;
+  const look = readLook();
+  const measured = look.callipers ? measuresOf(shown).lesions : [];
+  drawLesions(overlay, shown.prediction, measured ?? [], look);
+}
+
+function tabulate() {
+  if (shown) showMeasurements(measuresOf(shown).lesions ?? []);
+  tabulated = performance.now();
 }
 
 /** Takes the last image and what was said of it off the page: it is not of the next. */
@@ -117,6 +153,8 @@ function clear() {
  */
 async function change(begin, note = '') {
   source.abort();
+  // The last frame of a video stays.
+  tabulate();
   source = new AbortController();
   const { signal } = source;
   find('stop').hidden = true;
@@ -172,7 +210,7 @@ function openLive(open, name, note) {
 function moveThreshold() {
   showThreshold(threshold.valueAsNumber);
   if (!shown) return;
-  shown.prediction = cut(shown);
+  shown = { ...shown, prediction: cut(shown), measures: undefined };
   showShown(false);
 }
 
@@ -184,7 +222,7 @@ function saveRecord() {
   if (!shown) return;
   const record = {
     path: shown.name,
-    ...toRecord(shown.prediction, shown.milliseconds),
+    ...toRecord(shown.prediction, shown.milliseconds, measuresOf(shown)),
     mask_file: `${stem()}_mask.png`,
     // Only where it is not the model's own.
     ...(threshold.valueAsNumber === THRESHOLD ? {} : { threshold: threshold.valueAsNumber }),
@@ -232,12 +270,9 @@ function connect() {
   find('save-mask').addEventListener('click', saveMask);
   find('save-record').addEventListener('click', saveRecord);
   threshold.addEventListener('input', moveThreshold);
-  swipe.addEventListener('input', moveSwipe);
+  connectLook(drawMarks);
+  connectViewer();
   accelerator.addEventListener('change', () => change(load));
-}
-
-function moveSwipe() {
-  find('figure').style.setProperty('--shown', `${swipe.value}%`);
 }
 
 async function load() {
@@ -251,7 +286,6 @@ async function load() {
 async function start() {
   connect();
   moveThreshold();
-  moveSwipe();
   await change(load);
   const adapter = await navigator.gpu?.requestAdapter();
   find('accelerator-choice').hidden = !adapter;

@@ -20,10 +20,13 @@
  *   probabilities: Record<string, number>,
  *   area: number | null,
  *   boxes: Box[],
+ *   components: import('./components.js').Run[][],
+ *   probability: Probability,
  *   isEmptied: boolean,
  *   refer: string[],
  * }} Prediction
- *   `label`: null without classes. `area`: null without a mask.
+ *   `label`: null without classes. `area`: null without a mask. `components`: the mask's,
+ *   in the order of `boxes`. `probability`: of lesion, before postprocessing.
  *   `isEmptied`: the normal gate removed a lesion from the mask.
  *   `refer`: why a person should look; empty where no rule fired.
  */
@@ -32,6 +35,7 @@ import { splitComponents } from './components.js';
 import { resizeProbability } from './images.js';
 import { emptyMargins } from './margins.js';
 import { findReasons, maskMargin } from './referral.js';
+import { round } from './rounding.js';
 
 /** @type {Meaning} of a card without labels */
 export const SHIPPED = { labels: ['normal', 'benign', 'malignant'], tasks: ['mask', 'class'] };
@@ -64,7 +68,8 @@ export function postprocess(
   }
   const hasMask = tasks.includes('mask');
   const probabilities = Object.fromEntries(labels.map((label, i) => [label, classes[i]]));
-  const { values } = resizeProbability(mask, size.height, size.width);
+  const probability = resizeProbability(mask, size.height, size.width);
+  const { values } = probability;
   const pixels = new Uint8Array(values.length);
   const cut = hasMask ? threshold : Infinity;
   for (let at = 0; at < pixels.length; at++) pixels[at] = values[at] > cut ? 1 : 0;
@@ -82,15 +87,16 @@ export function postprocess(
   const isEmptied = isGated && isLesionFound;
   const kept = isGated ? emptied(found.mask) : found;
   const area = hasMask ? kept.area : null;
-  return { ...kept, area, label, probabilities, isEmptied, refer };
+  return { ...kept, area, label, probabilities, probability, isEmptied, refer };
 }
 
 /**
  * @param {Grey} mask for the size
- * @returns {{mask: Grey, area: number, boxes: Box[]}}
+ * @returns {ReturnType<typeof splitComponents>}
  */
 function emptied({ height, width }) {
-  return { mask: { height, width, pixels: new Uint8Array(height * width) }, area: 0, boxes: [] };
+  const mask = { height, width, pixels: new Uint8Array(height * width) };
+  return { mask, area: 0, boxes: [], components: [] };
 }
 
 /**
@@ -98,8 +104,9 @@ function emptied({ height, width }) {
  *
  * @param {Prediction} prediction
  * @param {number} milliseconds
+ * @param {import('./measurements.js').Measures} measures of the image
  */
-export function toRecord(prediction, milliseconds) {
+export function toRecord(prediction, milliseconds, measures) {
   const { mask, label, probabilities, area, boxes, isEmptied, refer } = prediction;
   const rounded = Object.entries(probabilities).map(([k, p]) => [k, round(p, 6)]);
   return {
@@ -111,13 +118,6 @@ export function toRecord(prediction, milliseconds) {
     mask_emptied: isEmptied,
     refer,
     milliseconds: round(milliseconds, 2),
+    ...measures,
   };
-}
-
-/**
- * @param {number} value
- * @param {number} digits
- */
-function round(value, digits) {
-  return Number(value.toFixed(digits));
 }

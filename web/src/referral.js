@@ -11,7 +11,11 @@
  *   The `refer` of a card's `postprocess`.
  */
 
+import advice from '../../keras_efsnet/prediction/advice.json' with { type: 'json' };
 import { accepts } from './appearance.js';
+
+/** For each reason what it means and what to do. @type {Record<string, string>} */
+export const ADVICE = advice;
 
 export const NOT_B_MODE = 'does not look like B-mode';
 

@@ -13,7 +13,8 @@
 
 import { find } from './page-parts.js';
 import { SHIPPED, THRESHOLD } from './prediction.js';
-import { NOT_B_MODE } from './referral.js';
+import { ADVICE, NOT_B_MODE } from './referral.js';
+import { showMeasurements } from './table.js';
 
 /**
  * What the outputs of a card's model mean.
@@ -79,6 +80,7 @@ export function clearResult() {
     row.getElementsByTagName('b')[0].textContent = '';
   }
   find('refer').hidden = true;
+  showMeasurements([]);
   find('timing').textContent = '';
 }
 
@@ -94,9 +96,20 @@ export function showRefer(reasons, card) {
     missed === undefined
       ? '.'
       : `: at a hospital without training images it missed ${percent(missed)} of the lesions.`;
-  find('refer').textContent = reasons.length
-    ? `Refer to a person: ${reasons.join(', ')}`
-    : `No rule fired. The model can still be wrong${known}`;
+  if (reasons.length) find('refer').replaceChildren('Refer to a person', listReasons(reasons));
+  else find('refer').textContent = `No rule fired. The model can still be wrong${known}`;
+}
+
+/** @param {string[]} reasons */
+function listReasons(reasons) {
+  const list = document.createElement('ul');
+  for (const reason of reasons) {
+    const name = Object.assign(document.createElement('b'), { textContent: reason });
+    const item = document.createElement('li');
+    item.append(name, `: ${ADVICE[reason]}`);
+    list.append(item);
+  }
+  return list;
 }
 
 /**

@@ -26,7 +26,7 @@ after(async () => {
   server?.stop();
 });
 
-for (const width of [390, 1280]) {
+for (const width of [390, 820, 1440]) {
   for (const colorScheme of /** @type {const} */ (['light', 'dark'])) {
     test(`${width} pixels, ${colorScheme}`, async () => {
       const viewport = { width, height: 844 };
@@ -38,6 +38,9 @@ for (const width of [390, 1280]) {
       await pickPhantom(page, 'benign');
       await page.locator('#swipe').fill('70');
       await look(page, `${width}-${colorScheme}`);
+      await page.locator('#marking').selectOption('fill');
+      await page.locator('#callipers').check();
+      await look(page, `${width}-${colorScheme}-fill`);
       await page.locator('#threshold').fill('0.9');
       await page.setInputFiles('#file', SCREENSHOTS + '../package.json');
       await page.waitForFunction(() => document.getElementById('problem')?.textContent);
@@ -46,6 +49,27 @@ for (const width of [390, 1280]) {
     });
   }
 }
+
+test('long names of classes stay in their column', async () => {
+  const labels = ['normal', 'fibroadenomatoid hyperplasia', 'Lymphknotenmetastasenverdacht'];
+  for (const width of [390, 1440]) {
+    const context = await browser.newContext({ viewport: { width, height: 844 } });
+    await context.route('**/card.json', (route) => route.fulfill({ json: { labels } }));
+    const page = await context.newPage();
+    await load(page, server.url);
+    await pickPhantom(page, 'benign');
+    await page.locator('#swipe').fill('70');
+    await look(page, `${width}-long-names`);
+    const [names, tracks] = await Promise.all(
+      ['span:first-child', '.track'].map((part) =>
+        page.$$eval(`#bars ${part}`, (all) => all.map((one) => one.getBoundingClientRect().toJSON())),
+      ),
+    );
+    names.forEach(({ right }, at) => assert.ok(right <= tracks[at].left));
+    assert.ok(tracks.every(({ width }) => width >= 80));
+    await context.close();
+  }
+});
 
 test('nothing moves where less motion is asked for', async () => {
   const { page } = await openPage(browser, server.url, { reducedMotion: 'reduce' });

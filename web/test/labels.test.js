@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
+import { measure } from '../src/measurements.js';
 import { postprocess, THRESHOLD, toRecord } from '../src/prediction.js';
 
 const SIZE = { height: 8, width: 8 };
@@ -36,7 +37,7 @@ test('a model of masks alone gives no class', () => {
   const found = find({ labels: [], tasks: ['mask'] }, [0.9, 0.05, 0.05]);
   assert.deepEqual([found.label, found.probabilities], [null, {}]);
   assert.deepEqual(found.refer, ['mask margin low']);
-  assert.equal(toRecord(found, 1).class, null);
+  assert.equal(toRecord(found, 1, {}).class, null);
   assert.equal(found.area, 4);
 });
 
@@ -44,7 +45,9 @@ test('a model of classes alone gives no mask', () => {
   const found = find({ labels: ['cyst', 'solid'], tasks: ['class'] }, [0.75, 0.25]);
   assert.deepEqual([found.area, found.boxes], [null, []]);
   assert.deepEqual(found.refer, ['class unsure']);
-  const record = toRecord(found, 1);
+  const measures = measure({ ...SIZE, pixels: new Uint8Array(64) }, found);
+  assert.deepEqual(measures, {});
+  const record = toRecord(found, 1, measures);
   assert.deepEqual([record.lesion_area_px, record.lesion_fraction], [null, null]);
 });
 

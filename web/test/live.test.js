@@ -1,7 +1,7 @@
 /** Cameras and videos on the page, and how fast it is; no time makes a test fail. */
 
 import assert from 'node:assert/strict';
-import { writeFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { loadavg } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
@@ -64,6 +64,7 @@ test('camera', async (t) => {
   await page.click('#stop');
   assert.ok(await page.isHidden('#stop'));
   assert.deepEqual(await page.evaluate(() => /** @type {any} */ (window).tracks()), ['ended']);
+  await assertTableIsOfTheFrame();
 });
 
 test('video file', async (t) => {
@@ -76,6 +77,17 @@ test('video file', async (t) => {
   await pickPhantom(page, 'benign');
   assert.ok(await page.isHidden('#stop'));
 });
+
+/** While a video runs, its table is some frames late. */
+async function assertTableIsOfTheFrame() {
+  const [json] = await Promise.all([page.waitForEvent('download'), page.click('#save-record')]);
+  const [{ lesions }] = JSON.parse(await readFile(await json.path(), 'utf8'));
+  const areas = await page.$$eval('#measurements tr:nth-child(7) td', (cells) =>
+    cells.map(({ textContent }) => textContent),
+  );
+  assert.ok(areas.length > 0);
+  assert.deepEqual(areas, lesions.map((/** @type {any} */ { area_px }) => `${area_px} px`));
+}
 
 /** Two seconds of the image on the page, as a WebM file. */
 async function recordVideo() {

@@ -221,6 +221,16 @@ test('the overlay in full has the measurements of each lesion', async () => {
   await page.click('[type=reset]');
 });
 
+test('a referred image says why and what to do', async () => {
+  await page.selectOption('[name=refer]', 'malignancy not excluded');
+  await page.click('#list button');
+  const items = await page.$$eval('#refer li', (all) => all.map(({ textContent }) => textContent));
+  assert.match(items[0] ?? '', /^malignancy not excluded: The class is not malignant, .* Read the image/);
+  await look(page, 'results-referred');
+  await page.click('#close');
+  await page.click('[type=reset]');
+});
+
 for (const [name, summary, words, controls] of /** @type {const} */ ([
   ['own', '0 solid, 1 cyst.', /^cyst 75 %\n\d+ x \d+ px\nown\.png$/, ['class', 'size']],
   ['masks', '1 with a lesion.', /^\d+ x \d+ px\nmasks\.png$/, ['size']],

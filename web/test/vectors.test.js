@@ -3,9 +3,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
+import { CALLIPER, markCallipers } from '../src/callipers.js';
 import { findContour } from '../src/contour.js';
 import { resizeImage, resizeProbability, toGrey } from '../src/images.js';
+import { measure } from '../src/measurements.js';
 import { postprocess, toRecord } from '../src/prediction.js';
+import { round } from '../src/rounding.js';
 import { VECTORS, decode, decodeFloats } from './vectors.js';
 
 test('grey is equal', () => {
@@ -38,7 +41,26 @@ test('mask, record and contour are equal', () => {
     const image = vector.image && decode(vector.image);
     const prediction = postprocess(outputs, { height, width }, vector.rules, image);
     assert.deepEqual(prediction.mask, decode(vector.mask));
-    assert.deepEqual(toRecord(prediction, 0), vector.record);
+    assert.deepEqual(toRecord(prediction, 0, {}), vector.record);
     assert.deepEqual(findContour(prediction.mask, prediction.boxes), decode(vector.contour));
   }
+});
+
+test('measurements of lesions and their callipers are equal', () => {
+  for (const vector of VECTORS.measurements) {
+    const mask = decodeFloats(vector.mask_probability);
+    const classes = Float32Array.of(0, 1, 0);
+    const image = { ...decode(vector.image), spacing: vector.spacing };
+    const measures = measure(image, postprocess({ mask, classes }, image, {}));
+    assert.deepEqual(measures, vector.measures);
+    const marks = { ...image, pixels: new Uint8Array(image.pixels.length) };
+    markCallipers(marks, measures.lesions ?? []);
+    const drawn = marks.pixels.map((mark) => Number(mark === CALLIPER));
+    assert.deepEqual(drawn, decode(vector.callipers).pixels);
+  }
+});
+
+test('halves are rounded to the even neighbour', () => {
+  const found = [0.125, 0.375, 2.5, 0.126, 0.625].map((value) => round(value, 2));
+  assert.deepEqual(found, [0.12, 0.38, 2.5, 0.13, 0.62]);
 });

@@ -17,6 +17,7 @@ from string import Template
 from keras_efsnet import __version__
 from keras_efsnet.files import write_text
 from keras_efsnet.prediction.page.entries import make_entry
+from keras_efsnet.prediction.referral import ADVICE
 from keras_efsnet.prediction.writing import Record
 from keras_efsnet.style import read_style
 
@@ -88,7 +89,7 @@ def write_page(
         date=datetime.now().astimezone().strftime("%Y-%m-%d %H:%M"),
         style=style,
         script=script,
-        data=_embed({"refers": refers, "entries": entries}),
+        data=_embed({"refers": refers, "advice": ADVICE, "entries": entries}),
     )
     write_text(out / PAGE_NAME, text)
 

@@ -24,7 +24,11 @@ function make(tag, properties = {}, ...content) {
   return element;
 }
 
-/** @type {{entries: Entry[], refers: boolean}} refers: the model has a rule */
+/**
+ * `refers`: the model has a rule. `advice`: by reason.
+ *
+ * @type {{entries: Entry[], refers: boolean, advice: Record<string, string>}}
+ */
 const data = JSON.parse(byId('data').textContent ?? '');
 
 /** How much of each path is the folder that holds all images. */

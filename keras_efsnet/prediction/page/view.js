@@ -68,11 +68,18 @@ function showRefer(entry) {
   const refer = byId('refer');
   refer.classList.toggle('raised', isReferred(entry));
   refer.classList.toggle('problem', !entry.probabilities);
-  const silent = data.refers
-    ? 'No rule fired. The model can still be wrong.'
-    : 'This model has no rule that refers images. It can be wrong.';
-  const reasons = isReferred(entry) ? `Refer to a person: ${entry.refer?.join(', ')}` : silent;
-  refer.textContent = entry.probabilities ? reasons : (entry.error ?? 'No result.');
+  if (isReferred(entry)) refer.replaceChildren('Refer to a person', listReasons(entry.refer ?? []));
+  else if (!entry.probabilities) refer.textContent = entry.error ?? 'No result.';
+  else if (data.refers) refer.textContent = 'No rule fired. The model can still be wrong.';
+  else refer.textContent = 'This model has no rule that refers images. It can be wrong.';
+}
+
+/** @param {string[]} reasons */
+function listReasons(reasons) {
+  const items = reasons.map((reason) =>
+    make('li', {}, make('b', {}, reason), data.advice[reason] ? `: ${data.advice[reason]}` : ''),
+  );
+  return make('ul', {}, ...items);
 }
 
 /**
