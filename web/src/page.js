@@ -4,14 +4,18 @@
  * @typedef {import('./images.js').Grey} Grey
  * @typedef {Awaited<ReturnType<typeof ask>>} Asked
  * @typedef {Asked & {name: string, prediction: import('./prediction.js').Prediction}} Shown
+ * @typedef {import('./files.js').Source} Source
  */
 
 import { readImage } from './decode.js';
+import { leaveOutMasks, listDropped, listFiles, listFolder, stemOf } from './files.js';
+import { connectList, fillList, leaveList } from './list.js';
 import { makeMeter, openCamera, openVideo, watch } from './live.js';
 import { startNetwork } from './network.js';
 import { find } from './page-parts.js';
 import { drawContour, drawImage, encodeMask } from './picture.js';
 import { postprocess, THRESHOLD, toRecord } from './prediction.js';
+import { toJson } from './records.js';
 import {
   clearResult,
   makeBars,
@@ -35,6 +39,9 @@ const card = readCard();
 /** @type {Shown | undefined} */
 let shown;
 let source = new AbortController();
+/** Of the row of the list that is being shown, beside what runs. */
+let view = new AbortController();
+let isListing = false;
 
 async function readCard() {
   const facts = await fetch('model/card.json').then((file) => file.json());
@@ -58,13 +65,10 @@ async function ask(grey) {
  * @param {number} [rate] frames a second, for one of a video
  */
 function show(name, asked, rate = 0) {
-  const start = performance.now();
-  const prediction = cut(asked);
-  const milliseconds = asked.milliseconds + performance.now() - start;
-  shown = { ...asked, name, milliseconds, prediction };
+  shown = { ...asked, name, ...timeCut(asked, threshold.valueAsNumber) };
   drawImage(image, asked.grey);
   showShown(rate > 0);
-  showTiming(milliseconds, asked.answer.milliseconds, asked.runtime, rate);
+  showTiming(shown.milliseconds, asked.answer.milliseconds, asked.runtime, rate);
 }
 
 /**
@@ -77,11 +81,24 @@ async function showFile(file, name, signal) {
   if (!signal.aborted) show(name, asked);
 }
 
-/** @param {Asked} asked */
-function cut({ answer, grey, card: facts }) {
+/**
+ * @param {Asked} asked
+ * @param {number} at threshold
+ */
+function timeCut(asked, at) {
+  const start = performance.now();
+  const prediction = cut(asked, at);
+  return { prediction, milliseconds: asked.milliseconds + performance.now() - start };
+}
+
+/**
+ * @param {Asked} asked
+ * @param {number} at threshold
+ */
+function cut({ answer, grey, card: facts }, at) {
   const { postprocess: rules = {} } = facts;
   const { outputs, input } = answer;
-  return postprocess(outputs, grey, rules, input, threshold.valueAsNumber, readMeaning(facts));
+  return postprocess(outputs, grey, rules, input, at, readMeaning(facts));
 }
 
 /** @param {boolean} isLive */
@@ -113,35 +130,84 @@ function clear() {
  * Ends what runs and begins something new; a failure is said on the page.
  *
  * @param {(signal: AbortSignal) => Promise<void>} begin
- * @param {string} [note] said on the page in any case
  */
-async function change(begin, note = '') {
+function change(begin) {
   source.abort();
   source = new AbortController();
-  const { signal } = source;
+  isListing = false;
   find('stop').hidden = true;
-  find('problem').textContent = note;
+  leaveList();
+  return attempt(begin, source.signal);
+}
+
+/**
+ * @param {(signal: AbortSignal) => Promise<void>} begin
+ * @param {AbortSignal} signal
+ */
+async function attempt(begin, signal) {
+  find('problem').textContent = '';
   try {
     await begin(signal);
   } catch (error) {
     if (signal.aborted) return;
-    find('stop').hidden = true;
+    if (!isListing) find('stop').hidden = true;
     clear();
-    const problem = error instanceof Error ? error.message : String(error);
-    find('problem').textContent = `${problem} ${note}`.trim();
+    find('problem').textContent = error instanceof Error ? error.message : String(error);
   }
 }
 
-/** @param {FileList | null | undefined} files the first is opened */
-function openFiles(files) {
-  if (!files?.length) return;
-  const [file] = files;
-  const note =
-    files.length > 1
-      ? `Only ${file.name} of the ${files.length} files was opened: open one file at a time.`
-      : '';
-  if (file.type.startsWith('video/')) openLive(() => openVideo(file), file.name, note);
-  else change((signal) => showFile(file, file.name, signal), note);
+/** @param {Source[]} sources one is shown, several become a list */
+function open(sources) {
+  if (sources.length !== 1) return openList(sources);
+  const [{ file, path }] = sources;
+  if (isVideo(file)) return openLive(() => openVideo(file), path);
+  return change((signal) => showFile(file, path, signal));
+}
+
+/** @param {File} file */
+function isVideo({ type }) {
+  return type.startsWith('video/');
+}
+
+/** @param {Source[]} sources */
+function openList(sources) {
+  return change(async (signal) => {
+    const { images, masks } = leaveOutMasks(sources);
+    if (!images.length) throw new Error('No image here: open PNG, JPEG, BMP or DICOM files.');
+    const [, facts] = await Promise.all([network, card]);
+    if (signal.aborted) return;
+    isListing = true;
+    find('stop').hidden = false;
+    const note = masks ? `${masks} left out: masks by their names` : '';
+    const hasRule = Boolean(facts.postprocess?.refer);
+    await fillList(images, { note, hasRule, predict: describe, signal });
+    if (signal.aborted) return;
+    isListing = false;
+    find('stop').hidden = true;
+  });
+}
+
+/**
+ * @param {Source} source
+ * @returns {Promise<import('./records.js').Entry>} its record, at the model's threshold
+ */
+async function describe({ file, path }) {
+  if (isVideo(file)) throw new Error(`${path}: a video; open it alone.`);
+  const { prediction, milliseconds } = timeCut(await ask(await readImage(file, path)), THRESHOLD);
+  return { path, ...toRecord(prediction, milliseconds) };
+}
+
+/** @param {Source} source a row's; a list that runs goes on */
+function showRow({ file, path }) {
+  view.abort();
+  view = new AbortController();
+  if (!isListing) {
+    source.abort();
+    source = new AbortController();
+    find('stop').hidden = true;
+  }
+  const either = AbortSignal.any([source.signal, view.signal]);
+  return attempt((signal) => showFile(file, path, signal), either);
 }
 
 /** @param {string} label */
@@ -157,22 +223,21 @@ function openPhantom(label) {
 /**
  * @param {() => Promise<HTMLVideoElement>} open
  * @param {string} name
- * @param {string} [note]
  */
-function openLive(open, name, note) {
+function openLive(open, name) {
   return change(async (signal) => {
     const video = await open();
     if (!signal.aborted) find('stop').hidden = false;
     const meter = makeMeter();
     await watch(video, ask, (asked) => show(name, asked, meter.tick()), signal);
-  }, note);
+  });
 }
 
 /** Shows the same output cut elsewhere. */
 function moveThreshold() {
   showThreshold(threshold.valueAsNumber);
   if (!shown) return;
-  shown.prediction = cut(shown);
+  shown.prediction = cut(shown, threshold.valueAsNumber);
   showShown(false);
 }
 
@@ -189,12 +254,12 @@ function saveRecord() {
     // Only where it is not the model's own.
     ...(threshold.valueAsNumber === THRESHOLD ? {} : { threshold: threshold.valueAsNumber }),
   };
-  const text = `[\n${JSON.stringify(record)}\n]\n`;
-  save(`${stem()}_predictions.json`, new Blob([text], { type: 'application/json' }));
+  const content = new Blob([toJson([record])], { type: 'application/json' });
+  save(`${stem()}_predictions.json`, content);
 }
 
 function stem() {
-  return shown?.name.replace(/\.[^.]+$/, '') ?? '';
+  return stemOf(shown?.name ?? '');
 }
 
 /**
@@ -210,19 +275,19 @@ function save(name, content) {
 }
 
 function connect() {
-  const file = /** @type {HTMLInputElement} */ (find('file'));
-  file.addEventListener('change', () => {
-    openFiles(file.files);
-    file.value = '';
-  });
+  connectInput('file', listFiles);
+  connectInput('folder', listFolder);
   document.addEventListener('dragover', (event) => event.preventDefault());
   document.addEventListener('drop', (event) => {
     event.preventDefault();
-    openFiles(event.dataTransfer?.files);
+    if (!event.dataTransfer?.types.includes('Files')) return;
+    const fail = (/** @type {unknown} */ error) => change(() => Promise.reject(error));
+    listDropped(event.dataTransfer).then(open, fail);
   });
-  document.addEventListener('paste', (event) => {
-    openFiles(event.clipboardData?.files);
+  document.addEventListener('paste', ({ clipboardData }) => {
+    if (clipboardData?.files.length) open(listFiles(clipboardData.files));
   });
+  connectList(showRow, save);
   for (const button of document.querySelectorAll('[data-phantom]')) {
     const { phantom } = /** @type {HTMLElement} */ (button).dataset;
     button.addEventListener('click', () => openPhantom(phantom ?? ''));
@@ -234,6 +299,18 @@ function connect() {
   threshold.addEventListener('input', moveThreshold);
   swipe.addEventListener('input', moveSwipe);
   accelerator.addEventListener('change', () => change(load));
+}
+
+/**
+ * @param {string} id
+ * @param {(files: FileList) => Source[]} list
+ */
+function connectInput(id, list) {
+  const input = /** @type {HTMLInputElement} */ (find(id));
+  input.addEventListener('change', () => {
+    if (input.files) open(list(input.files));
+    input.value = '';
+  });
 }
 
 function moveSwipe() {

@@ -15,6 +15,7 @@ import { resizeImage } from '../src/images.js';
 
 const BIN = fileURLToPath(new URL('../../.venv/bin/', import.meta.url));
 const EFSNET = join(BIN, 'efsnet');
+export const PYTHON = join(BIN, 'python');
 const SAMPLES = fileURLToPath(new URL('samples.py', import.meta.url));
 const RESULTS = fileURLToPath(new URL('results.py', import.meta.url));
 const CHROMIUM = process.env.CHROMIUM ?? '/usr/bin/chromium';
@@ -53,13 +54,30 @@ export async function predict(files) {
 }
 
 /**
+ * The records of Python for files and folders, of which some may be no images.
+ *
+ * @param {string[]} inputs
+ * @param {string} cwd
+ * @returns {Promise<any[]>}
+ */
+export async function predictList(inputs, cwd) {
+  const out = await makeFolder();
+  await promisify(execFile)(EFSNET, ['predict', ...inputs, '--out', out], { cwd }).catch(
+    ({ code }) => {
+      if (code !== 1) throw new Error(`efsnet predict ended with ${code}`);
+    },
+  );
+  return JSON.parse(await readFile(join(out, 'predictions.json'), 'utf8'));
+}
+
+/**
  * Phantoms in several kinds of files.
  *
  * @returns {Promise<string[]>} their paths
  */
 export async function writeSamples() {
   const folder = await makeFolder();
-  await promisify(execFile)(join(BIN, 'python'), [SAMPLES, folder]);
+  await promisify(execFile)(PYTHON, [SAMPLES, folder]);
   return (await readdir(folder)).map((name) => join(folder, name));
 }
 
@@ -72,7 +90,7 @@ export async function writeSamples() {
  */
 export async function writeResults() {
   const folder = await makeFolder();
-  await promisify(execFile)(join(BIN, 'python'), [RESULTS, folder]);
+  await promisify(execFile)(PYTHON, [RESULTS, folder]);
   const names = /** @type {const} */ (['few', 'many', 'own', 'masks', 'classes']);
   return /** @type {any} */ (Object.fromEntries(names.map((name) => [name, join(folder, name)])));
 }
