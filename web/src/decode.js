@@ -2,26 +2,48 @@
  * Files and video frames as grey images.
  *
  * @typedef {import('./images.js').Grey} Grey
+ * @typedef {Grey & {spacing: import('./dicom.js').Spacing, frame: number | null}} Image
+ *   `frame`: its number in a DICOM file, from 1; null in a picture.
  */
 
+import { hasMark, readDicom } from './dicom.js';
+import { PICTURE_SUFFIXES, suffixOf } from './files.js';
 import { MAX_PIXELS, toGrey } from './images.js';
 
 /**
- * Reads an image file, turned as its EXIF orientation says, without colour management.
+ * Reads an image file: a picture, turned as its EXIF orientation says, without colour
+ * management, or a DICOM file.
  *
  * @param {Blob} file
- * @param {string} name for messages
- * @returns {Promise<Grey>}
+ * @param {string} name for messages; its suffix tells pictures from DICOM
+ * @returns {Promise<Image>}
  */
 export async function readImage(file, name) {
+  if (!PICTURE_SUFFIXES.includes(suffixOf(name)) && (await isDicom(file))) {
+    const bytes = new Uint8Array(await file.arrayBuffer());
+    return { ...(await readDicom(bytes, name, decodeJpeg)), frame: 1 };
+  }
+  return { ...(await readPicture(file, name)), spacing: null, frame: null };
+}
+
+/** @param {Blob} file */
+async function isDicom(file) {
+  return hasMark(new Uint8Array(await file.slice(0, 132).arrayBuffer()));
+}
+
+/**
+ * @param {Blob} file
+ * @param {string} name
+ * @returns {Promise<Grey>}
+ */
+async function readPicture(file, name) {
   let bitmap;
   try {
-    bitmap = await createImageBitmap(file, {
-      colorSpaceConversion: 'none',
-      premultiplyAlpha: 'none',
-    });
+    bitmap = await createImageBitmap(file, PLAIN);
   } catch {
-    throw new Error(`${name}: not an image that this browser reads; open a PNG, JPEG or BMP file.`);
+    throw new Error(
+      `${name}: not an image that this browser reads; open a PNG, JPEG, BMP or DICOM file.`,
+    );
   }
   const { height, width } = bitmap;
   if (height * width > MAX_PIXELS) {
@@ -29,6 +51,13 @@ export async function readImage(file, name) {
   }
   const pixels = draw(bitmap, height, width);
   return toGrey(isOpaque(pixels) ? pixels : readStraight(bitmap) ?? pixels, height, width);
+}
+
+/** @param {Uint8Array} jpeg */
+async function decodeJpeg(jpeg) {
+  const content = new Blob([/** @type {Uint8Array<ArrayBuffer>} */ (jpeg)]);
+  const bitmap = await createImageBitmap(content, PLAIN);
+  return draw(bitmap, bitmap.height, bitmap.width);
 }
 
 /**
@@ -39,6 +68,9 @@ export function grabFrame(video) {
   const { videoHeight: height, videoWidth: width } = video;
   return toGrey(draw(video, height, width), height, width);
 }
+
+/** @type {ImageBitmapOptions} */
+const PLAIN = { colorSpaceConversion: 'none', premultiplyAlpha: 'none' };
 
 const canvas = new OffscreenCanvas(1, 1);
 

@@ -193,8 +193,9 @@ function openList(sources) {
  */
 async function describe({ file, path }) {
   if (isVideo(file)) throw new Error(`${path}: a video; open it alone.`);
-  const { prediction, milliseconds } = timeCut(await ask(await readImage(file, path)), THRESHOLD);
-  return { path, ...toRecord(prediction, milliseconds) };
+  const image = await readImage(file, path);
+  const { prediction, milliseconds } = timeCut(await ask(image), THRESHOLD);
+  return { path, ...toFrame(image), ...toRecord(prediction, milliseconds) };
 }
 
 /** @param {Source} source a row's; a list that runs goes on */
@@ -249,6 +250,7 @@ function saveRecord() {
   if (!shown) return;
   const record = {
     path: shown.name,
+    ...toFrame(shown.grey),
     ...toRecord(shown.prediction, shown.milliseconds),
     mask_file: `${stem()}_mask.png`,
     // Only where it is not the model's own.
@@ -256,6 +258,11 @@ function saveRecord() {
   };
   const content = new Blob([toJson([record])], { type: 'application/json' });
   save(`${stem()}_predictions.json`, content);
+}
+
+/** @param {Partial<import('./decode.js').Image>} image */
+function toFrame({ frame }) {
+  return frame ? { frame } : {};
 }
 
 function stem() {

@@ -13,6 +13,7 @@ import {
   startBrowser,
   startServer,
   waitForCaption,
+  writeDicomSamples,
   writeSamples,
 } from './setting.js';
 
@@ -85,6 +86,17 @@ test('files and a folder that are dropped give the list too', async () => {
     basename(dirname(path)) === 'inner' ? join('inner', basename(path)) : basename(path),
   );
   checkRecords(records, python.map((record, i) => ({ ...record, path: names[i] })));
+});
+
+test('DICOM files with JPEG inside, which the browser decodes, are read as in Python', async () => {
+  const dicom = await writeDicomSamples();
+  const python = await predictList(['jpeg'], dicom);
+  await page.setInputFiles('#folder', join(dicom, 'jpeg'));
+  const status = await waitForEnd(python.length);
+  assert.doesNotMatch(status, /not read/);
+  const records = JSON.parse(await save('#save-all', 'predictions.json'));
+  assert.ok(records.every((/** @type {any} */ { frame }) => frame === 1));
+  checkRecords(records, python);
 });
 
 test('files that are pasted give the list', async () => {

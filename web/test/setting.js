@@ -17,6 +17,7 @@ const BIN = fileURLToPath(new URL('../../.venv/bin/', import.meta.url));
 const EFSNET = join(BIN, 'efsnet');
 export const PYTHON = join(BIN, 'python');
 const SAMPLES = fileURLToPath(new URL('samples.py', import.meta.url));
+const DICOM_SAMPLES = fileURLToPath(new URL('dicom_samples.py', import.meta.url));
 const RESULTS = fileURLToPath(new URL('results.py', import.meta.url));
 const CHROMIUM = process.env.CHROMIUM ?? '/usr/bin/chromium';
 
@@ -79,6 +80,13 @@ export async function writeSamples() {
   const folder = await makeFolder();
   await promisify(execFile)(PYTHON, [SAMPLES, folder]);
   return (await readdir(folder)).map((name) => join(folder, name));
+}
+
+/** @returns {Promise<string>} the folder that `dicom_samples.py` wrote */
+export async function writeDicomSamples() {
+  const folder = await makeFolder();
+  await promisify(execFile)(PYTHON, [DICOM_SAMPLES, folder]);
+  return folder;
 }
 
 /**

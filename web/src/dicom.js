@@ -1,0 +1,112 @@
+/**
+ * DICOM files as grey images: a port of `keras_efsnet/images/dicom.py`, for files of one
+ * frame, uncompressed, in RLE or in JPEG of 8 bits.
+ *
+ * @typedef {import('dicom-parser').DataSet} DataSet
+ * @typedef {{row: number, column: number} | null} Spacing
+ *   Millimetres from a row to the next and from a column to the next; null if unknown.
+ */
+
+import dicomParser from 'dicom-parser';
+
+import { toDisplay } from './dicom-display.js';
+import { isRead, readPixels } from './dicom-pixels.js';
+import { listGroups, listItems, readLayout, Refusal } from './dicom-tags.js';
+
+const PRIVATE = 'unknown';
+
+/** Transfer syntaxes that are not read here, and whether Python reads them. */
+const OTHERS = /** @type {Record<string, [string, boolean]>} */ ({
+  '1.2.840.10008.1.2.1.99': ['Deflated Explicit VR', false],
+  '1.2.840.10008.1.2.2': ['Explicit VR Big Endian', true],
+  '1.2.840.10008.1.2.4.57': ['JPEG Lossless', false],
+  '1.2.840.10008.1.2.4.70': ['JPEG Lossless SV1', false],
+  '1.2.840.10008.1.2.4.80': ['JPEG-LS Lossless', false],
+  '1.2.840.10008.1.2.4.81': ['JPEG-LS Near-Lossless', false],
+  '1.2.840.10008.1.2.4.90': ['JPEG 2000 Lossless', true],
+  '1.2.840.10008.1.2.4.91': ['JPEG 2000', true],
+});
+
+const [TWO_DIMENSIONAL, CENTIMETRES] = [1, 3]; // RegionSpatialFormat, PhysicalUnits
+const IMAGES = [1, 2]; // RegionDataType: tissue, colour flow
+
+/** @param {Uint8Array} bytes the file's first 132 at least */
+export function hasMark(bytes) {
+  return String.fromCharCode(...bytes.subarray(128, 132)) === 'DICM';
+}
+
+/**
+ * @param {Uint8Array} bytes of the file
+ * @param {string} name for messages
+ * @param {import('./dicom-pixels.js').DecodeJpeg} decodeJpeg
+ * @returns {Promise<import('./images.js').Grey & {spacing: Spacing}>}
+ */
+export async function readDicom(bytes, name, decodeJpeg) {
+  try {
+    return await read(bytes, decodeJpeg);
+  } catch (error) {
+    // The parser's own words can quote any value, such as a patient's name.
+    const problem =
+      error instanceof Refusal ? error.message : 'damaged DICOM file; save or copy it again.';
+    throw new Error(`${name}: ${problem}`);
+  }
+}
+
+/**
+ * @param {Uint8Array} bytes
+ * @param {import('./dicom-pixels.js').DecodeJpeg} decodeJpeg
+ */
+async function read(bytes, decodeJpeg) {
+  const syntax = readSyntax(bytes);
+  const tags = dicomParser.parseDicom(bytes);
+  const layout = readLayout(tags);
+  const frames = Number(tags.string('x00280008') || 1);
+  if (frames !== 1) {
+    throw new Refusal(`${frames} frames, but one is read here; \`efsnet predict\` reads each.`);
+  }
+  const samples = await readPixels(tags, layout, syntax, decodeJpeg);
+  return {
+    height: layout.rows,
+    width: layout.columns,
+    pixels: toDisplay(samples, layout, listGroups(tags)),
+    spacing: findSpacing(tags),
+  };
+}
+
+/**
+ * @param {Uint8Array} bytes
+ * @returns {string} a transfer syntax that is read here
+ */
+function readSyntax(bytes) {
+  const syntax = dicomParser.parseDicom(bytes, { untilTag: 'x00020010' }).string('x00020010') ?? PRIVATE;
+  if (isRead(syntax)) return syntax;
+  const [title, isForPython] = OTHERS[syntax] ?? ['of another kind', false];
+  const way = isForPython ? '`efsnet predict` reads it.' : 'save it uncompressed.';
+  throw new Refusal(`its transfer syntax, ${title} (${syntax}), is not read here; ${way}`);
+}
+
+/**
+ * @param {DataSet} tags
+ * @returns {Spacing} null also if regions have different calibrations
+ */
+function findSpacing(tags) {
+  const [first, ...others] = listItems([tags], 'x00186011').map(readCalibration);
+  if (!first) return null;
+  const isSame = others.every((other) => other?.row === first.row && other.column === first.column);
+  return isSame ? first : null;
+}
+
+/**
+ * @param {DataSet} region
+ * @returns {Spacing}
+ */
+function readCalibration(region) {
+  const units = ['x00186024', 'x00186026'].map((name) => region.uint16(name));
+  // The delta is negative if the axis points against the pixels' order.
+  const [column, row] = ['x0018602c', 'x0018602e'].map((name) => 10 * Math.abs(region.double(name) ?? 0));
+  const isPlane = region.uint16('x00186012') === TWO_DIMENSIONAL;
+  const isImage = IMAGES.includes(region.uint16('x00186014') ?? 0);
+  const isInCentimetres = units.every((unit) => unit === CENTIMETRES);
+  const isKnown = row * column > 0 && Number.isFinite(row * column);
+  return isPlane && isImage && isInCentimetres && isKnown ? { row, column } : null;
+}

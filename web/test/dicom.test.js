@@ -1,0 +1,82 @@
+/** DICOM files against what Python reads, without a browser. */
+
+import assert from 'node:assert/strict';
+import { readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { before, test } from 'node:test';
+import { inflateSync } from 'node:zlib';
+
+import { hasMark, readDicom } from '../src/dicom.js';
+import { writeDicomSamples } from './setting.js';
+
+/** @type {string} */
+let folder;
+
+before(async () => {
+  folder = await writeDicomSamples();
+});
+
+test('windows, tables, palettes, layouts, colours, run lengths and regions are equal', async () => {
+  const expected = await readJson('expected.json');
+  for (const [file, { size, grey, millimetres }] of Object.entries(expected)) {
+    const { height, width, pixels, spacing } = await read('read', file);
+    assert.deepEqual([height, width], size, file);
+    const wanted = inflateSync(Buffer.from(grey, 'base64'));
+    const differing = pixels.filter((value, at) => value !== wanted[at]).length;
+    assert.equal(pixels.length, wanted.length, file);
+    assert.equal(differing, 0, `${file}: pixels that differ`);
+    const found = spacing && [spacing.column, spacing.row];
+    assert.deepEqual(found, millimetres, file);
+  }
+  assert.equal(Object.keys(expected).length, (await readdir(join(folder, 'read'))).length);
+});
+
+test('what is not read is refused in one line that names file, problem and way', async () => {
+  for (const [file, problem] of Object.entries(await readJson('refused.json'))) {
+    await assert.rejects(read('refused', file), (/** @type {Error} */ error) => {
+      assert.match(error.message, new RegExp(`^${file.replace('.', '\\.')}: .*${problem}`));
+      assert.match(error.message, /[;:] [^;\n]+\.$/);
+      return true;
+    });
+  }
+});
+
+test('a damaged file is refused in our own words, wherever it ends', async () => {
+  for (const file of ['windows implicit.dcm', 'run_lengths colour.dcm', 'tables packed.dcm']) {
+    const whole = new Uint8Array(await readFile(join(folder, 'read', file)));
+    for (let end = 132; end < whole.length - 1; end += 61) {
+      const part = whole.slice(0, end);
+      await assert.rejects(
+        readDicom(part, 'a.dcm', decodeNothing),
+        /^Error: a\.dcm: [^\n]+\.$/,
+        `${file} until ${end}`,
+      );
+    }
+  }
+});
+
+test('the mark tells DICOM from other files', () => {
+  const bytes = new Uint8Array(132);
+  assert.ok(!hasMark(bytes));
+  bytes.set(Buffer.from('DICM'), 128);
+  assert.ok(hasMark(bytes));
+});
+
+/** @param {string} name */
+async function readJson(name) {
+  return JSON.parse(await readFile(join(folder, name), 'utf8'));
+}
+
+/**
+ * @param {string} kind
+ * @param {string} file
+ */
+async function read(kind, file) {
+  const bytes = new Uint8Array(await readFile(join(folder, kind, file)));
+  return readDicom(bytes, file, decodeNothing);
+}
+
+/** @returns {Promise<Uint8ClampedArray>} */
+function decodeNothing() {
+  throw new Error('a JPEG was to be decoded');
+}

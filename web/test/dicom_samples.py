@@ -1,0 +1,315 @@
+"""Writes DICOM files, those that are to be read and those that are not.
+
+Args: the folder. `read/*.dcm` has the files that `readDicom` shall read as Python does,
+`expected.json` their sizes, grey values and regions, `jpeg/*.dcm` those that a browser
+must decode, `refused/*.dcm` the others, named for the words of the refusal.
+"""
+
+import base64
+import io
+import json
+import sys
+import zlib
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from pydicom import uid
+from pydicom.dataset import Dataset
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
+from dicom_files import compressed, dataset, jpeg, jpeg_2000, region, save  # noqa: E402
+
+from keras_efsnet.images.reading import read_frame  # noqa: E402
+from keras_efsnet.phantoms import make_phantom  # noqa: E402
+
+LEVELS = 255 - np.arange(256)
+GREY = make_phantom("benign", seed=1, size=(48, 64)).image
+ROWS, COLUMNS = np.indices(GREY.shape)
+COLOUR = np.dstack([GREY, ROWS * 4, 255 - COLUMNS * 3]).astype(np.uint8)
+
+
+def tagged(made, **tags):
+    for keyword, value in tags.items():
+        setattr(made, keyword, value)
+    return made
+
+
+def deep(stored=12, **tags):
+    return tagged(dataset(GREY.astype(np.uint16) << stored - 8, stored=stored), **tags)
+
+
+def implicit(made):
+    made.file_meta.TransferSyntaxUID = uid.ImplicitVRLittleEndian
+    return made
+
+
+def run_length(made):
+    made.compress(uid.RLELossless)
+    return made
+
+
+def windows():
+    window = {"WindowCenter": 1000, "WindowWidth": 600}
+    yield "linear", deep(**window)
+    for function in ("LINEAR_EXACT", "SIGMOID"):
+        yield function, deep(**window, VOILUTFunction=function)
+    yield "several", deep(WindowCenter=[900, 5], WindowWidth=[1200, 9])
+    yield "threshold", deep(WindowCenter=1000.5, WindowWidth=1)
+    slope = {"RescaleSlope": 0.5, "RescaleIntercept": -100}
+    yield "rescaled", deep(WindowCenter=400, WindowWidth=900, **slope)
+    yield "inverse", deep(RescaleSlope=-1, RescaleIntercept=4095)
+    inverted = {"PhotometricInterpretation": "MONOCHROME1"}
+    yield "monochrome1", deep(**window, **inverted)
+    yield "of 8 bits", tagged(dataset(GREY), **window)
+    yield "implicit", implicit(deep(**window))
+    item, group = Dataset(), Dataset()
+    item.WindowCenter, item.WindowWidth = 800, 700
+    group.FrameVOILUTSequence = [item]
+    for place in ("PerFrame", "Shared"):
+        sequence = {f"{place}FunctionalGroupsSequence": [group]}
+        yield f"{place} group", deep(NumberOfFrames=1, **window, **sequence)
+
+
+def table(count, first, bits, entries, kind="OW"):
+    item = Dataset()
+    item.LUTDescriptor = [count % 2**16, first, bits]
+    item.add_new("LUTData", kind, entries)
+    return [item]
+
+
+def tables():
+    for name in ("VOILUTSequence", "ModalityLUTSequence"):
+        for bits in (8, 10, 12, 16):
+            entries = (np.arange(2000) * ((1 << bits) - 1) // 1999).astype("<u2")
+            made = table(2000, 500, bits, entries.tobytes())
+            yield f"{name} {bits}", deep(**{name: made})
+            yield f"{name} {bits} implicit", implicit(deep(**{name: made}))
+            words = table(2000, 500, bits, entries.tolist(), "US")
+            yield f"{name} {bits} words", deep(**{name: words})
+    packed = LEVELS.astype(np.uint8).tobytes()
+    yield "packed", deep(VOILUTSequence=table(256, 0, 8, packed))
+    scale = table(256, 0, 8, packed)
+    yield "modality of 8 bits", tagged(dataset(GREY), ModalityLUTSequence=scale)
+    halves = {"RescaleSlope": 0.5, "RescaleIntercept": 0.25}
+    entries = np.arange(2048).astype("<u2").tobytes()
+    yield "halves", deep(VOILUTSequence=table(2048, 0, 11, entries), **halves)
+
+
+def laid_out(values, allocated, stored, high, signed):
+    """Values of `stored` bits up to bit `high`, with waste in the others."""
+    kind = np.uint16 if allocated == 16 else np.uint8
+    mask, shift = (1 << stored) - 1, high + 1 - stored
+    bits = (values & mask) << shift | 0x5AA5 & ~(mask << shift)
+    made = dataset(bits.astype(kind), stored=allocated)
+    return tagged(
+        made, BitsStored=stored, HighBit=high, PixelRepresentation=int(signed)
+    )
+
+
+def layouts():
+    for allocated, stored, high in (
+        *((8, 8, 7), (8, 6, 5), (8, 4, 7), (8, 1, 0), (8, 7, 6)),
+        *((16, 8, 7), (16, 8, 15), (16, 9, 8), (16, 10, 9), (16, 12, 11)),
+        *((16, 12, 15), (16, 12, 13), (16, 16, 15)),
+    ):
+        values = GREY.astype(np.int64) * ((1 << stored) - 1) // 255
+        for signed in (False, True):
+            kept = values - (1 << stored - 1) if signed else values
+            name = f"{allocated} {stored} {high} {signed}"
+            made = laid_out(kept, allocated, stored, high, signed)
+            yield name, made
+            if stored == 12 and signed:
+                window = {"WindowCenter": -300, "WindowWidth": 2000}
+                again = laid_out(kept, allocated, stored, high, signed)
+                yield f"{name} window", tagged(again, **window)
+    bits = np.random.default_rng(0).integers(0, 2, (5, 7), np.uint8)
+    packed = np.packbits(bits, bitorder="little").tobytes()
+    made = dataset(bits * 255)
+    made.PixelData = packed + b"\0" * (len(packed) % 2)
+    yield "packed bits", tagged(made, BitsAllocated=1, BitsStored=1, HighBit=0)
+
+
+def with_palette(pixels, stored, descriptor, packed, signed=False):
+    made = tagged(dataset(pixels, stored=stored), PixelRepresentation=int(signed))
+    made.PhotometricInterpretation = "PALETTE COLOR"
+    for at, name in enumerate(("Red", "Green", "Blue")):
+        keyword = f"{name}PaletteColorLookupTable"
+        made.add_new(f"{keyword}Descriptor", "SS" if signed else "US", descriptor)
+        # Colours that differ, so that their order counts.
+        turned = packed if at else packed[::-1]
+        setattr(made, f"{keyword}Data", turned)
+    return made
+
+
+def palettes():
+    for bits, entries in (
+        (8, LEVELS.astype(np.uint8)),
+        (8, LEVELS.astype("<u2")),
+        (16, (LEVELS * 257).astype("<u2")),
+        (16, (LEVELS * 256).astype("<u2")),
+        (16, LEVELS.astype("<u2")),
+        (16, LEVELS.astype(np.uint8)),
+    ):
+        name = f"{bits} bits, {entries.dtype} to {entries.max()}"
+        made = with_palette(GREY, 8, [256, 0, bits], entries.tobytes())
+        if entries.dtype == np.uint8 or bits == 16 and entries.max() > 255:
+            yield name, made
+            yield f"{name}, implicit", implicit(made.copy())
+    odd = LEVELS[:201].astype(np.uint8).tobytes() + b"\0"
+    yield "odd", with_palette(GREY, 8, [201, 20, 8], odd)
+    entries = (np.arange(4096) // 16).astype(np.uint8).tobytes()
+    yield "deep", with_palette(deep_indices(), 12, [4096, 0, 8], entries)
+    packed = LEVELS.astype(np.uint8).tobytes()
+    yield "signed", with_palette(GREY ^ 128, 8, [256, -128, 8], packed, signed=True)
+
+
+def deep_indices():
+    return GREY.astype(np.uint16) << 4
+
+
+def colours():
+    for stored in (8, 12, 16):
+        for planar in (0, 1):
+            pixels = COLOUR if stored == 8 else COLOUR.astype("<u2") << stored - 8
+            made = dataset(pixels, "RGB", stored)
+            planes = pixels.transpose(2, 0, 1) if planar else pixels
+            made.PixelData = np.ascontiguousarray(planes).tobytes()
+            yield f"rgb {stored} {planar}", tagged(made, PlanarConfiguration=planar)
+    yield "ybr full", dataset(COLOUR, "YBR_FULL")
+    made = dataset(COLOUR, "YBR_FULL")
+    halved = np.dstack([COLOUR[:, ::2, :1], COLOUR[:, 1::2, :1], COLOUR[:, ::2, 1:]])
+    made.PixelData = halved.tobytes()
+    yield "ybr full 422", tagged(made, PhotometricInterpretation="YBR_FULL_422")
+
+
+def run_lengths():
+    yield "8 bits", run_length(dataset(GREY))
+    yield "16 bits", run_length(deep(WindowCenter=1000, WindowWidth=600))
+    yield "colour", run_length(dataset(COLOUR, "RGB"))
+    yield "deep colour", run_length(dataset(COLOUR.astype("<u2") << 4, "RGB", 12))
+    yield "ybr full", run_length(dataset(COLOUR, "YBR_FULL"))
+
+
+def regions():
+    whole, right = (0, 0, 63, 47), (32, 0, 63, 47)
+    for name, items in {
+        "one": [region(*whole)],
+        "flow inside": [region(*whole), region(*right, data=2)],
+        "other scale": [region(*whole), region(*right, 0.03)],
+        "spectrum": [region(*whole), region(*right, kind=3, data=3)],
+        "seconds": [region(*whole, units=4)],
+        "none": [region(*whole, delta=0)],
+    }.items():
+        yield name, dataset(GREY, regions=items)
+        yield f"{name}, implicit", implicit(dataset(GREY, regions=items))
+
+
+def jpegs():
+    phantom = make_phantom("malignant", seed=3).image
+    yield "grey", phantom, "MONOCHROME2", jpeg(phantom)
+    yield "inverse", phantom, "MONOCHROME1", jpeg(255 - phantom)
+    turned = Image.Exif()
+    turned[0x0112] = 6  # which Python does not follow inside a DICOM file
+    file = io.BytesIO()
+    Image.fromarray(phantom).save(file, "JPEG", quality=95, exif=turned)
+    yield "turned", phantom, "MONOCHROME2", file.getvalue()
+    tinted = np.dstack([phantom, np.roll(phantom, 9, axis=1), phantom[::-1]])
+    rgb = {"keep_rgb": True, "identifiers": b"RGB"}
+    for name, markers in {
+        "ybr": {},
+        "jfif": {"jfif": True},
+        "adobe": {"adobe": 1, "identifiers": b"\0\1\2"},
+        "halved": {"subsampling": "4:2:2", "jfif": True},
+        "quartered": {"subsampling": "4:2:0"},
+        "progressive": {"progressive": True},
+        "rgb": rgb,
+        "adobe rgb": {**rgb, "adobe": 0, "identifiers": b"\1\2\3"},
+    }.items():
+        yield name, tinted, "YBR_FULL_422", jpeg(tinted, **markers)
+
+
+def refused():
+    j2k, again = jpeg_2000(GREY), uid.JPEG2000Lossless
+    yield (
+        "JPEG 2000 Lossless .1.2.840.10008.1.2.4.90., is not read here; .efsnet predict. "
+        "reads it",
+        compressed(GREY, "MONOCHROME2", j2k, again),
+    )
+    yield (
+        "JPEG-LS Lossless .*save it uncompressed",
+        compressed(GREY, "MONOCHROME2", b"12", uid.JPEGLSLossless),
+    )
+    yield "2 frames, but one .*efsnet predict", dataset(np.stack([GREY, GREY]))
+    yield "its window is none", deep(WindowCenter=9, WindowWidth=0.5)
+    palette = (LEVELS * 257).astype("<u2").tobytes()
+    yield "8 or 16 bits", with_palette(GREY, 8, [256, 0, 12], palette)
+    yield "must have 300 entries", with_palette(GREY, 8, [300, 0, 16], palette)
+    yield "12 bits stored up to bit 7", tagged(dataset(GREY), BitsStored=12)
+    yield "1, 8 or 16 bits allocated", tagged(dataset(GREY), BitsAllocated=32)
+    yield "1536 bytes .* are 3072", tagged(dataset(GREY), Rows=24)
+    yield "RGB cannot have 1", tagged(dataset(GREY), PhotometricInterpretation="RGB")
+    yield "contradict each", tagged(dataset(GREY), PresentationLUTShape="INVERSE")
+    yield "supplemental", tagged(dataset(GREY), PixelPresentation="MIXED")
+    yield "slope of 0", tagged(dataset(GREY), RescaleSlope=0, RescaleIntercept=0)
+    missing = dataset(GREY)
+    del missing.BitsStored
+    yield "the tag BitsStored is missing", missing
+    mixed = dataset(COLOUR, "YBR_FULL")
+    mixed.PhotometricInterpretation = "YBR_FULL_422"
+    yield "6144 bytes .* are 9216", mixed
+    jpeg_8 = uid.JPEGBaseline8Bit
+    unknown = jpeg(COLOUR, identifiers=b"\0\1\2")
+    yield "does not tell", compressed(COLOUR, "RGB", unknown, jpeg_8)
+    both = jpeg(COLOUR, jfif=True, adobe=0)
+    yield "contradicts itself", compressed(COLOUR, "RGB", both, jpeg_8)
+    other = compressed(GREY, "MONOCHROME2", jpeg(GREY), jpeg_8, Rows=40)
+    yield "64 x 40 pixels .* are 64 x 48", other
+    yield "not a JPEG", compressed(GREY, "MONOCHROME2", j2k, jpeg_8)
+    yield "keeps no palette", compressed(GREY, "PALETTE COLOR", jpeg(GREY), jpeg_8)
+    damaged = compressed(GREY, "MONOCHROME2", b"\0" * 70, uid.RLELossless)
+    yield "0 RLE segments", damaged
+    nothing = dataset(GREY)
+    del nothing.PixelData
+    yield "no integer pixels", nothing
+    empty = dataset(GREY)
+    del empty.Rows
+    yield "no image in this DICOM", empty
+
+
+READ = (windows, tables, layouts, palettes, colours, run_lengths, regions)
+
+
+def write_read(folder):
+    """Files of all kinds, and what Python reads in them."""
+    expected = {}
+    (folder / "read").mkdir()
+    for group in READ:
+        for name, made in group():
+            file = f"{group.__name__} {name}.dcm"
+            frame = read_frame(save(made, folder / "read" / file))
+            scales = {region.millimetres for region in frame.regions}
+            expected[file] = {
+                "size": frame.pixels.shape,
+                "grey": base64.b64encode(zlib.compress(frame.pixels.tobytes())).decode(),
+                "millimetres": scales.pop() if len(scales) == 1 else None,
+            }
+    (folder / "expected.json").write_text(json.dumps(expected), encoding="utf-8")
+
+
+def main(folder):
+    write_read(folder)
+    for kind in ("jpeg", "refused"):
+        (folder / kind).mkdir()
+    for name, pixels, photometric, codestream in jpegs():
+        made = compressed(pixels, photometric, codestream, uid.JPEGBaseline8Bit)
+        save(made, folder / "jpeg" / f"{name}.dcm")
+    words = {}
+    for at, (problem, made) in enumerate(refused()):
+        save(made, folder / "refused" / f"{at}.dcm")
+        words[f"{at}.dcm"] = problem
+    (folder / "refused.json").write_text(json.dumps(words), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
