@@ -232,8 +232,8 @@ def jpegs():
 def refused():
     j2k, again = jpeg_2000(GREY), uid.JPEG2000Lossless
     yield (
-        "JPEG 2000 Lossless .1.2.840.10008.1.2.4.90., is not read here; .efsnet predict. "
-        "reads it",
+        "JPEG 2000 Lossless .1.2.840.10008.1.2.4.90., is not read here; "
+        ".efsnet predict. reads it",
         compressed(GREY, "MONOCHROME2", j2k, again),
     )
     yield (
@@ -289,9 +289,10 @@ def write_read(folder):
             file = f"{group.__name__} {name}.dcm"
             frame = read_frame(save(made, folder / "read" / file))
             scales = {region.millimetres for region in frame.regions}
+            grey = zlib.compress(frame.pixels.tobytes())
             expected[file] = {
                 "size": frame.pixels.shape,
-                "grey": base64.b64encode(zlib.compress(frame.pixels.tobytes())).decode(),
+                "grey": base64.b64encode(grey).decode(),
                 "millimetres": scales.pop() if len(scales) == 1 else None,
             }
     (folder / "expected.json").write_text(json.dumps(expected), encoding="utf-8")
