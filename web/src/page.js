@@ -339,6 +339,8 @@ async function start() {
   await change(load);
   const adapter = await navigator.gpu?.requestAdapter();
   find('accelerator-choice').hidden = !adapter;
+  // Where a browser refuses it, the page needs the server each time.
+  navigator.serviceWorker?.register('/service-worker.js').catch(() => {});
 }
 
 start();

@@ -1,6 +1,7 @@
 /** What the tests in a browser need: the installed package, its server, Chromium. */
 
 import { execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { existsSync, rmSync } from 'node:fs';
 import { mkdtemp, readdir, readFile, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -22,16 +23,18 @@ const RESULTS = fileURLToPath(new URL('results.py', import.meta.url));
 const CHROMIUM = process.env.CHROMIUM ?? '/usr/bin/chromium';
 
 /**
- * Starts `efsnet serve` on a free port.
+ * Starts `efsnet serve`.
  *
- * @returns {Promise<{url: string, stop: () => void}>}
+ * @param {{port?: string, model?: string}} [options] without a port, a free one
+ * @returns {Promise<{url: string, stop: () => Promise<unknown>}>}
  */
-export async function startServer() {
-  const server = spawn(EFSNET, ['serve', '--no-browser', '--port', '0'], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
+export async function startServer({ port = '0', model = 'efsnet_base_breast' } = {}) {
+  const options = ['--no-browser', '--port', port, '--model', model];
+  const server = spawn(EFSNET, ['serve', ...options], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const ended = once(server, 'exit');
   for await (const line of createInterface({ input: server.stdout })) {
-    return { url: line.split(' ')[0], stop: () => server.kill() };
+    const stop = () => (server.kill(), ended);
+    return { url: line.split(' ')[0], stop };
   }
   throw new Error('efsnet serve ended at once');
 }
