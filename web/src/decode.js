@@ -92,7 +92,8 @@ function draw(source, height, width) {
 
 /** @param {Uint8ClampedArray} rgba */
 function isOpaque(rgba) {
-  return rgba.every((value, at) => at % 4 !== 3 || value === 255);
+  for (let at = 3; at < rgba.length; at += 4) if (rgba[at] !== 255) return false;
+  return true;
 }
 
 /**

@@ -206,6 +206,33 @@ export function waitForCaption(page, text) {
   );
 }
 
+/**
+ * @param {import('playwright-core').Page} page
+ * @returns {Promise<Buffer>} two seconds of the malignant phantom, as a WebM file
+ */
+export async function recordVideo(page) {
+  await pickPhantom(page, 'malignant');
+  const content = await page.evaluate(async () => {
+    const canvas = /** @type {HTMLCanvasElement} */ (document.getElementById('image'));
+    const recorder = new MediaRecorder(canvas.captureStream(30), { mimeType: 'video/webm' });
+    /** @type {Blob[]} */
+    const parts = [];
+    recorder.ondataavailable = ({ data }) => parts.push(data);
+    recorder.start();
+    const context = canvas.getContext('2d');
+    const redraw = setInterval(() => context?.drawImage(canvas, 0, 0), 30);
+    await new Promise((resolve) => setTimeout(resolve, 2000));
+    clearInterval(redraw);
+    await new Promise((resolve) => {
+      recorder.onstop = resolve;
+      recorder.stop();
+    });
+    const bytes = new Uint8Array(await new Blob(parts).arrayBuffer());
+    return btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join(''));
+  });
+  return Buffer.from(content, 'base64');
+}
+
 /** @returns {Promise<string>} a folder that is removed when the tests end */
 export async function makeFolder() {
   const folder = await mkdtemp(join(tmpdir(), 'efsnet-web-'));
