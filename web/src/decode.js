@@ -2,8 +2,13 @@
  * Files and video frames as grey images.
  *
  * @typedef {import('./images.js').Grey} Grey
- * @typedef {Grey & {spacing: import('./dicom.js').Spacing, frame: number | null}} Image
- *   `frame`: its number in a DICOM file, from 1; null in a picture.
+ * @typedef {Grey & {
+ *   spacing: import('./dicom.js').Spacing,
+ *   frame: number | null,
+ *   frames: number,
+ * }} Image
+ *   `frame`: its number in a DICOM file, from 1; null in a picture. `frames`: that the file
+ *   has.
  */
 
 import { hasMark, readDicom } from './dicom.js';
@@ -16,14 +21,15 @@ import { MAX_PIXELS, toGrey } from './images.js';
  *
  * @param {Blob} file
  * @param {string} name for messages; its suffix tells pictures from DICOM
+ * @param {number} [frame] from 1
  * @returns {Promise<Image>}
  */
-export async function readImage(file, name) {
+export async function readImage(file, name, frame = 1) {
   if (!PICTURE_SUFFIXES.includes(suffixOf(name)) && (await isDicom(file))) {
     const bytes = new Uint8Array(await file.arrayBuffer());
-    return { ...(await readDicom(bytes, name, decodeJpeg)), frame: 1 };
+    return { ...(await readDicom(bytes, name, frame, decodeJpeg)), frame };
   }
-  return { ...(await readPicture(file, name)), spacing: null, frame: null };
+  return { ...(await readPicture(file, name)), spacing: null, frame: null, frames: 1 };
 }
 
 /** @param {Blob} file */

@@ -10,7 +10,7 @@
 
 import dicomParser from 'dicom-parser';
 
-import { AGAIN, Refusal } from './dicom-tags.js';
+import { AGAIN, countFrames, Refusal } from './dicom-tags.js';
 import { checkJpeg } from './jpeg-markers.js';
 
 const PLAIN = ['1.2.840.10008.1.2', '1.2.840.10008.1.2.1'];
@@ -22,10 +22,11 @@ const ENDS = 'damaged DICOM file: its pixels end early; copy it again.';
  * @param {DataSet} tags
  * @param {Layout} layout
  * @param {string} syntax that is read here
+ * @param {number} frame from 1
  * @param {DecodeJpeg} decodeJpeg
  * @returns {Promise<Int32Array>} samples as stored, of a pixel together; RGB of colours
  */
-export async function readPixels(tags, layout, syntax, decodeJpeg) {
+export async function readPixels(tags, layout, syntax, frame, decodeJpeg) {
   const element = tags.elements.x7fe00010;
   if (!element) {
     throw new Refusal('no integer pixels in this DICOM file; give one with Pixel Data.');
@@ -33,11 +34,13 @@ export async function readPixels(tags, layout, syntax, decodeJpeg) {
   if (Boolean(element.encapsulatedPixelData) === PLAIN.includes(syntax)) {
     throw new Refusal(`its pixels are not compressed as its tags say; ${AGAIN}`);
   }
-  if (JPEG.includes(syntax)) return takeJpeg(readCodestream(tags, element), layout, decodeJpeg);
+  if (JPEG.includes(syntax)) {
+    return takeJpeg(readCodestream(tags, element, frame), layout, decodeJpeg);
+  }
   const raw =
     syntax === RLE
-      ? expandRuns(readCodestream(tags, element), layout)
-      : arrange(readPlain(tags, element, layout), tags, layout);
+      ? expandRuns(readCodestream(tags, element, frame), layout)
+      : arrange(readPlain(tags, element, layout, frame), tags, layout);
   const samples = takeStored(raw, layout);
   return layout.photometric.startsWith('YBR') ? toRgb(samples) : samples;
 }
@@ -50,11 +53,25 @@ export function isRead(syntax) {
 /**
  * @param {DataSet} tags
  * @param {Element} element
+ * @param {number} frame
  */
-function readCodestream(tags, element) {
-  const count = element.fragments?.length ?? 0;
-  if (!count) throw new Refusal(`its pixels are missing; ${AGAIN}`);
-  return Uint8Array.from(dicomParser.readEncapsulatedPixelDataFromFragments(tags, element, 0, count));
+function readCodestream(tags, element, frame) {
+  const { fragments = [], basicOffsetTable = [] } = element;
+  const frames = countFrames(tags);
+  if (fragments.length < frames) throw new Refusal(ENDS);
+  if (frames === 1 || fragments.length === frames) {
+    const [first, count] = frames === 1 ? [0, fragments.length] : [frame - 1, 1];
+    return Uint8Array.from(
+      dicomParser.readEncapsulatedPixelDataFromFragments(tags, element, first, count),
+    );
+  }
+  // Without a table, the end of a JPEG tells the end of its frame.
+  const offsets = basicOffsetTable.length
+    ? basicOffsetTable
+    : dicomParser.createJPEGBasicOffsetTable(tags, element);
+  return Uint8Array.from(
+    dicomParser.readEncapsulatedImageFrame(tags, element, frame - 1, offsets),
+  );
 }
 
 /**
@@ -76,23 +93,38 @@ async function takeJpeg(codestream, layout, decode) {
  * @param {DataSet} tags
  * @param {Element} element
  * @param {Layout} layout
+ * @param {number} frame
  * @returns {ArrayLike<number>} samples as they come, of the bits allocated
  */
-function readPlain({ byteArray }, { dataOffset, length }, layout) {
+function readPlain(tags, { dataOffset, length }, layout, frame) {
+  const { byteArray } = tags;
   const { rows, columns, samples, allocated, photometric } = layout;
   if (dataOffset + length > byteArray.length) throw new Refusal(ENDS);
   const halved = photometric === 'YBR_FULL_422' ? 2 : samples;
   const count = rows * columns * halved;
-  const expected = Math.ceil((count * allocated) / 8);
+  const expected = Math.ceil((countFrames(tags) * count * allocated) / 8);
   if (length !== expected && length !== expected + (expected % 2)) {
     throw new Refusal(
       `damaged DICOM file: tags say ${expected} bytes of pixels, but there are ${length}; ${AGAIN}`,
     );
   }
-  const bytes = Uint8Array.from(byteArray.subarray(dataOffset, dataOffset + length));
-  if (allocated === 8) return bytes.subarray(0, count);
-  if (allocated === 16) return new Uint16Array(bytes.buffer);
-  return Uint8Array.from({ length: count }, (_, at) => (bytes[at >> 3] >> (at & 7)) & 1);
+  if (allocated === 1) return unpackBits(byteArray, 8 * dataOffset + (frame - 1) * count, count);
+  const size = (count * allocated) / 8;
+  const start = dataOffset + (frame - 1) * size;
+  const bytes = Uint8Array.from(byteArray.subarray(start, start + size));
+  return allocated === 8 ? bytes : new Uint16Array(bytes.buffer);
+}
+
+/**
+ * @param {Uint8Array} bytes
+ * @param {number} first bit; the lowest of a byte comes first
+ * @param {number} count
+ */
+function unpackBits(bytes, first, count) {
+  return Uint8Array.from({ length: count }, (_, i) => {
+    const at = first + i;
+    return (bytes[at >> 3] >> (at & 7)) & 1;
+  });
 }
 
 /**

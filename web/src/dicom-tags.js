@@ -64,14 +64,21 @@ export function isColour({ photometric }) {
   return COLOURS.includes(photometric);
 }
 
+/** @param {DataSet} tags */
+export function countFrames(tags) {
+  return Number(tags.string('x00280008') || 1);
+}
+
 /**
- * The tags that hold for the only frame: its functional groups, if any, before the rest.
+ * The tags that hold for a frame: its functional groups, if any, before the rest.
  *
  * @param {DataSet} tags
+ * @param {number} frame from 1
  * @returns {DataSet[]} those that come first decide
  */
-export function listGroups(tags) {
-  const groups = ['x52009230', 'x52009229'].flatMap((name) => listItems([tags], name).slice(0, 1));
+export function listGroups(tags, frame) {
+  const own = listItems([tags], 'x52009230').slice(frame - 1, frame);
+  const groups = [...own, ...listItems([tags], 'x52009229')];
   const values = groups.flatMap((group) =>
     ['x00289132', 'x00289145'].flatMap((name) => listItems([group], name)),
   );

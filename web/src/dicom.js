@@ -1,6 +1,6 @@
 /**
- * DICOM files as grey images: a port of `keras_efsnet/images/dicom.py`, for files of one
- * frame, uncompressed, in RLE or in JPEG of 8 bits.
+ * DICOM files as grey images: a port of `keras_efsnet/images/dicom.py`, for pixels that
+ * are uncompressed, in RLE or in JPEG of 8 bits.
  *
  * @typedef {import('dicom-parser').DataSet} DataSet
  * @typedef {{row: number, column: number} | null} Spacing
@@ -11,7 +11,7 @@ import dicomParser from 'dicom-parser';
 
 import { toDisplay } from './dicom-display.js';
 import { isRead, readPixels } from './dicom-pixels.js';
-import { listGroups, listItems, readLayout, Refusal } from './dicom-tags.js';
+import { AGAIN, countFrames, listGroups, listItems, readLayout, Refusal } from './dicom-tags.js';
 
 const PRIVATE = 'unknown';
 
@@ -36,14 +36,18 @@ export function hasMark(bytes) {
 }
 
 /**
+ * Reads one frame.
+ *
  * @param {Uint8Array} bytes of the file
  * @param {string} name for messages
+ * @param {number} frame from 1
  * @param {import('./dicom-pixels.js').DecodeJpeg} decodeJpeg
- * @returns {Promise<import('./images.js').Grey & {spacing: Spacing}>}
+ * @returns {Promise<import('./images.js').Grey & {spacing: Spacing, frames: number}>}
+ *   `frames`: that the file has
  */
-export async function readDicom(bytes, name, decodeJpeg) {
+export async function readDicom(bytes, name, frame, decodeJpeg) {
   try {
-    return await read(bytes, decodeJpeg);
+    return await read(bytes, frame, decodeJpeg);
   } catch (error) {
     // The parser's own words can quote any value, such as a patient's name.
     const problem =
@@ -54,22 +58,25 @@ export async function readDicom(bytes, name, decodeJpeg) {
 
 /**
  * @param {Uint8Array} bytes
+ * @param {number} frame
  * @param {import('./dicom-pixels.js').DecodeJpeg} decodeJpeg
  */
-async function read(bytes, decodeJpeg) {
+async function read(bytes, frame, decodeJpeg) {
   const syntax = readSyntax(bytes);
   const tags = dicomParser.parseDicom(bytes);
   const layout = readLayout(tags);
-  const frames = Number(tags.string('x00280008') || 1);
-  if (frames !== 1) {
-    throw new Refusal(`${frames} frames, but one is read here; \`efsnet predict\` reads each.`);
+  const frames = countFrames(tags);
+  // Even an empty compressed frame takes 8 bytes.
+  if (!(frames >= 1 && frames <= bytes.length / 8)) {
+    throw new Refusal(`damaged DICOM file: it cannot hold ${frames} frames; ${AGAIN}`);
   }
-  const samples = await readPixels(tags, layout, syntax, decodeJpeg);
+  const samples = await readPixels(tags, layout, syntax, frame, decodeJpeg);
   return {
     height: layout.rows,
     width: layout.columns,
-    pixels: toDisplay(samples, layout, listGroups(tags)),
+    pixels: toDisplay(samples, layout, listGroups(tags, frame)),
     spacing: findSpacing(tags),
+    frames,
   };
 }
 

@@ -2,8 +2,9 @@
  * The files that are opened together, in the order of `efsnet predict`: a port of
  * `keras_efsnet/prediction/planning.py` and `images/mask_names.py`.
  *
- * @typedef {{file: File, path: string}} Source
- *   `path`: the file's name, with its folders if it was opened with a folder.
+ * @typedef {{file: File, path: string, frame?: number}} Source
+ *   `path`: the file's name, with its folders if it was opened with a folder. `frame`: from
+ *   1, of a file with several; the first one if it is missing.
  */
 
 export const DICOM_SUFFIXES = ['dcm', 'dicom'];
@@ -56,6 +57,14 @@ export async function listDropped({ items }) {
 export function leaveOutMasks(sources) {
   const images = sources.filter(({ path }) => !MASK.test(stemOf(path)));
   return { images, masks: sources.length - images.length };
+}
+
+/**
+ * @param {string} path
+ * @param {number | null} [frame]
+ */
+export function titleOf(path, frame) {
+  return frame ? `${path}, frame ${frame}` : path;
 }
 
 /** @param {string} path */

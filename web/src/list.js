@@ -1,22 +1,31 @@
 /**
- * The list of files that were opened together: a row each, predicted one after another.
+ * The list of files that were opened together, predicted one after another: a row for each
+ * image, and so for each frame of a file with several.
  *
  * A row keeps its file and its record, not its pixels: the file is read again when the
  * row is shown.
  *
  * @typedef {import('./files.js').Source} Source
  * @typedef {import('./records.js').Entry} Entry
- * @typedef {{source: Source, record: Entry | null, line: HTMLTableRowElement}} Row
- *   `record`: null before the file is predicted.
+ * @typedef {{record: Entry, frames: number}} Answer
+ *   `frames`: that the file has.
+ * @typedef {{
+ *   source: Source,
+ *   line: HTMLTableRowElement,
+ *   asked?: Promise<Answer>,
+ *   record?: Entry,
+ * }} Row
+ *   `record`: missing before the image is predicted.
  * @typedef {{
  *   note: string,
  *   hasRule: boolean,
- *   predict: (source: Source) => Promise<Entry>,
+ *   predict: (source: Source) => Promise<Answer>,
  *   signal: AbortSignal,
  * }} Run
  *   `hasRule`: the card says when to refer.
  */
 
+import { titleOf } from './files.js';
 import { find } from './page-parts.js';
 import { toCsv, toJson } from './records.js';
 import { percent } from './result.js';
@@ -58,25 +67,44 @@ export function connectList(showSource, save) {
  * @param {Run} run
  */
 export async function fillList(sources, run) {
-  rows = sources.map((source) => ({ source, record: null, line: makeLine(source) }));
+  rows = sources.map(makeRow);
   chosen = undefined;
   find('rows').replaceChildren(...rows.map(({ line }) => line));
   setTabStop(rows[0]);
   find('list').hidden = false;
   showState(run, true);
   run.signal.addEventListener('abort', () => showState(run, false), { once: true });
-  // While the network works on one file, the next is read.
-  let next = ask(rows[0], run);
-  for (const [at, row] of rows.entries()) {
-    const asked = next;
-    if (at + 1 < rows.length) next = ask(rows[at + 1], run);
-    const record = await asked;
-    if (run.signal.aborted) return;
-    row.record = record;
+  for (let at = 0; at < rows.length; at++) {
+    // While the network works on one image, the next is read.
+    for (const row of rows.slice(at, at + 2)) row.asked ??= ask(row, run);
+    const row = rows[at];
+    const answer = await row.asked;
+    if (run.signal.aborted || !answer) return;
+    row.record = answer.record;
+    if (!row.source.frame) addFrames(at, answer.frames);
     fillLine(row, run.hasRule);
-    if (!chosen && !record.error) choose(row);
+    if (!chosen && !answer.record.error) choose(row);
     showState(run, at + 1 < rows.length);
   }
+}
+
+/**
+ * Adds the other frames of a file with several below its first.
+ *
+ * @param {number} at place of the first
+ * @param {number} frames
+ */
+function addFrames(at, frames) {
+  if (frames === 1) return;
+  const row = rows[at];
+  row.source = { ...row.source, frame: 1 };
+  buttonOf(row).textContent = titleOf(row.source.path, 1);
+  const others = Array.from({ length: frames - 1 }, (_, i) =>
+    makeRow({ ...row.source, frame: i + 2 }),
+  );
+  rows.splice(at + 1, 0, ...others);
+  row.line.after(...others.map(({ line }) => line));
+  for (const other of others) buttonOf(other).tabIndex = -1;
 }
 
 /** No row is the one in full: another source is. */
@@ -87,13 +115,15 @@ export function leaveList() {
 /**
  * @param {Row} row
  * @param {Run} run
- * @returns {Promise<Entry>}
+ * @returns {Promise<Answer>}
  */
 async function ask({ source }, { predict }) {
   try {
     return await predict(source);
   } catch (error) {
-    return { path: source.path, error: error instanceof Error ? error.message : String(error) };
+    const { path, frame } = source;
+    const problem = error instanceof Error ? error.message : String(error);
+    return { record: { path, ...(frame && { frame }), error: problem }, frames: 1 };
   }
 }
 
@@ -134,12 +164,15 @@ function buttonOf({ line }) {
   return line.getElementsByTagName('button')[0];
 }
 
-/** @param {Source} source */
-function makeLine({ path }) {
+/**
+ * @param {Source} source
+ * @returns {Row}
+ */
+function makeRow(source) {
   const content = /** @type {DocumentFragment} */ (template.content.cloneNode(true));
   const line = /** @type {HTMLTableRowElement} */ (content.firstElementChild);
-  line.getElementsByTagName('button')[0].textContent = path;
-  return line;
+  line.getElementsByTagName('button')[0].textContent = titleOf(source.path, source.frame);
+  return { source, line };
 }
 
 /**
@@ -181,7 +214,7 @@ function showState({ note, signal, hasRule }, isRunning) {
   const errors = records.filter(({ error }) => error).length;
   const referred = records.filter(({ refer }) => refer?.length).length;
   const parts = [
-    `${records.length} of ${rows.length} files`,
+    `${records.length} of ${rows.length} images`,
     ...(hasRule ? [`${referred} to refer to a person`] : []),
     ...(errors ? [`${errors} not read`] : []),
     ...(note ? [note] : []),
@@ -200,7 +233,7 @@ function showState({ note, signal, hasRule }, isRunning) {
 
 /**
  * @param {Row[]} rows
- * @returns {Entry[]} of those that were predicted
+ * @returns {Entry[]} of those that are done
  */
 function recordsOf(rows) {
   return rows.flatMap(({ record }) => record ?? []);

@@ -1,14 +1,14 @@
 /**
  * The page: images in, pictures and results out.
  *
- * @typedef {import('./images.js').Grey} Grey
+ * @typedef {import('./images.js').Grey & Partial<import('./decode.js').Image>} Read
  * @typedef {Awaited<ReturnType<typeof ask>>} Asked
  * @typedef {Asked & {name: string, prediction: import('./prediction.js').Prediction}} Shown
  * @typedef {import('./files.js').Source} Source
  */
 
 import { readImage } from './decode.js';
-import { leaveOutMasks, listDropped, listFiles, listFolder, stemOf } from './files.js';
+import { leaveOutMasks, listDropped, listFiles, listFolder, stemOf, titleOf } from './files.js';
 import { connectList, fillList, leaveList } from './list.js';
 import { makeMeter, openCamera, openVideo, watch } from './live.js';
 import { startNetwork } from './network.js';
@@ -38,7 +38,7 @@ let network;
 const card = readCard();
 /** @type {Shown | undefined} */
 let shown;
-let source = new AbortController();
+let running = new AbortController();
 /** Of the row of the list that is being shown, beside what runs. */
 let view = new AbortController();
 let isListing = false;
@@ -49,7 +49,7 @@ async function readCard() {
   return facts;
 }
 
-/** @param {Grey} grey */
+/** @param {Read} grey */
 async function ask(grey) {
   const [{ run, runtime }, facts] = await Promise.all([network, card]);
   const start = performance.now();
@@ -72,13 +72,18 @@ function show(name, asked, rate = 0) {
 }
 
 /**
- * @param {Blob} file
+ * @param {Read} image
  * @param {string} name
- * @param {AbortSignal} signal of its source
+ * @param {AbortSignal} signal of what it is a part of
  */
-async function showFile(file, name, signal) {
-  const asked = await ask(await readImage(file, name));
+async function showImage(image, name, signal) {
+  const asked = await ask(image);
   if (!signal.aborted) show(name, asked);
+}
+
+/** @param {Source} source */
+function read({ file, path, frame }) {
+  return readImage(file, path, frame);
 }
 
 /**
@@ -109,7 +114,8 @@ function showShown(isLive) {
   showPrediction(prediction, isLive);
   if (facts.postprocess?.refer) showRefer(prediction.refer, facts);
   image.ariaLabel = `${name}: ${find('summary').textContent}`;
-  find('caption').textContent = `${name}, ${grey.width} x ${grey.height}`;
+  const title = titleOf(name, hasMore(grey) ? grey.frame : null);
+  find('caption').textContent = `${title}, ${grey.width} x ${grey.height}`;
   find('figure').style.setProperty('--ratio', `${grey.width / grey.height}`);
   find('figure').hidden = false;
   find('empty').hidden = true;
@@ -132,12 +138,12 @@ function clear() {
  * @param {(signal: AbortSignal) => Promise<void>} begin
  */
 function change(begin) {
-  source.abort();
-  source = new AbortController();
+  running.abort();
+  running = new AbortController();
   isListing = false;
   find('stop').hidden = true;
   leaveList();
-  return attempt(begin, source.signal);
+  return attempt(begin, running.signal);
 }
 
 /**
@@ -156,12 +162,17 @@ async function attempt(begin, signal) {
   }
 }
 
-/** @param {Source[]} sources one is shown, several become a list */
+/** @param {Source[]} sources one image is shown, several become a list */
 function open(sources) {
   if (sources.length !== 1) return openList(sources);
-  const [{ file, path }] = sources;
-  if (isVideo(file)) return openLive(() => openVideo(file), path);
-  return change((signal) => showFile(file, path, signal));
+  const [source] = sources;
+  if (isVideo(source.file)) return openLive(() => openVideo(source.file), source.path);
+  return change(async (signal) => {
+    const image = await read(source);
+    if (signal.aborted) return;
+    if (image.frames > 1) return openList(sources);
+    await showImage(image, source.path, signal);
+  });
 }
 
 /** @param {File} file */
@@ -188,27 +199,33 @@ function openList(sources) {
 }
 
 /**
+ * Makes the record of a row, at the model's threshold.
+ *
  * @param {Source} source
- * @returns {Promise<import('./records.js').Entry>} its record, at the model's threshold
+ * @returns {Promise<import('./list.js').Answer>}
  */
-async function describe({ file, path }) {
+async function describe(source) {
+  const { file, path } = source;
   if (isVideo(file)) throw new Error(`${path}: a video; open it alone.`);
-  const image = await readImage(file, path);
+  const image = await read(source);
   const { prediction, milliseconds } = timeCut(await ask(image), THRESHOLD);
-  return { path, ...toFrame(image), ...toRecord(prediction, milliseconds) };
+  const record = { path, ...toFrame(image), ...toRecord(prediction, milliseconds) };
+  return { record, frames: image.frames };
 }
 
 /** @param {Source} source a row's; a list that runs goes on */
-function showRow({ file, path }) {
+function showRow(source) {
   view.abort();
   view = new AbortController();
   if (!isListing) {
-    source.abort();
-    source = new AbortController();
+    running.abort();
+    running = new AbortController();
     find('stop').hidden = true;
   }
-  const either = AbortSignal.any([source.signal, view.signal]);
-  return attempt((signal) => showFile(file, path, signal), either);
+  const either = AbortSignal.any([running.signal, view.signal]);
+  const begin = async (/** @type {AbortSignal} */ signal) =>
+    showImage(await read(source), source.path, signal);
+  return attempt(begin, either);
 }
 
 /** @param {string} label */
@@ -217,7 +234,7 @@ function openPhantom(label) {
     const name = `${label}.png`;
     const response = await fetch(`phantom/${name}`);
     if (!response.ok) throw new Error(`${name}: not there (${response.status})`);
-    await showFile(await response.blob(), name, signal);
+    await showImage(await readImage(await response.blob(), name), name, signal);
   });
 }
 
@@ -260,13 +277,22 @@ function saveRecord() {
   save(`${stem()}_predictions.json`, content);
 }
 
-/** @param {Partial<import('./decode.js').Image>} image */
+/** @param {Read} image */
 function toFrame({ frame }) {
   return frame ? { frame } : {};
 }
 
+/** @param {Read} image */
+function hasMore({ frames = 1 }) {
+  return frames > 1;
+}
+
+/** The start of the names of files about the image, as `efsnet predict` names them. */
 function stem() {
-  return stemOf(shown?.name ?? '');
+  if (!shown) return '';
+  const { name, grey } = shown;
+  const number = String(grey.frame).padStart(String(grey.frames).length, '0');
+  return stemOf(name) + (hasMore(grey) ? `_frame${number}` : '');
 }
 
 /**

@@ -18,15 +18,17 @@ before(async () => {
 
 test('windows, tables, palettes, layouts, colours, run lengths and regions are equal', async () => {
   const expected = await readJson('expected.json');
-  for (const [file, { size, grey, millimetres }] of Object.entries(expected)) {
-    const { height, width, pixels, spacing } = await read('read', file);
-    assert.deepEqual([height, width], size, file);
-    const wanted = inflateSync(Buffer.from(grey, 'base64'));
-    const differing = pixels.filter((value, at) => value !== wanted[at]).length;
-    assert.equal(pixels.length, wanted.length, file);
-    assert.equal(differing, 0, `${file}: pixels that differ`);
-    const found = spacing && [spacing.column, spacing.row];
-    assert.deepEqual(found, millimetres, file);
+  for (const [file, { size, greys, millimetres }] of Object.entries(expected)) {
+    for (const [at, grey] of greys.entries()) {
+      const { height, width, pixels, spacing, frames } = await read('read', file, at + 1);
+      assert.deepEqual([height, width, frames], [...size, greys.length], file);
+      const wanted = inflateSync(Buffer.from(grey, 'base64'));
+      const differing = pixels.filter((value, at) => value !== wanted[at]).length;
+      assert.equal(pixels.length, wanted.length, file);
+      assert.equal(differing, 0, `${file}, frame ${at + 1}: pixels that differ`);
+      const found = spacing && [spacing.column, spacing.row];
+      assert.deepEqual(found, millimetres, file);
+    }
   }
   assert.equal(Object.keys(expected).length, (await readdir(join(folder, 'read'))).length);
 });
@@ -47,7 +49,7 @@ test('a damaged file is refused in our own words, wherever it ends', async () =>
     for (let end = 132; end < whole.length - 1; end += 61) {
       const part = whole.slice(0, end);
       await assert.rejects(
-        readDicom(part, 'a.dcm', decodeNothing),
+        readDicom(part, 'a.dcm', 1, decodeNothing),
         /^Error: a\.dcm: [^\n]+\.$/,
         `${file} until ${end}`,
       );
@@ -70,10 +72,11 @@ async function readJson(name) {
 /**
  * @param {string} kind
  * @param {string} file
+ * @param {number} [frame]
  */
-async function read(kind, file) {
+async function read(kind, file, frame = 1) {
   const bytes = new Uint8Array(await readFile(join(folder, kind, file)));
-  return readDicom(bytes, file, decodeNothing);
+  return readDicom(bytes, file, frame, decodeNothing);
 }
 
 /** @returns {Promise<Uint8ClampedArray>} */

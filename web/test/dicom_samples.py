@@ -16,11 +16,12 @@ import numpy as np
 from PIL import Image
 from pydicom import uid
 from pydicom.dataset import Dataset
+from pydicom.encaps import encapsulate, generate_frames
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
 from dicom_files import compressed, dataset, jpeg, jpeg_2000, region, save  # noqa: E402
 
-from keras_efsnet.images.reading import read_frame  # noqa: E402
+from keras_efsnet.images.reading import read_frames  # noqa: E402
 from keras_efsnet.phantoms import make_phantom  # noqa: E402
 
 LEVELS = 255 - np.arange(256)
@@ -205,6 +206,34 @@ def regions():
         yield f"{name}, implicit", implicit(dataset(GREY, regions=items))
 
 
+def clips():
+    frames = np.stack([GREY, 255 - GREY, GREY // 2])
+    yield "plain", dataset(frames)
+    yield "run length", run_length(dataset(frames))
+    yield "colour", dataset(np.stack([COLOUR, COLOUR[::-1]]), "RGB")
+    split = dataset(frames)
+    whole = run_length(dataset(frames)).PixelData
+    parts = list(generate_frames(whole, number_of_frames=len(frames)))
+    split.PixelData = encapsulate(parts, fragments_per_frame=2)
+    split["PixelData"].VR = "OB"
+    split.file_meta.TransferSyntaxUID = uid.RLELossless
+    yield "in fragments", split
+    bits = np.random.default_rng(0).integers(0, 2, (2, 5, 7), np.uint8)
+    made = dataset(bits * 255)
+    packed = np.packbits(bits, bitorder="little").tobytes()
+    made.PixelData = packed + b"\0" * (len(packed) % 2)
+    yield "bits", tagged(made, BitsAllocated=1, BitsStored=1, HighBit=0)
+    groups = []
+    for centre in (800, 1600):
+        item, group = Dataset(), Dataset()
+        item.WindowCenter, item.WindowWidth = centre, 700
+        group.FrameVOILUTSequence = [item]
+        groups.append(group)
+    deep_frames = np.stack([GREY, GREY]).astype(np.uint16) << 4
+    windowed = dataset(deep_frames, stored=12)
+    yield "windows", tagged(windowed, PerFrameFunctionalGroupsSequence=groups)
+
+
 def jpegs():
     phantom = make_phantom("malignant", seed=3).image
     yield "grey", phantom, "MONOCHROME2", jpeg(phantom)
@@ -229,6 +258,15 @@ def jpegs():
         yield name, tinted, "YBR_FULL_422", jpeg(tinted, **markers)
 
 
+def jpeg_clip():
+    frames = [make_phantom(name, 3).image for name in ("benign", "normal", "malignant")]
+    codestreams = [jpeg(grey) for grey in frames]
+    syntax = uid.JPEGBaseline8Bit
+    made = compressed(frames[0], "MONOCHROME2", codestreams[0], syntax)
+    made.PixelData = encapsulate(codestreams)
+    return tagged(made, NumberOfFrames=len(frames))
+
+
 def refused():
     j2k, again = jpeg_2000(GREY), uid.JPEG2000Lossless
     yield (
@@ -240,7 +278,7 @@ def refused():
         "JPEG-LS Lossless .*save it uncompressed",
         compressed(GREY, "MONOCHROME2", b"12", uid.JPEGLSLossless),
     )
-    yield "2 frames, but one .*efsnet predict", dataset(np.stack([GREY, GREY]))
+    yield "it cannot hold 90000", tagged(dataset(GREY), NumberOfFrames=90000)
     yield "its window is none", deep(WindowCenter=9, WindowWidth=0.5)
     palette = (LEVELS * 257).astype("<u2").tobytes()
     yield "8 or 16 bits", with_palette(GREY, 8, [256, 0, 12], palette)
@@ -277,7 +315,11 @@ def refused():
     yield "no image in this DICOM", empty
 
 
-READ = (windows, tables, layouts, palettes, colours, run_lengths, regions)
+READ = (windows, tables, layouts, palettes, colours, run_lengths, regions, clips)
+
+
+def pack(grey):
+    return base64.b64encode(zlib.compress(grey.tobytes())).decode()
 
 
 def write_read(folder):
@@ -287,12 +329,11 @@ def write_read(folder):
     for group in READ:
         for name, made in group():
             file = f"{group.__name__} {name}.dcm"
-            frame = read_frame(save(made, folder / "read" / file))
-            scales = {region.millimetres for region in frame.regions}
-            grey = zlib.compress(frame.pixels.tobytes())
+            frames = list(read_frames(save(made, folder / "read" / file)))
+            scales = {region.millimetres for region in frames[0].regions}
             expected[file] = {
-                "size": frame.pixels.shape,
-                "grey": base64.b64encode(grey).decode(),
+                "size": frames[0].pixels.shape,
+                "greys": [pack(frame.pixels) for frame in frames],
                 "millimetres": scales.pop() if len(scales) == 1 else None,
             }
     (folder / "expected.json").write_text(json.dumps(expected), encoding="utf-8")
@@ -305,6 +346,7 @@ def main(folder):
     for name, pixels, photometric, codestream in jpegs():
         made = compressed(pixels, photometric, codestream, uid.JPEGBaseline8Bit)
         save(made, folder / "jpeg" / f"{name}.dcm")
+    save(jpeg_clip(), folder / "jpeg" / "clip.dcm")
     words = {}
     for at, (problem, made) in enumerate(refused()):
         save(made, folder / "refused" / f"{at}.dcm")

@@ -27,11 +27,14 @@ let page;
 let folder;
 /** @type {string[]} */
 let samples;
+/** @type {string} */
+let dicom;
 
 before(async () => {
   server = await startServer();
   browser = await startBrowser();
   samples = await writeSamples();
+  dicom = await writeDicomSamples();
   folder = await makeFolder();
   const inner = join(folder, 'set', 'inner');
   await mkdir(inner, { recursive: true });
@@ -89,14 +92,26 @@ test('files and a folder that are dropped give the list too', async () => {
 });
 
 test('DICOM files with JPEG inside, which the browser decodes, are read as in Python', async () => {
-  const dicom = await writeDicomSamples();
   const python = await predictList(['jpeg'], dicom);
   await page.setInputFiles('#folder', join(dicom, 'jpeg'));
   const status = await waitForEnd(python.length);
   assert.doesNotMatch(status, /not read/);
   const records = JSON.parse(await save('#save-all', 'predictions.json'));
-  assert.ok(records.every((/** @type {any} */ { frame }) => frame === 1));
   checkRecords(records, python);
+  const clip = records.filter((/** @type {any} */ { path }) => path === 'jpeg/clip.dcm');
+  assert.deepEqual(clip.map((/** @type {any} */ { frame }) => frame), [1, 2, 3]);
+  await page.getByRole('button', { name: 'jpeg/clip.dcm, frame 3' }).click();
+  await waitForCaption(page, 'jpeg/clip.dcm, frame 3, 500 x 400');
+  await save('#save-record', 'clip_frame3_predictions.json');
+});
+
+test('a DICOM file of several frames becomes a list', async () => {
+  await page.setInputFiles('#file', join(dicom, 'jpeg', 'clip.dcm'));
+  await waitForEnd(3);
+  assert.deepEqual(
+    await page.locator('#rows th').allInnerTexts(),
+    [1, 2, 3].map((frame) => `clip.dcm, frame ${frame}`),
+  );
 });
 
 test('files that are pasted give the list', async () => {
@@ -161,7 +176,7 @@ test('a list goes on while a row is shown, and Stop ends it', async () => {
   await page.waitForFunction((n) => document.querySelectorAll('#rows .class').length > n, count);
   await page.click('#stop');
   const status = await page.innerText('#list-status');
-  const done = Number(status.match(/^Stopped: (\d+) of 80 files/)?.[1]);
+  const done = Number(status.match(/^Stopped: (\d+) of 80 images/)?.[1]);
   assert.ok(done > count && done < 80, status);
   await page.waitForTimeout(500);
   assert.equal(JSON.parse(await save('#save-all', 'predictions.json')).length, done);
