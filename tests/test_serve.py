@@ -44,7 +44,7 @@ def get(server):
         ("/manifest.webmanifest", "application/manifest+json"),
         ("/service-worker.js", "text/javascript"),
         ("/icon-512.png", "image/png"),
-        ("/dicom-parser-licence.txt", "text/plain"),
+        ("/licences.txt", "text/plain"),
         ("/index.js", "text/javascript"),
         ("/index.css", "text/css"),
         ("/icon.svg", "image/svg+xml"),

@@ -7,19 +7,15 @@ const LITERT = fileURLToPath(new URL('node_modules/@litertjs/core/wasm/', import
 /** Threads and relaxed SIMD where the browser has both; the other runs everywhere. */
 const BUILDS = ['threaded', 'compat'];
 
-/** Of the library inside index.js. */
-const LICENCE = fileURLToPath(new URL('node_modules/dicom-parser/LICENSE', import.meta.url));
-
 /** @returns {import('vite').Plugin} */
-function copyPackages() {
+function copyRuntime() {
   let folder = '';
   return {
-    name: 'copy-packages',
+    name: 'copy-litert-runtime',
     configResolved: (config) => {
       folder = config.build.outDir;
     },
     closeBundle: () => {
-      writeFileSync(`${folder}/dicom-parser-licence.txt`, readFileSync(LICENCE));
       mkdirSync(`${folder}/litert`);
       for (const build of BUILDS) {
         for (const ending of ['js', 'wasm']) {
@@ -54,5 +50,5 @@ export default defineConfig({
     format: 'iife',
     rolldownOptions: { output: { entryFileNames: '[name].js' } },
   },
-  plugins: [copyPackages()],
+  plugins: [copyRuntime()],
 });

@@ -27,7 +27,7 @@ import { MAX_PIXELS, toGrey } from './images.js';
 export async function readImage(file, name, frame = 1) {
   if (!PICTURE_SUFFIXES.includes(suffixOf(name)) && (await isDicom(file))) {
     const bytes = new Uint8Array(await file.arrayBuffer());
-    return { ...(await readDicom(bytes, name, frame, decodeJpeg)), frame };
+    return { ...(await readDicom(bytes, name, frame, DECODERS)), frame };
   }
   return { ...(await readPicture(file, name)), spacing: null, frame: null, frames: 1 };
 }
@@ -52,18 +52,25 @@ async function readPicture(file, name) {
     );
   }
   const { height, width } = bitmap;
-  if (height * width > MAX_PIXELS) {
-    throw new Error(`${name}: more than ${MAX_PIXELS.toLocaleString('en')} pixels; scale the image down.`);
+  try {
+    if (height * width > MAX_PIXELS) {
+      throw new Error(`${name}: more than ${MAX_PIXELS.toLocaleString('en')} pixels; scale the image down.`);
+    }
+    const pixels = draw(bitmap, height, width);
+    return toGrey(isOpaque(pixels) ? pixels : readStraight(bitmap) ?? pixels, height, width);
+  } finally {
+    // Of a list, many would wait for the garbage collector.
+    bitmap.close();
   }
-  const pixels = draw(bitmap, height, width);
-  return toGrey(isOpaque(pixels) ? pixels : readStraight(bitmap) ?? pixels, height, width);
 }
 
 /** @param {Uint8Array} jpeg */
 async function decodeJpeg(jpeg) {
   const content = new Blob([/** @type {Uint8Array<ArrayBuffer>} */ (jpeg)]);
   const bitmap = await createImageBitmap(content, PLAIN);
-  return draw(bitmap, bitmap.height, bitmap.width);
+  const pixels = draw(bitmap, bitmap.height, bitmap.width);
+  bitmap.close();
+  return pixels;
 }
 
 /**
@@ -74,6 +81,14 @@ export function grabFrame(video) {
   const { videoHeight: height, videoWidth: width } = video;
   return toGrey(draw(video, height, width), height, width);
 }
+
+const DECODERS = {
+  jpeg: decodeJpeg,
+  jpeg2000: async (/** @type {Uint8Array} */ codestream) => {
+    const { decodeJpeg2000 } = await import('./openjpeg.js');
+    return decodeJpeg2000(codestream);
+  },
+};
 
 /** @type {ImageBitmapOptions} */
 const PLAIN = { colorSpaceConversion: 'none', premultiplyAlpha: 'none' };

@@ -4,18 +4,25 @@
  * @typedef {import('dicom-parser').DataSet} DataSet
  * @typedef {import('dicom-parser').Element} Element
  * @typedef {import('./dicom-tags.js').Layout} Layout
- * @typedef {(jpeg: Uint8Array) => Promise<Uint8ClampedArray>} DecodeJpeg
- *   Gives four bytes a pixel.
+ * @typedef {{
+ *   jpeg: (codestream: Uint8Array) => Promise<Uint8ClampedArray>,
+ *   jpeg2000: (codestream: Uint8Array) => Promise<Int32Array>,
+ * }} Decoders
+ *   `jpeg` gives four bytes a pixel, `jpeg2000` its samples.
  */
 
 import dicomParser from 'dicom-parser';
 
 import { AGAIN, countFrames, Refusal } from './dicom-tags.js';
+import { checkJpeg2000 } from './jpeg-2000.js';
 import { checkJpeg } from './jpeg-markers.js';
 
 const PLAIN = ['1.2.840.10008.1.2', '1.2.840.10008.1.2.1'];
 const RLE = '1.2.840.10008.1.2.5';
 const JPEG = ['1.2.840.10008.1.2.4.50', '1.2.840.10008.1.2.4.51'];
+const JPEG_2000 = ['1.2.840.10008.1.2.4.90', '1.2.840.10008.1.2.4.91'];
+
+const YBR = ['YBR_FULL', 'YBR_FULL_422'];
 const ENDS = 'damaged DICOM file: its pixels end early; copy it again.';
 
 /**
@@ -23,10 +30,10 @@ const ENDS = 'damaged DICOM file: its pixels end early; copy it again.';
  * @param {Layout} layout
  * @param {string} syntax that is read here
  * @param {number} frame from 1
- * @param {DecodeJpeg} decodeJpeg
+ * @param {Decoders} decoders
  * @returns {Promise<Int32Array>} samples as stored, of a pixel together; RGB of colours
  */
-export async function readPixels(tags, layout, syntax, frame, decodeJpeg) {
+export async function readPixels(tags, layout, syntax, frame, decoders) {
   const element = tags.elements.x7fe00010;
   if (!element) {
     throw new Refusal('no integer pixels in this DICOM file; give one with Pixel Data.');
@@ -35,19 +42,27 @@ export async function readPixels(tags, layout, syntax, frame, decodeJpeg) {
     throw new Refusal(`its pixels are not compressed as its tags say; ${AGAIN}`);
   }
   if (JPEG.includes(syntax)) {
-    return takeJpeg(readCodestream(tags, element, frame), layout, decodeJpeg);
+    return takeJpeg(readCodestream(tags, element, frame), layout, decoders);
+  }
+  const { photometric } = layout;
+  const convert = YBR.includes(photometric) ? toRgb : (/** @type {Int32Array} */ rgb) => rgb;
+  if (JPEG_2000.includes(syntax)) {
+    const codestream = checkJpeg2000(readCodestream(tags, element, frame), layout);
+    return convert(await decoders.jpeg2000(codestream));
+  }
+  if (photometric === 'YBR_RCT' || photometric === 'YBR_ICT') {
+    throw new Refusal(`${photometric} is for JPEG 2000 alone; ${AGAIN}`);
   }
   const raw =
     syntax === RLE
       ? expandRuns(readCodestream(tags, element, frame), layout)
       : arrange(readPlain(tags, element, layout, frame), tags, layout);
-  const samples = takeStored(raw, layout);
-  return layout.photometric.startsWith('YBR') ? toRgb(samples) : samples;
+  return convert(takeStored(raw, layout));
 }
 
 /** @param {string} syntax */
 export function isRead(syntax) {
-  return [...PLAIN, RLE, ...JPEG].includes(syntax);
+  return [...PLAIN, RLE, ...JPEG, ...JPEG_2000].includes(syntax);
 }
 
 /**
@@ -77,10 +92,10 @@ function readCodestream(tags, element, frame) {
 /**
  * @param {Uint8Array} codestream
  * @param {Layout} layout
- * @param {DecodeJpeg} decode
+ * @param {Decoders} decoders
  */
-async function takeJpeg(codestream, layout, decode) {
-  const rgba = await decode(checkJpeg(codestream, layout));
+async function takeJpeg(codestream, layout, { jpeg }) {
+  const rgba = await jpeg(checkJpeg(codestream, layout));
   const { rows, columns, samples } = layout;
   const pixels = new Int32Array(rows * columns * samples);
   for (let pixel = 0, at = 0; pixel < rows * columns; pixel++) {

@@ -3,7 +3,7 @@
  *
  * @typedef {import('dicom-parser').DataSet} DataSet
  * @typedef {'MONOCHROME1' | 'MONOCHROME2' | 'PALETTE COLOR' | 'RGB' | 'YBR_FULL'
- *   | 'YBR_FULL_422'} Photometric
+ *   | 'YBR_FULL_422' | 'YBR_ICT' | 'YBR_RCT'} Photometric
  * @typedef {{
  *   rows: number,
  *   columns: number,
@@ -25,11 +25,8 @@ export class Refusal extends Error {}
 export const AGAIN = 'export the image again, uncompressed.';
 
 const GREYS = ['MONOCHROME1', 'MONOCHROME2'];
-const COLOURS = ['RGB', 'YBR_FULL', 'YBR_FULL_422'];
+const COLOURS = ['RGB', 'YBR_FULL', 'YBR_FULL_422', 'YBR_ICT', 'YBR_RCT'];
 const PALETTE = 'PALETTE COLOR';
-
-/** Those that pixels have only in compressions that are not read here. */
-const OTHER_COLOURS = ['YBR_RCT', 'YBR_ICT'];
 
 /**
  * Checks that the tags describe pixels that exist, and the same ones.
@@ -117,6 +114,26 @@ export function readNumber(groups, name) {
 }
 
 /**
+ * Checks a codestream's width, height, samples and bits against the tags.
+ *
+ * @param {Layout} layout
+ * @param {number[]} found
+ */
+export function checkSame({ rows, columns, samples, stored }, found) {
+  const told = [columns, rows, samples, stored];
+  if (found.some((value, i) => value !== told[i])) {
+    throw new Refusal(
+      `tags say ${describe(told)}, but the compressed pixels are ${describe(found)}; ${AGAIN}`,
+    );
+  }
+}
+
+/** @param {number[]} layout */
+function describe([columns, rows, samples, bits]) {
+  return `${columns} x ${rows} pixels of ${samples} samples of ${bits} bits`;
+}
+
+/**
  * @template T
  * @param {T | undefined} value
  * @param {string} keyword
@@ -148,9 +165,6 @@ function checkBits({ allocated, stored, high }) {
 function checkColour(layout, tags) {
   const { photometric, samples, isSigned, stored } = layout;
   const known = [...GREYS, ...COLOURS, PALETTE];
-  if (OTHER_COLOURS.includes(photometric)) {
-    throw new Refusal(`${photometric} is for JPEG 2000 alone; ${AGAIN}`);
-  }
   if (!known.includes(photometric)) {
     throw new Refusal(`photometric interpretation is none of ${known.join(', ')}; convert the file.`);
   }

@@ -1,6 +1,6 @@
 /**
  * DICOM files as grey images: a port of `keras_efsnet/images/dicom.py`, for pixels that
- * are uncompressed, in RLE or in JPEG of 8 bits.
+ * are uncompressed, in RLE, JPEG of 8 bits or JPEG 2000.
  *
  * @typedef {import('dicom-parser').DataSet} DataSet
  * @typedef {{row: number, column: number} | null} Spacing
@@ -23,8 +23,6 @@ const OTHERS = /** @type {Record<string, [string, boolean]>} */ ({
   '1.2.840.10008.1.2.4.70': ['JPEG Lossless SV1', false],
   '1.2.840.10008.1.2.4.80': ['JPEG-LS Lossless', false],
   '1.2.840.10008.1.2.4.81': ['JPEG-LS Near-Lossless', false],
-  '1.2.840.10008.1.2.4.90': ['JPEG 2000 Lossless', true],
-  '1.2.840.10008.1.2.4.91': ['JPEG 2000', true],
 });
 
 const [TWO_DIMENSIONAL, CENTIMETRES] = [1, 3]; // RegionSpatialFormat, PhysicalUnits
@@ -41,13 +39,13 @@ export function hasMark(bytes) {
  * @param {Uint8Array} bytes of the file
  * @param {string} name for messages
  * @param {number} frame from 1
- * @param {import('./dicom-pixels.js').DecodeJpeg} decodeJpeg
+ * @param {import('./dicom-pixels.js').Decoders} decoders
  * @returns {Promise<import('./images.js').Grey & {spacing: Spacing, frames: number}>}
  *   `frames`: that the file has
  */
-export async function readDicom(bytes, name, frame, decodeJpeg) {
+export async function readDicom(bytes, name, frame, decoders) {
   try {
-    return await read(bytes, frame, decodeJpeg);
+    return await read(bytes, frame, decoders);
   } catch (error) {
     // The parser's own words can quote any value, such as a patient's name.
     const problem =
@@ -59,9 +57,9 @@ export async function readDicom(bytes, name, frame, decodeJpeg) {
 /**
  * @param {Uint8Array} bytes
  * @param {number} frame
- * @param {import('./dicom-pixels.js').DecodeJpeg} decodeJpeg
+ * @param {import('./dicom-pixels.js').Decoders} decoders
  */
-async function read(bytes, frame, decodeJpeg) {
+async function read(bytes, frame, decoders) {
   const syntax = readSyntax(bytes);
   const tags = dicomParser.parseDicom(bytes);
   const layout = readLayout(tags);
@@ -70,7 +68,7 @@ async function read(bytes, frame, decodeJpeg) {
   if (!(frames >= 1 && frames <= bytes.length / 8)) {
     throw new Refusal(`damaged DICOM file: it cannot hold ${frames} frames; ${AGAIN}`);
   }
-  const samples = await readPixels(tags, layout, syntax, frame, decodeJpeg);
+  const samples = await readPixels(tags, layout, syntax, frame, decoders);
   return {
     height: layout.rows,
     width: layout.columns,

@@ -14,7 +14,7 @@
  *   applications that could turn the picture or change its colours.
  */
 
-import { AGAIN, isColour, Refusal } from './dicom-tags.js';
+import { AGAIN, checkSame, isColour, Refusal } from './dicom-tags.js';
 
 /**
  * Checks a codestream as Python does.
@@ -29,24 +29,13 @@ export function checkJpeg(codestream, layout) {
   if (!frame || frame.getUint8(0) !== 8) {
     throw new Refusal(`not a JPEG of 8 bits inside; ${AGAIN}`);
   }
-  const { rows, columns, samples, stored, photometric, isSigned } = layout;
-  const found = [frame.getUint16(3), frame.getUint16(1), frame.getUint8(5), 8];
-  const told = [columns, rows, samples, stored];
-  if (found.some((value, i) => value !== told[i])) {
-    throw new Refusal(
-      `tags say ${describe(told)}, but the compressed pixels are ${describe(found)}; ${AGAIN}`,
-    );
-  }
+  const { photometric, isSigned } = layout;
+  checkSame(layout, [frame.getUint16(3), frame.getUint16(1), frame.getUint8(5), 8]);
   if (photometric === 'PALETTE COLOR' || isSigned) {
     throw new Refusal(`JPEG keeps no palette and no signed pixels; ${AGAIN}`);
   }
   if (isColour(layout)) checkColours(markers, frame, photometric);
   return join(markers.kept);
-}
-
-/** @param {number[]} layout */
-function describe([columns, rows, samples, bits]) {
-  return `${columns} x ${rows} pixels of ${samples} samples of ${bits} bits`;
 }
 
 /**

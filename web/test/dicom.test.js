@@ -4,10 +4,20 @@ import assert from 'node:assert/strict';
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { before, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
 import { inflateSync } from 'node:zlib';
+import makeCodec from '@cornerstonejs/codec-openjpeg/decodewasmjs';
 
 import { hasMark, readDicom } from '../src/dicom.js';
+import { decodeWith } from '../src/jpeg-2000-decoder.js';
 import { writeDicomSamples } from './setting.js';
+
+const CODEC = fileURLToPath(import.meta.resolve('@cornerstonejs/codec-openjpeg/decodewasm'));
+const codec = makeCodec({ wasmBinary: await readFile(CODEC), print: () => {} });
+const DECODERS = {
+  jpeg: () => Promise.reject(new Error('a browser decodes JPEG')),
+  jpeg2000: async (/** @type {Uint8Array} */ codestream) => decodeWith(await codec, codestream),
+};
 
 /** @type {string} */
 let folder;
@@ -49,7 +59,7 @@ test('a damaged file is refused in our own words, wherever it ends', async () =>
     for (let end = 132; end < whole.length - 1; end += 61) {
       const part = whole.slice(0, end);
       await assert.rejects(
-        readDicom(part, 'a.dcm', 1, decodeNothing),
+        readDicom(part, 'a.dcm', 1, DECODERS),
         /^Error: a\.dcm: [^\n]+\.$/,
         `${file} until ${end}`,
       );
@@ -76,10 +86,6 @@ async function readJson(name) {
  */
 async function read(kind, file, frame = 1) {
   const bytes = new Uint8Array(await readFile(join(folder, kind, file)));
-  return readDicom(bytes, file, frame, decodeNothing);
+  return readDicom(bytes, file, frame, DECODERS);
 }
 
-/** @returns {Promise<Uint8ClampedArray>} */
-function decodeNothing() {
-  throw new Error('a JPEG was to be decoded');
-}

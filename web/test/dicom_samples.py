@@ -192,6 +192,30 @@ def run_lengths():
     yield "ybr full", run_length(dataset(COLOUR, "YBR_FULL"))
 
 
+def jpeg_2000s():
+    lossless, lossy = uid.JPEG2000Lossless, uid.JPEG2000
+    for photometric in ("MONOCHROME1", "MONOCHROME2"):
+        made = compressed(GREY, photometric, jpeg_2000(GREY), lossless)
+        yield photometric, made
+    content = jpeg_2000(GREY, irreversible=True)
+    yield "lossy", compressed(GREY, "MONOCHROME2", content, lossy)
+    deep_stream = jpeg_2000((GREY.astype(np.uint16) << 8) + 1)
+    made = compressed(GREY, "MONOCHROME2", deep_stream, lossless)
+    yield "16 bits", tagged(made, BitsAllocated=16, BitsStored=16, HighBit=15)
+    for photometric, options in (
+        ("RGB", {}),
+        ("RGB", {"mct": 1, "no_jp2": False}),
+        ("YBR_RCT", {"mct": 1}),
+    ):
+        content = jpeg_2000(COLOUR, **options)
+        made = compressed(COLOUR, photometric, content, lossy)
+        yield f"{photometric} {len(options)}", made
+    content = jpeg_2000(COLOUR, mct=1, irreversible=True)
+    yield "YBR_ICT", compressed(COLOUR, "YBR_ICT", content, lossy)
+    ybr = np.asarray(Image.fromarray(COLOUR).convert("YCbCr"))
+    yield "YBR_FULL", compressed(COLOUR, "YBR_FULL", jpeg_2000(ybr), lossless)
+
+
 def regions():
     whole, right = (0, 0, 63, 47), (32, 0, 63, 47)
     for name, items in {
@@ -268,12 +292,25 @@ def jpeg_clip():
 
 
 def refused():
-    j2k, again = jpeg_2000(GREY), uid.JPEG2000Lossless
+    j2k, big = jpeg_2000(GREY), dataset(GREY)
+    big.file_meta.TransferSyntaxUID = uid.ExplicitVRBigEndian
     yield (
-        "JPEG 2000 Lossless .1.2.840.10008.1.2.4.90., is not read here; "
+        "Explicit VR Big Endian .1.2.840.10008.1.2.2., is not read here; "
         ".efsnet predict. reads it",
-        compressed(GREY, "MONOCHROME2", j2k, again),
+        big,
     )
+    lossless = uid.JPEG2000Lossless
+    content = jpeg_2000(COLOUR, mct=1)
+    made = compressed(COLOUR, "YBR_FULL", content, lossless)
+    yield "tagged YBR_FULL, but .* says other colours", made
+    lossy = jpeg_2000(GREY, irreversible=True)
+    yield "keeps no palette", compressed(GREY, "PALETTE COLOR", lossy, uid.JPEG2000)
+    yield "not JPEG 2000", compressed(GREY, "MONOCHROME2", jpeg(GREY), lossless)
+    deep_stream = jpeg_2000(GREY.astype(np.uint16) << 8)
+    made = compressed(GREY, "MONOCHROME2", deep_stream, lossless)
+    yield "of 8 bits, but the compressed .* of 16", made
+    made = tagged(dataset(COLOUR, "RGB"), PhotometricInterpretation="YBR_RCT")
+    yield "YBR_RCT is for JPEG 2000 alone", made
     yield (
         "JPEG-LS Lossless .*save it uncompressed",
         compressed(GREY, "MONOCHROME2", b"12", uid.JPEGLSLossless),
@@ -303,7 +340,7 @@ def refused():
     yield "contradicts itself", compressed(COLOUR, "RGB", both, jpeg_8)
     other = compressed(GREY, "MONOCHROME2", jpeg(GREY), jpeg_8, Rows=40)
     yield "64 x 40 pixels .* are 64 x 48", other
-    yield "not a JPEG", compressed(GREY, "MONOCHROME2", j2k, jpeg_8)
+    yield "not a JPEG of", compressed(GREY, "MONOCHROME2", j2k, jpeg_8)
     yield "keeps no palette", compressed(GREY, "PALETTE COLOR", jpeg(GREY), jpeg_8)
     damaged = compressed(GREY, "MONOCHROME2", b"\0" * 70, uid.RLELossless)
     yield "0 RLE segments", damaged
@@ -315,7 +352,17 @@ def refused():
     yield "no image in this DICOM", empty
 
 
-READ = (windows, tables, layouts, palettes, colours, run_lengths, regions, clips)
+READ = (
+    windows,
+    tables,
+    layouts,
+    palettes,
+    colours,
+    run_lengths,
+    jpeg_2000s,
+    regions,
+    clips,
+)
 
 
 def pack(grey):
@@ -347,6 +394,9 @@ def main(folder):
         made = compressed(pixels, photometric, codestream, uid.JPEGBaseline8Bit)
         save(made, folder / "jpeg" / f"{name}.dcm")
     save(jpeg_clip(), folder / "jpeg" / "clip.dcm")
+    grey = make_phantom("benign", 3).image
+    made = compressed(grey, "MONOCHROME2", jpeg_2000(grey), uid.JPEG2000Lossless)
+    save(made, folder / "jpeg" / "jpeg 2000.dcm")
     words = {}
     for at, (problem, made) in enumerate(refused()):
         save(made, folder / "refused" / f"{at}.dcm")

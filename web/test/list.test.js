@@ -91,7 +91,7 @@ test('files and a folder that are dropped give the list too', async () => {
   checkRecords(records, python.map((record, i) => ({ ...record, path: names[i] })));
 });
 
-test('DICOM files with JPEG inside, which the browser decodes, are read as in Python', async () => {
+test('DICOM files with JPEG and JPEG 2000 inside are read as in Python', async () => {
   const python = await predictList(['jpeg'], dicom);
   await page.setInputFiles('#folder', join(dicom, 'jpeg'));
   const status = await waitForEnd(python.length);
