@@ -16,6 +16,7 @@ import { find } from './page-parts.js';
 import { drawContour, drawImage, encodeMask } from './picture.js';
 import { postprocess, THRESHOLD, toRecord } from './prediction.js';
 import { toJson } from './records.js';
+import { change, connectRuns, lookBeside, runList } from './runs.js';
 import {
   clearResult,
   makeBars,
@@ -38,10 +39,6 @@ let network;
 const card = readCard();
 /** @type {Shown | undefined} */
 let shown;
-let running = new AbortController();
-/** Of the row of the list that is being shown, beside what runs. */
-let view = new AbortController();
-let isListing = false;
 
 async function readCard() {
   const facts = await fetch('model/card.json').then((file) => file.json());
@@ -132,36 +129,6 @@ function clear() {
   for (const id of ['save-mask', 'save-record']) find(id).setAttribute('disabled', '');
 }
 
-/**
- * Ends what runs and begins something new; a failure is said on the page.
- *
- * @param {(signal: AbortSignal) => Promise<void>} begin
- */
-function change(begin) {
-  running.abort();
-  running = new AbortController();
-  isListing = false;
-  find('stop').hidden = true;
-  leaveList();
-  return attempt(begin, running.signal);
-}
-
-/**
- * @param {(signal: AbortSignal) => Promise<void>} begin
- * @param {AbortSignal} signal
- */
-async function attempt(begin, signal) {
-  find('problem').textContent = '';
-  try {
-    await begin(signal);
-  } catch (error) {
-    if (signal.aborted) return;
-    if (!isListing) find('stop').hidden = true;
-    clear();
-    find('problem').textContent = error instanceof Error ? error.message : String(error);
-  }
-}
-
 /** @param {Source[]} sources one image is shown, several become a list */
 function open(sources) {
   if (sources.length !== 1) return openList(sources);
@@ -187,14 +154,10 @@ function openList(sources) {
     if (!images.length) throw new Error('No image here: open PNG, JPEG, BMP or DICOM files.');
     const [, facts] = await Promise.all([network, card]);
     if (signal.aborted) return;
-    isListing = true;
-    find('stop').hidden = false;
     const note = masks ? `${masks} left out: masks by their names` : '';
     const hasRule = Boolean(facts.postprocess?.refer);
-    await fillList(images, { note, hasRule, predict: describe, signal });
-    if (signal.aborted) return;
-    isListing = false;
-    find('stop').hidden = true;
+    const run = { note, hasRule, predict: describe, signal };
+    await runList(() => fillList(images, run), signal);
   });
 }
 
@@ -213,19 +176,9 @@ async function describe(source) {
   return { record, frames: image.frames };
 }
 
-/** @param {Source} source a row's; a list that runs goes on */
+/** @param {Source} source a row's */
 function showRow(source) {
-  view.abort();
-  view = new AbortController();
-  if (!isListing) {
-    running.abort();
-    running = new AbortController();
-    find('stop').hidden = true;
-  }
-  const either = AbortSignal.any([running.signal, view.signal]);
-  const begin = async (/** @type {AbortSignal} */ signal) =>
-    showImage(await read(source), source.path, signal);
-  return attempt(begin, either);
+  return lookBeside(async (signal) => showImage(await read(source), source.path, signal));
 }
 
 /** @param {string} label */
@@ -308,6 +261,7 @@ function save(name, content) {
 }
 
 function connect() {
+  connectRuns({ clear, leaveList });
   connectInput('file', listFiles);
   connectInput('folder', listFolder);
   document.addEventListener('dragover', (event) => event.preventDefault());
