@@ -25,16 +25,23 @@ import { MAX_PIXELS, toGrey } from './images.js';
  * @returns {Promise<Image>}
  */
 export async function readImage(file, name, frame = 1) {
-  if (!PICTURE_SUFFIXES.includes(suffixOf(name)) && (await isDicom(file))) {
-    const bytes = new Uint8Array(await file.arrayBuffer());
-    return { ...(await readDicom(bytes, name, frame, DECODERS)), frame };
+  const mayBeDicom = !PICTURE_SUFFIXES.includes(suffixOf(name));
+  if (mayBeDicom && hasMark(await readBytes(file.slice(0, 132), name))) {
+    return { ...(await readDicom(await readBytes(file, name), name, frame, DECODERS)), frame };
   }
   return { ...(await readPicture(file, name)), spacing: null, frame: null, frames: 1 };
 }
 
-/** @param {Blob} file */
-async function isDicom(file) {
-  return hasMark(new Uint8Array(await file.slice(0, 132).arrayBuffer()));
+/**
+ * @param {Blob} part
+ * @param {string} name
+ */
+async function readBytes(part, name) {
+  try {
+    return new Uint8Array(await part.arrayBuffer());
+  } catch {
+    throw new Error(`${name}: cannot be read now; open it again.`);
+  }
 }
 
 /**

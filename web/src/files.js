@@ -29,7 +29,9 @@ export function listFiles(files) {
  * @returns {Source[]}
  */
 export function listFolder(files) {
-  return keepImages([...files].map((file) => ({ file, path: file.webkitRelativePath })));
+  // A browser that opens no folders lets files be chosen, without a path.
+  const pathOf = (/** @type {File} */ file) => file.webkitRelativePath || file.name;
+  return keepImages([...files].map((file) => ({ file, path: pathOf(file) })));
 }
 
 /**

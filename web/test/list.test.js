@@ -1,7 +1,7 @@
 /** Several files and folders at once, against `efsnet predict`. */
 
 import assert from 'node:assert/strict';
-import { cp, mkdir, readFile, writeFile } from 'node:fs/promises';
+import { cp, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { after, before, beforeEach, test } from 'node:test';
 
@@ -112,6 +112,18 @@ test('a DICOM file of several frames becomes a list', async () => {
     await page.locator('#rows th').allInnerTexts(),
     [1, 2, 3].map((frame) => `clip.dcm, frame ${frame}`),
   );
+});
+
+test('a file that is gone when its row is chosen is told', async () => {
+  const gone = await makeFolder();
+  const files = ['a.dcm', 'b.dcm'].map((name) => join(gone, name));
+  for (const file of files) await cp(join(dicom, 'jpeg', 'grey.dcm'), file);
+  await page.setInputFiles('#file', files);
+  await waitForEnd(2);
+  await rm(files[1]);
+  await page.getByRole('button', { name: 'b.dcm' }).click();
+  await page.waitForFunction(() => document.getElementById('problem')?.textContent);
+  assert.equal(await page.innerText('#problem'), 'b.dcm: cannot be read now; open it again.');
 });
 
 test('files that are pasted give the list', async () => {
