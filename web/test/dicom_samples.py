@@ -1,8 +1,8 @@
-"""Writes DICOM files, those that are to be read and those that are not.
+"""Writes DICOM files of all kinds that the page reads.
 
 Args: the folder. `read/*.dcm` has the files that `readDicom` shall read as Python does,
 `expected.json` their sizes, grey values and regions, `jpeg/*.dcm` those that a browser
-must decode, `refused/*.dcm` the others, named for the words of the refusal.
+must decode. `dicom_refused.py` writes those that are not read.
 """
 
 import base64
@@ -291,67 +291,6 @@ def jpeg_clip():
     return tagged(made, NumberOfFrames=len(frames))
 
 
-def refused():
-    j2k, big = jpeg_2000(GREY), dataset(GREY)
-    big.file_meta.TransferSyntaxUID = uid.ExplicitVRBigEndian
-    yield (
-        "Explicit VR Big Endian .1.2.840.10008.1.2.2., is not read here; "
-        ".efsnet predict. reads it",
-        big,
-    )
-    lossless = uid.JPEG2000Lossless
-    content = jpeg_2000(COLOUR, mct=1)
-    made = compressed(COLOUR, "YBR_FULL", content, lossless)
-    yield "tagged YBR_FULL, but .* says other colours", made
-    lossy = jpeg_2000(GREY, irreversible=True)
-    yield "keeps no palette", compressed(GREY, "PALETTE COLOR", lossy, uid.JPEG2000)
-    yield "not JPEG 2000", compressed(GREY, "MONOCHROME2", jpeg(GREY), lossless)
-    deep_stream = jpeg_2000(GREY.astype(np.uint16) << 8)
-    made = compressed(GREY, "MONOCHROME2", deep_stream, lossless)
-    yield "of 8 bits, but the compressed .* of 16", made
-    made = tagged(dataset(COLOUR, "RGB"), PhotometricInterpretation="YBR_RCT")
-    yield "YBR_RCT is for JPEG 2000 alone", made
-    yield (
-        "JPEG-LS Lossless .*save it uncompressed",
-        compressed(GREY, "MONOCHROME2", b"12", uid.JPEGLSLossless),
-    )
-    yield "it cannot hold 90000", tagged(dataset(GREY), NumberOfFrames=90000)
-    yield "its window is none", deep(WindowCenter=9, WindowWidth=0.5)
-    palette = (LEVELS * 257).astype("<u2").tobytes()
-    yield "8 or 16 bits", with_palette(GREY, 8, [256, 0, 12], palette)
-    yield "must have 300 entries", with_palette(GREY, 8, [300, 0, 16], palette)
-    yield "12 bits stored up to bit 7", tagged(dataset(GREY), BitsStored=12)
-    yield "1, 8 or 16 bits allocated", tagged(dataset(GREY), BitsAllocated=32)
-    yield "1536 bytes .* are 3072", tagged(dataset(GREY), Rows=24)
-    yield "RGB cannot have 1", tagged(dataset(GREY), PhotometricInterpretation="RGB")
-    yield "contradict each", tagged(dataset(GREY), PresentationLUTShape="INVERSE")
-    yield "supplemental", tagged(dataset(GREY), PixelPresentation="MIXED")
-    yield "slope of 0", tagged(dataset(GREY), RescaleSlope=0, RescaleIntercept=0)
-    missing = dataset(GREY)
-    del missing.BitsStored
-    yield "the tag BitsStored is missing", missing
-    mixed = dataset(COLOUR, "YBR_FULL")
-    mixed.PhotometricInterpretation = "YBR_FULL_422"
-    yield "6144 bytes .* are 9216", mixed
-    jpeg_8 = uid.JPEGBaseline8Bit
-    unknown = jpeg(COLOUR, identifiers=b"\0\1\2")
-    yield "does not tell", compressed(COLOUR, "RGB", unknown, jpeg_8)
-    both = jpeg(COLOUR, jfif=True, adobe=0)
-    yield "contradicts itself", compressed(COLOUR, "RGB", both, jpeg_8)
-    other = compressed(GREY, "MONOCHROME2", jpeg(GREY), jpeg_8, Rows=40)
-    yield "64 x 40 pixels .* are 64 x 48", other
-    yield "not a JPEG of", compressed(GREY, "MONOCHROME2", j2k, jpeg_8)
-    yield "keeps no palette", compressed(GREY, "PALETTE COLOR", jpeg(GREY), jpeg_8)
-    damaged = compressed(GREY, "MONOCHROME2", b"\0" * 70, uid.RLELossless)
-    yield "0 RLE segments", damaged
-    nothing = dataset(GREY)
-    del nothing.PixelData
-    yield "no integer pixels", nothing
-    empty = dataset(GREY)
-    del empty.Rows
-    yield "no image in this DICOM", empty
-
-
 READ = (
     windows,
     tables,
@@ -386,10 +325,8 @@ def write_read(folder):
     (folder / "expected.json").write_text(json.dumps(expected), encoding="utf-8")
 
 
-def main(folder):
-    write_read(folder)
-    for kind in ("jpeg", "refused"):
-        (folder / kind).mkdir()
+def write_jpegs(folder):
+    (folder / "jpeg").mkdir()
     for name, pixels, photometric, codestream in jpegs():
         made = compressed(pixels, photometric, codestream, uid.JPEGBaseline8Bit)
         save(made, folder / "jpeg" / f"{name}.dcm")
@@ -397,12 +334,8 @@ def main(folder):
     grey = make_phantom("benign", 3).image
     made = compressed(grey, "MONOCHROME2", jpeg_2000(grey), uid.JPEG2000Lossless)
     save(made, folder / "jpeg" / "jpeg 2000.dcm")
-    words = {}
-    for at, (problem, made) in enumerate(refused()):
-        save(made, folder / "refused" / f"{at}.dcm")
-        words[f"{at}.dcm"] = problem
-    (folder / "refused.json").write_text(json.dumps(words), encoding="utf-8")
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    write_read(Path(sys.argv[1]))
+    write_jpegs(Path(sys.argv[1]))

@@ -18,7 +18,9 @@ const BIN = fileURLToPath(new URL('../../.venv/bin/', import.meta.url));
 const EFSNET = join(BIN, 'efsnet');
 export const PYTHON = join(BIN, 'python');
 const SAMPLES = fileURLToPath(new URL('samples.py', import.meta.url));
-const DICOM_SAMPLES = fileURLToPath(new URL('dicom_samples.py', import.meta.url));
+const DICOM = ['dicom_samples.py', 'dicom_refused.py'].map((name) =>
+  fileURLToPath(new URL(name, import.meta.url)),
+);
 const RESULTS = fileURLToPath(new URL('results.py', import.meta.url));
 const CHROMIUM = process.env.CHROMIUM ?? '/usr/bin/chromium';
 
@@ -85,10 +87,10 @@ export async function writeSamples() {
   return (await readdir(folder)).map((name) => join(folder, name));
 }
 
-/** @returns {Promise<string>} the folder that `dicom_samples.py` wrote */
+/** @returns {Promise<string>} the folder that `dicom_samples.py` and `_refused.py` wrote */
 export async function writeDicomSamples() {
   const folder = await makeFolder();
-  await promisify(execFile)(PYTHON, [DICOM_SAMPLES, folder]);
+  for (const script of DICOM) await promisify(execFile)(PYTHON, [script, folder]);
   return folder;
 }
 
