@@ -13,7 +13,7 @@ from keras_efsnet.cli import main
 from keras_efsnet.models.presets import PRESETS
 from keras_efsnet.phantoms import make_phantom
 from keras_efsnet.prediction.demo import SEED
-from keras_efsnet.serve.server import Server, list_contents
+from keras_efsnet.serve.server import Server, list_contents, name_release
 
 PRESET = PRESETS / "efsnet_base_breast"
 
@@ -40,7 +40,11 @@ def get(server):
 @pytest.mark.parametrize(
     ("path", "kind"),
     [
-        ("/", "text/html"),
+        ("/index.html", "text/html"),
+        ("/manifest.webmanifest", "application/manifest+json"),
+        ("/service-worker.js", "text/javascript"),
+        ("/icon-512.png", "image/png"),
+        ("/licences.txt", "text/plain"),
         ("/index.js", "text/javascript"),
         ("/index.css", "text/css"),
         ("/icon.svg", "image/svg+xml"),
@@ -101,8 +105,33 @@ def test_nothing_else_is_there(get, path):
 
 
 def test_a_query_is_ignored_and_nothing_is_taken(get):
-    assert get("/?a=b")[0].status == 200
+    assert get("/index.html?a=b")[0].status == 200
     assert get("/", "POST")[0].status == 501
+
+
+def test_the_address_leads_to_the_release_that_is_served(server, get):
+    folder = f"/{server.release}/"
+    for path in ("/", "/?a=b", "/0123456789abcdef/"):
+        response, body = get(path)
+        assert (response.status, response.getheader("Location")) == (302, folder)
+        assert body == b""
+    assert get(folder)[1] == get("/index.html")[1]
+    names = json.loads(get(f"{folder}files.json")[1])
+    assert {"index.html", "worker.js", "model/model.tflite"} < set(names)
+    assert all(get(folder + name, "HEAD")[0].status == 200 for name in names)
+    assert get("/0123456789abcdef/index.js")[0].status == 404
+
+
+def test_a_release_is_named_for_all_that_it_holds():
+    files = {"/a.js": lambda: b"1", "/b.js": lambda: b"2"}
+    name = name_release(files)
+    assert name == name_release(dict(reversed(files.items())))
+    others = [
+        {**files, "/b.js": lambda: b"3"},
+        {"/a.js": files["/a.js"], "/c.js": files["/b.js"]},
+        {"/a.js": files["/b.js"], "/b.js": files["/a.js"]},
+    ]
+    assert name not in map(name_release, others)
 
 
 def test_only_this_machine_is_answered(server):

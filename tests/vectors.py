@@ -8,6 +8,7 @@ with zlib, in base64.
 import base64
 import json
 import zlib
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -46,8 +47,16 @@ WINDOWS = [
 """DICOM's functions, with centre and width."""
 MARGINS = [(4, 0, 9, 3), (0, 5, 0, 0)]
 """Rows above and below, columns left and right."""
-SPACINGS = [None, (0.08, 0.08), (0.2, 0.13)]
-"""Height and width of a pixel in millimetres."""
+REGIONS = [
+    (),
+    (
+        UltrasoundRegion(0, 3, 47, 50, (0.08, 0.08)),
+        UltrasoundRegion(47, 0, 66, 46, (0.13, 0.13)),
+    ),
+    (UltrasoundRegion(0, 0, 66, 50, (0.08, 0.08)),),
+    (UltrasoundRegion(0, 0, 66, 50, (0.13, 0.2)),),
+]
+"""None, two of different calibrations, and one that covers the image."""
 
 
 def make_vectors():
@@ -169,11 +178,11 @@ def _postprocess_vector(probability, classes, size, rules, image=None):
 def _measurements(rng):
     """Turned ellipses, and blobs with holes, single pixels and cut parts."""
     size = (50, 66)
-    for number, spacing in enumerate(SPACINGS):
+    for number, regions in enumerate(REGIONS):
         probability = _ellipse(size, (23, 9 + 4 * number), 25 + 40 * number)
-        yield _measurements_vector(rng, probability, spacing)
+        yield _measurements_vector(rng, probability, regions)
         blobs = greys.resize_probability(rng.random((9, 11), np.float32), size)
-        yield _measurements_vector(rng, blobs, spacing)
+        yield _measurements_vector(rng, blobs, regions)
 
 
 def _ellipse(size, semi_axes, degrees):
@@ -185,14 +194,12 @@ def _ellipse(size, semi_axes, degrees):
     return (1 - radius / 2).clip(0, 1).astype(np.float32)
 
 
-def _measurements_vector(rng, probability, spacing):
-    """A calibrated region covers the image; without one, depth begins at the scan."""
-    height, width = probability.shape
+def _measurements_vector(rng, probability, regions):
+    """Depth begins at the region, and outside of all regions at the scan."""
+    height, _ = probability.shape
     image = rng.integers(6, 256, probability.shape, np.uint8)
-    image[: 0 if spacing else 7] = 0
-    millimetres = spacing and spacing[::-1]
-    region = UltrasoundRegion(0, 0, width, height, millimetres)
-    frame = Frame(image, regions=(region,) if spacing else ())
+    image[:7] = 0
+    frame = Frame(image, regions=regions)
     classes = np.array([0, 1, 0], np.float32)
     done = postprocess(probability, classes, image.shape, Postprocess())
     lesions = measure_lesions(frame, done)
@@ -200,7 +207,7 @@ def _measurements_vector(rng, probability, spacing):
     callipers = (overlay == CALLIPER_COLOUR).all(axis=-1)
     return {
         "image": encode(image),
-        "spacing": spacing and dict(zip(("row", "column"), spacing, strict=True)),
+        "regions": [asdict(region) for region in regions],
         "mask_probability": encode(probability),
         "measures": {**measure_area(frame, lesions), "lesions": lesions},
         "callipers": encode(callipers.astype(np.uint8)),

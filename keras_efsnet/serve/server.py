@@ -2,10 +2,15 @@
 
 The page runs the model in the browser and sends no images. The server only answers this
 machine, with the files of a fixed table.
+
+All files together are a release, named for the digest of their contents. "/" leads to
+the release's folder, so that a browser which keeps files never mixes two releases.
 """
 
+import hashlib
 import io
 import json
+import re
 import sys
 from collections.abc import Callable, Mapping
 from functools import cache, partial
@@ -42,8 +47,13 @@ TYPES = {
     ".png": "image/png",
     ".svg": "image/svg+xml",
     ".tflite": "application/octet-stream",
+    ".txt": "text/plain",
     ".wasm": "application/wasm",
+    ".webmanifest": "application/manifest+json",
 }
+
+RELEASE_DIGITS = 16
+_FRONT_DOOR = re.compile(f"/([0-9a-f]{{{RELEASE_DIGITS}}}/)?")
 
 POLICY = {
     "default-src": "'self'",
@@ -81,6 +91,9 @@ class Server(ThreadingTCPServer):
         port: 0 takes a free one.
         contents: functions that return a file's bytes, by path from "/".
 
+    Attributes:
+        release: the folder under which all files are served too.
+
     Raises:
         ValueError: the port cannot be used.
     """
@@ -90,6 +103,7 @@ class Server(ThreadingTCPServer):
 
     def __init__(self, port: int, contents: Contents) -> None:
         self.contents = contents
+        self.release = name_release(contents)
         try:
             super().__init__((ADDRESS, port), _Handler)
         except OSError as error:
@@ -129,13 +143,24 @@ def list_contents(model: str | Path) -> Contents:
         for path in PAGE.rglob("*")
         if path.is_file()
     }
-    return {
+    files: dict[str, Callable[[], bytes]] = {
         **pages,
-        "/": pages["/index.html"],
         "/model/model.tflite": file.read_bytes,
         "/model/card.json": lambda: card,
         **{f"/phantom/{label}.png": partial(_phantom, label) for label in LABELS},
     }
+    # What a browser keeps.
+    names = json.dumps([path[1:] for path in sorted(files)]).encode()
+    return {**files, "/files.json": lambda: names}
+
+
+def name_release(contents: Contents) -> str:
+    """Returns the first digits of a digest of all paths and contents."""
+    digest = hashlib.sha256()
+    for path in sorted(contents):
+        digest.update(f"{path}\n".encode())
+        digest.update(hashlib.sha256(contents[path]()).digest())
+    return digest.hexdigest()[:RELEASE_DIGITS]
 
 
 @cache
@@ -157,19 +182,32 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(with_body=False)
 
     def _answer(self, with_body: bool) -> None:
+        folder = f"/{self.server.release}"
         path = urlsplit(self.path).path
-        read = self.server.contents.get(path)
+        if _FRONT_DOOR.fullmatch(path) and path != f"{folder}/":
+            self._lead_to(f"{folder}/")
+            return
+        if path.startswith(f"{folder}/"):
+            path = path.removeprefix(folder)
+        name = "/index.html" if path == "/" else path
+        read = self.server.contents.get(name)
         if read is None:
             self.send_error(HTTPStatus.NOT_FOUND)
             return
         body = read()
         self.send_response(HTTPStatus.OK)
-        suffix = Path(path).suffix or ".html"
-        self.send_header("Content-Type", TYPES[suffix])
+        self.send_header("Content-Type", TYPES[Path(name).suffix])
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         if with_body:
             self.wfile.write(body)
+
+    def _lead_to(self, place: str) -> None:
+        """Sends to the release that is served, also from an older one."""
+        self.send_response(HTTPStatus.FOUND)
+        self.send_header("Location", place)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
 
     def end_headers(self) -> None:
         for name, value in HEADERS.items():

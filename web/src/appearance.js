@@ -4,7 +4,7 @@
  * @typedef {import('./images.js').Grey} Grey
  * @typedef {{mean: number[], inverse_covariance: number[][], maximum_distance: number}} Appearance
  *   From the card: where the statistics of the training images lie.
- * @typedef {{height: number, width: number, values: ArrayLike<number>}} Blocks
+ * @typedef {{height: number, width: number, values: Float64Array}} Blocks
  */
 
 const SCALES = 4;
@@ -40,13 +40,12 @@ export function distance(look, image) {
  */
 export function measure(image) {
   /** @type {Blocks} */
-  let blocks = { ...image, values: image.pixels };
-  const numbers = [mean(blocks.values) / 255, mean(beside(blocks, 1, (one, other) => Number(one === other)))];
+  let blocks = { ...image, values: new Float64Array(image.pixels) };
+  const numbers = [mean(blocks.values) / 255, compare(blocks, 1).equal];
   for (let scale = 0; scale < SCALES; scale++) {
     if (scale) blocks = halve(blocks);
     for (const step of [1, blocks.width]) {
-      const contrast = beside(blocks, step, (one, other) => Math.abs(one - other));
-      numbers.push(Math.log(mean(contrast) + 0.5));
+      numbers.push(Math.log(compare(blocks, step).difference + 0.5));
     }
   }
   const { height, width } = blocks;
@@ -65,19 +64,20 @@ export function measure(image) {
  *
  * @param {Blocks} blocks
  * @param {number} step
- * @param {(one: number, other: number) => number} compare
+ * @returns {{equal: number, difference: number}} the share of equal ones, and the mean
  */
-function beside({ height, width, values }, step, compare) {
+function compare({ height, width, values }, step) {
   const columns = step === 1 ? width - 1 : width;
   const rows = step === 1 ? height : height - 1;
-  const results = new Float64Array(rows * columns);
+  let [equal, total] = [0, 0];
   for (let row = 0; row < rows; row++) {
-    for (let column = 0; column < columns; column++) {
-      const at = row * width + column;
-      results[row * columns + column] = compare(values[at], values[at + step]);
+    for (let at = row * width; at < row * width + columns; at++) {
+      const difference = Math.abs(values[at] - values[at + step]);
+      total += difference;
+      if (difference === 0) equal++;
     }
   }
-  return results;
+  return { equal: equal / (rows * columns), difference: total / (rows * columns) };
 }
 
 /**

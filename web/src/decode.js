@@ -2,33 +2,82 @@
  * Files and video frames as grey images.
  *
  * @typedef {import('./images.js').Grey} Grey
+ * @typedef {Grey & {
+ *   regions: import('./measurements.js').Region[],
+ *   frame: number | null,
+ *   frames: number,
+ * }} Image
+ *   `regions`: those of a DICOM file. `frame`: its number in a DICOM file, from 1; null in a picture. `frames`: that the file
+ *   has.
  */
 
+import { hasMark, readDicom } from './dicom.js';
+import { PICTURE_SUFFIXES, suffixOf } from './files.js';
 import { MAX_PIXELS, toGrey } from './images.js';
 
 /**
- * Reads an image file, turned as its EXIF orientation says, without colour management.
+ * Reads an image file: a picture, turned as its EXIF orientation says, without colour
+ * management, or a DICOM file.
  *
  * @param {Blob} file
- * @param {string} name for messages
+ * @param {string} name for messages; its suffix tells pictures from DICOM
+ * @param {number} [frame] from 1
+ * @returns {Promise<Image>}
+ */
+export async function readImage(file, name, frame = 1) {
+  const mayBeDicom = !PICTURE_SUFFIXES.includes(suffixOf(name));
+  if (mayBeDicom && hasMark(await readBytes(file.slice(0, 132), name))) {
+    return { ...(await readDicom(await readBytes(file, name), name, frame, DECODERS)), frame };
+  }
+  return { ...(await readPicture(file, name)), regions: [], frame: null, frames: 1 };
+}
+
+/**
+ * @param {Blob} part
+ * @param {string} name
+ */
+async function readBytes(part, name) {
+  try {
+    return new Uint8Array(await part.arrayBuffer());
+  } catch {
+    throw new Error(`${name}: cannot be read now; open it again.`);
+  }
+}
+
+/**
+ * @param {Blob} file
+ * @param {string} name
  * @returns {Promise<Grey>}
  */
-export async function readImage(file, name) {
+async function readPicture(file, name) {
   let bitmap;
   try {
-    bitmap = await createImageBitmap(file, {
-      colorSpaceConversion: 'none',
-      premultiplyAlpha: 'none',
-    });
+    bitmap = await createImageBitmap(file, PLAIN);
   } catch {
-    throw new Error(`${name}: not an image that this browser reads; open a PNG, JPEG or BMP file.`);
+    throw new Error(
+      `${name}: not an image that this browser reads; open a PNG, JPEG, BMP or DICOM file.`,
+    );
   }
   const { height, width } = bitmap;
-  if (height * width > MAX_PIXELS) {
-    throw new Error(`${name}: more than ${MAX_PIXELS.toLocaleString('en')} pixels; scale the image down.`);
+  try {
+    if (height * width > MAX_PIXELS) {
+      throw new Error(`${name}: more than ${MAX_PIXELS.toLocaleString('en')} pixels; scale the image down.`);
+    }
+    const pixels = draw(bitmap, height, width);
+    return toGrey(isOpaque(pixels) ? pixels : readStraight(bitmap) ?? pixels, height, width);
+  } finally {
+    // Of a list, many would wait for the garbage collector.
+    bitmap.close();
   }
-  const pixels = draw(bitmap, height, width);
-  return toGrey(isOpaque(pixels) ? pixels : readStraight(bitmap) ?? pixels, height, width);
+}
+
+/** @param {Uint8Array} jpeg */
+async function decodeJpeg(jpeg) {
+  const content = new Blob([/** @type {Uint8Array<ArrayBuffer>} */ (jpeg)]);
+  const bitmap = await createImageBitmap(content, PLAIN);
+  const pixels = draw(bitmap, bitmap.height, bitmap.width);
+  bitmap.close();
+  return pixels;
 }
 
 /**
@@ -39,6 +88,17 @@ export function grabFrame(video) {
   const { videoHeight: height, videoWidth: width } = video;
   return toGrey(draw(video, height, width), height, width);
 }
+
+const DECODERS = {
+  jpeg: decodeJpeg,
+  jpeg2000: async (/** @type {Uint8Array} */ codestream) => {
+    const { decodeJpeg2000 } = await import('./openjpeg.js');
+    return decodeJpeg2000(codestream);
+  },
+};
+
+/** @type {ImageBitmapOptions} */
+const PLAIN = { colorSpaceConversion: 'none', premultiplyAlpha: 'none' };
 
 const canvas = new OffscreenCanvas(1, 1);
 
@@ -60,7 +120,8 @@ function draw(source, height, width) {
 
 /** @param {Uint8ClampedArray} rgba */
 function isOpaque(rgba) {
-  return rgba.every((value, at) => at % 4 !== 3 || value === 255);
+  for (let at = 3; at < rgba.length; at += 4) if (rgba[at] !== 255) return false;
+  return true;
 }
 
 /**

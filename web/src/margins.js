@@ -25,18 +25,21 @@ export function firstBrightRow({ width, pixels }) {
 export function emptyMargins(mask, image) {
   const rows = new Array(image.height).fill(false);
   const columns = new Array(image.width).fill(false);
-  image.pixels.forEach((level, at) => {
-    if (level <= DARK) return;
-    rows[Math.floor(at / image.width)] = true;
-    columns[at % image.width] = true;
-  });
+  for (let row = 0; row < image.height; row++) {
+    for (let column = 0; column < image.width; column++) {
+      if (image.pixels[row * image.width + column] <= DARK) continue;
+      rows[row] = true;
+      columns[column] = true;
+    }
+  }
   if (!rows.includes(true)) return;
   const [top, bottom] = between(rows, mask.height);
   const [left, right] = between(columns, mask.width);
-  for (let at = 0; at < mask.pixels.length; at++) {
-    const row = Math.floor(at / mask.width);
-    const column = at % mask.width;
-    if (row < top || row >= bottom || column < left || column >= right) mask.pixels[at] = 0;
+  for (let row = 0; row < mask.height; row++) {
+    const line = mask.pixels.subarray(row * mask.width, (row + 1) * mask.width);
+    const isInside = row >= top && row < bottom;
+    line.fill(0, 0, isInside ? left : mask.width);
+    line.fill(0, right);
   }
 }
 

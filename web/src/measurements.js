@@ -6,11 +6,19 @@
  * @typedef {import('./components.js').Box} Box
  * @typedef {import('./components.js').Run} Run
  * @typedef {import('./outline.js').Point} Point
- * @typedef {{row: number, column: number}} Spacing height and width of a pixel, mm
- * @typedef {Grey & {spacing?: Spacing | null}} Image
+ * @typedef {{
+ *   left: number,
+ *   top: number,
+ *   right: number,
+ *   bottom: number,
+ *   millimetres: [width: number, height: number] | null,
+ * }} Region
+ *   A part of a DICOM frame that shows ultrasound; right and bottom are exclusive.
+ *   `millimetres`: of a pixel; null if it is not calibrated.
+ * @typedef {Grey & {regions?: Region[]}} Image
  * @typedef {{[key: string]: any, number: number, box: Box}} Lesion
  *   An entry of a record's `lesions`.
- * @typedef {{lesions?: Lesion[], lesion_area_mm2?: number}} Measures
+ * @typedef {{lesions?: Lesion[], lesion_area_mm2?: number | null}} Measures
  *   A record's entries: lesions in the order of the boxes and, where the image is
  *   calibrated, their area; none if the model has no mask.
  */
@@ -30,17 +38,23 @@ const SMOOTHED = 5;
  */
 export function measure(image, { area, boxes, components, probability }) {
   if (area === null) return {};
+  const { regions = [] } = image;
   const skin = firstBrightRow(image);
   const lesions = boxes.map((box, at) => ({
     number: at + 1,
-    ...measureLesion(components[at], box, skin, image.spacing),
+    ...measureLesion(components[at], box, skin, regions),
     mean_probability: round(meanOver(components[at], probability), 3),
   }));
-  return { ...(image.spacing && { lesion_area_mm2: totalArea(lesions) }), lesions };
+  const isCalibrated = regions.some(({ millimetres }) => millimetres);
+  return { ...(isCalibrated && { lesion_area_mm2: totalArea(lesions) }), lesions };
 }
 
-/** @param {Lesion[]} lesions in millimetres */
+/**
+ * @param {Lesion[]} lesions
+ * @returns {number | null} in square millimetres; null if a lesion has none
+ */
 function totalArea(lesions) {
+  if (lesions.some((lesion) => unitOf(lesion) !== 'mm')) return null;
   return round(lesions.reduce((sum, { area_mm2 }) => sum + area_mm2, 0), 2);
 }
 
@@ -55,13 +69,16 @@ export function unitOf(lesion) {
 /**
  * @param {Run[]} runs of the lesion
  * @param {Box} box
- * @param {number} skin first row of the scan
- * @param {Spacing | null} [spacing]
+ * @param {number} skin first row of the scan, for lesions outside of all regions
+ * @param {Region[]} regions
  */
-function measureLesion(runs, box, skin, spacing) {
+function measureLesion(runs, box, skin, regions) {
   const [left, top, right, bottom] = box;
-  const unit = spacing ? 'mm' : 'px';
-  const { column: x, row: y } = spacing ?? { column: 1, row: 1 };
+  const holding = regions.filter((region) => holds(region, box));
+  const scale = findScale(box, regions);
+  const unit = scale ? 'mm' : 'px';
+  const [x, y] = scale ?? [1, 1];
+  const start = holding.length ? Math.min(...holding.map((region) => region.top)) : skin;
   const outline = traceOutline(runs, box).map((point) => /** @type {Point} */ ([point[0] * x, point[1] * y]));
   const hull = convexHull(outline);
   const longest = longestDiameter(hull);
@@ -77,14 +94,44 @@ function measureLesion(runs, box, skin, spacing) {
     [`perpendicular_diameter_${unit}`]: round(distance(...across), 2),
     [`width_${unit}`]: round(width, 2),
     [`height_${unit}`]: round(height, 2),
-    [`depth_${unit}`]: round(Math.max(top - skin, 0) * y, 2),
-    [spacing ? 'area_mm2' : 'area_px']: round(pixels * x * y, 2),
+    [`depth_${unit}`]: round(Math.max(top - start, 0) * y, 2),
+    [scale ? 'area_mm2' : 'area_px']: round(pixels * x * y, 2),
     orientation: width > height ? 'parallel' : 'not parallel',
     circularity: round(circularity(outline, filled), 3),
     solidity: round(filled / polygonArea(hull), 3),
     longest_diameter_points: points(longest),
     perpendicular_diameter_points: points(across),
   };
+}
+
+/**
+ * @param {Box} box
+ * @param {Region[]} regions
+ * @returns {Region['millimetres']} null unless a region holds the box and all that it
+ *   touches have one calibration
+ */
+function findScale(box, regions) {
+  const [first, ...others] = regions.filter((region) => touches(region, box));
+  const isOne = others.every(({ millimetres }) => String(millimetres) === String(first.millimetres));
+  return isOne && regions.some((region) => holds(region, box)) ? first.millimetres : null;
+}
+
+/**
+ * @param {Region} region
+ * @param {Box} box
+ */
+function holds(region, [left, top, right, bottom]) {
+  const startsInside = region.left <= left && region.top <= top;
+  return startsInside && right <= region.right && bottom <= region.bottom;
+}
+
+/**
+ * @param {Region} region
+ * @param {Box} box
+ */
+function touches(region, [left, top, right, bottom]) {
+  const overlaps = left < region.right && region.left < right;
+  return overlaps && top < region.bottom && region.top < bottom;
 }
 
 /**

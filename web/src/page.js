@@ -1,16 +1,19 @@
 /**
  * The page: images in, pictures and results out.
  *
- * @typedef {import('./images.js').Grey} Grey
+ * @typedef {import('./images.js').Grey & Partial<import('./decode.js').Image>} Read
  * @typedef {Awaited<ReturnType<typeof ask>>} Asked
  * @typedef {Asked & {
  *   name: string,
  *   prediction: import('./prediction.js').Prediction,
  *   measures?: import('./measurements.js').Measures,
  * }} Shown
+ * @typedef {import('./files.js').Source} Source
  */
 
 import { readImage } from './decode.js';
+import { leaveOutMasks, listDropped, listFiles, listFolder, stemOf, titleOf } from './files.js';
+import { connectList, fillList, leaveList } from './list.js';
 import { makeMeter, openCamera, openVideo, watch } from './live.js';
 import { connectLook, readLook } from './look.js';
 import { measure } from './measurements.js';
@@ -18,6 +21,8 @@ import { startNetwork } from './network.js';
 import { find } from './page-parts.js';
 import { drawImage, drawLesions, encodeMask } from './picture.js';
 import { postprocess, THRESHOLD, toRecord } from './prediction.js';
+import { toJson } from './records.js';
+import { change, connectRuns, lookBeside, runList } from './runs.js';
 import {
   clearResult,
   makeBars,
@@ -44,7 +49,6 @@ let network;
 const card = readCard();
 /** @type {Shown | undefined} */
 let shown;
-let source = new AbortController();
 /** When the table was last written. */
 let tabulated = 0;
 
@@ -54,7 +58,7 @@ async function readCard() {
   return facts;
 }
 
-/** @param {Grey} grey */
+/** @param {Read} grey */
 async function ask(grey) {
   const [{ run, runtime }, facts] = await Promise.all([network, card]);
   const start = performance.now();
@@ -70,31 +74,46 @@ async function ask(grey) {
  * @param {number} [rate] frames a second, for one of a video
  */
 function show(name, asked, rate = 0) {
-  const start = performance.now();
-  const prediction = cut(asked);
-  const milliseconds = asked.milliseconds + performance.now() - start;
   if (name !== shown?.name) resetView();
-  shown = { ...asked, name, milliseconds, prediction };
+  shown = { ...asked, name, ...timeCut(asked, threshold.valueAsNumber) };
   drawImage(image, asked.grey);
   showShown(rate > 0);
-  showTiming(milliseconds, asked.answer.milliseconds, asked.runtime, rate);
+  showTiming(shown.milliseconds, asked.answer.milliseconds, asked.runtime, rate);
 }
 
 /**
- * @param {Blob} file
+ * @param {Read} image
  * @param {string} name
- * @param {AbortSignal} signal of its source
+ * @param {AbortSignal} signal of what it is a part of
  */
-async function showFile(file, name, signal) {
-  const asked = await ask(await readImage(file, name));
+async function showImage(image, name, signal) {
+  const asked = await ask(image);
   if (!signal.aborted) show(name, asked);
 }
 
-/** @param {Asked} asked */
-function cut({ answer, grey, card: facts }) {
+/** @param {Source} source */
+function read({ file, path, frame }) {
+  return readImage(file, path, frame);
+}
+
+/**
+ * @param {Asked} asked
+ * @param {number} at threshold
+ */
+function timeCut(asked, at) {
+  const start = performance.now();
+  const prediction = cut(asked, at);
+  return { prediction, milliseconds: asked.milliseconds + performance.now() - start };
+}
+
+/**
+ * @param {Asked} asked
+ * @param {number} at threshold
+ */
+function cut({ answer, grey, card: facts }, at) {
   const { postprocess: rules = {} } = facts;
   const { outputs, input } = answer;
-  return postprocess(outputs, grey, rules, input, threshold.valueAsNumber, readMeaning(facts));
+  return postprocess(outputs, grey, rules, input, at, readMeaning(facts));
 }
 
 /**
@@ -116,7 +135,8 @@ function showShown(isLive) {
   if (!isLive || performance.now() > tabulated + TABLE_PERIOD) tabulate();
   if (facts.postprocess?.refer) showRefer(prediction.refer, facts);
   image.ariaLabel = `${name}: ${find('summary').textContent}`;
-  find('caption').textContent = `${name}, ${grey.width} x ${grey.height}`;
+  const title = titleOf(name, hasMore(grey) ? grey.frame : null);
+  find('caption').textContent = `${title}, ${grey.width} x ${grey.height}`;
   find('figure').style.setProperty('--ratio', `${grey.width / grey.height}`);
   find('figure').hidden = false;
   find('empty').hidden = true;
@@ -145,41 +165,57 @@ function clear() {
   for (const id of ['save-mask', 'save-record']) find(id).setAttribute('disabled', '');
 }
 
-/**
- * Ends what runs and begins something new; a failure is said on the page.
- *
- * @param {(signal: AbortSignal) => Promise<void>} begin
- * @param {string} [note] said on the page in any case
- */
-async function change(begin, note = '') {
-  source.abort();
-  // The last frame of a video stays.
-  tabulate();
-  source = new AbortController();
-  const { signal } = source;
-  find('stop').hidden = true;
-  find('problem').textContent = note;
-  try {
-    await begin(signal);
-  } catch (error) {
+/** @param {Source[]} sources one image is shown, several become a list */
+function open(sources) {
+  if (sources.length !== 1) return openList(sources);
+  const [source] = sources;
+  if (isVideo(source.file)) return openLive(() => openVideo(source.file), source.path);
+  return change(async (signal) => {
+    const image = await read(source);
     if (signal.aborted) return;
-    find('stop').hidden = true;
-    clear();
-    const problem = error instanceof Error ? error.message : String(error);
-    find('problem').textContent = `${problem} ${note}`.trim();
-  }
+    if (image.frames > 1) return openList(sources);
+    await showImage(image, source.path, signal);
+  });
 }
 
-/** @param {FileList | null | undefined} files the first is opened */
-function openFiles(files) {
-  if (!files?.length) return;
-  const [file] = files;
-  const note =
-    files.length > 1
-      ? `Only ${file.name} of the ${files.length} files was opened: open one file at a time.`
-      : '';
-  if (file.type.startsWith('video/')) openLive(() => openVideo(file), file.name, note);
-  else change((signal) => showFile(file, file.name, signal), note);
+/** @param {File} file */
+function isVideo({ type }) {
+  return type.startsWith('video/');
+}
+
+/** @param {Source[]} sources */
+function openList(sources) {
+  return change(async (signal) => {
+    const { images, masks } = leaveOutMasks(sources);
+    if (!images.length) throw new Error('No image here: open PNG, JPEG, BMP or DICOM files.');
+    const [, facts] = await Promise.all([network, card]);
+    if (signal.aborted) return;
+    const note = masks ? `${masks} left out: masks by their names` : '';
+    const hasRule = Boolean(facts.postprocess?.refer);
+    const run = { note, hasRule, predict: describe, signal };
+    await runList(() => fillList(images, run), signal);
+  });
+}
+
+/**
+ * Makes the record of a row, at the model's threshold.
+ *
+ * @param {Source} source
+ * @returns {Promise<import('./list.js').Answer>}
+ */
+async function describe(source) {
+  const { file, path } = source;
+  if (isVideo(file)) throw new Error(`${path}: a video; open it alone.`);
+  const image = await read(source);
+  const { prediction, milliseconds } = timeCut(await ask(image), THRESHOLD);
+  const measures = measure(image, prediction);
+  const record = { path, ...toFrame(image), ...toRecord(prediction, milliseconds, measures) };
+  return { record, frames: image.frames };
+}
+
+/** @param {Source} source a row's */
+function showRow(source) {
+  return lookBeside(async (signal) => showImage(await read(source), source.path, signal));
 }
 
 /** @param {string} label */
@@ -188,29 +224,30 @@ function openPhantom(label) {
     const name = `${label}.png`;
     const response = await fetch(`phantom/${name}`);
     if (!response.ok) throw new Error(`${name}: not there (${response.status})`);
-    await showFile(await response.blob(), name, signal);
+    await showImage(await readImage(await response.blob(), name), name, signal);
   });
 }
 
 /**
  * @param {() => Promise<HTMLVideoElement>} open
  * @param {string} name
- * @param {string} [note]
  */
-function openLive(open, name, note) {
+function openLive(open, name) {
   return change(async (signal) => {
     const video = await open();
     if (!signal.aborted) find('stop').hidden = false;
+    // The last frame stays.
+    signal.addEventListener('abort', tabulate, { once: true });
     const meter = makeMeter();
     await watch(video, ask, (asked) => show(name, asked, meter.tick()), signal);
-  }, note);
+  });
 }
 
 /** Shows the same output cut elsewhere. */
 function moveThreshold() {
   showThreshold(threshold.valueAsNumber);
   if (!shown) return;
-  shown = { ...shown, prediction: cut(shown), measures: undefined };
+  shown = { ...shown, prediction: cut(shown, threshold.valueAsNumber), measures: undefined };
   showShown(false);
 }
 
@@ -222,17 +259,32 @@ function saveRecord() {
   if (!shown) return;
   const record = {
     path: shown.name,
+    ...toFrame(shown.grey),
     ...toRecord(shown.prediction, shown.milliseconds, measuresOf(shown)),
     mask_file: `${stem()}_mask.png`,
     // Only where it is not the model's own.
     ...(threshold.valueAsNumber === THRESHOLD ? {} : { threshold: threshold.valueAsNumber }),
   };
-  const text = `[\n${JSON.stringify(record)}\n]\n`;
-  save(`${stem()}_predictions.json`, new Blob([text], { type: 'application/json' }));
+  const content = new Blob([toJson([record])], { type: 'application/json' });
+  save(`${stem()}_predictions.json`, content);
 }
 
+/** @param {Read} image */
+function toFrame({ frame }) {
+  return frame ? { frame } : {};
+}
+
+/** @param {Read} image */
+function hasMore({ frames = 1 }) {
+  return frames > 1;
+}
+
+/** The start of the names of files about the image, as `efsnet predict` names them. */
 function stem() {
-  return shown?.name.replace(/\.[^.]+$/, '') ?? '';
+  if (!shown) return '';
+  const { name, grey } = shown;
+  const number = String(grey.frame).padStart(String(grey.frames).length, '0');
+  return stemOf(name) + (hasMore(grey) ? `_frame${number}` : '');
 }
 
 /**
@@ -248,19 +300,20 @@ function save(name, content) {
 }
 
 function connect() {
-  const file = /** @type {HTMLInputElement} */ (find('file'));
-  file.addEventListener('change', () => {
-    openFiles(file.files);
-    file.value = '';
-  });
+  connectRuns({ clear, leaveList });
+  connectInput('file', listFiles);
+  connectInput('folder', listFolder);
   document.addEventListener('dragover', (event) => event.preventDefault());
   document.addEventListener('drop', (event) => {
     event.preventDefault();
-    openFiles(event.dataTransfer?.files);
+    if (!event.dataTransfer?.types.includes('Files')) return;
+    const fail = (/** @type {unknown} */ error) => change(() => Promise.reject(error));
+    listDropped(event.dataTransfer).then(open, fail);
   });
-  document.addEventListener('paste', (event) => {
-    openFiles(event.clipboardData?.files);
+  document.addEventListener('paste', ({ clipboardData }) => {
+    if (clipboardData?.files.length) open(listFiles(clipboardData.files));
   });
+  connectList(showRow, save);
   for (const button of document.querySelectorAll('[data-phantom]')) {
     const { phantom } = /** @type {HTMLElement} */ (button).dataset;
     button.addEventListener('click', () => openPhantom(phantom ?? ''));
@@ -273,6 +326,18 @@ function connect() {
   connectLook(drawMarks);
   connectViewer();
   accelerator.addEventListener('change', () => change(load));
+}
+
+/**
+ * @param {string} id
+ * @param {(files: FileList) => Source[]} list
+ */
+function connectInput(id, list) {
+  const input = /** @type {HTMLInputElement} */ (find(id));
+  input.addEventListener('change', () => {
+    if (input.files) open(list(input.files));
+    input.value = '';
+  });
 }
 
 async function load() {
@@ -289,6 +354,8 @@ async function start() {
   await change(load);
   const adapter = await navigator.gpu?.requestAdapter();
   find('accelerator-choice').hidden = !adapter;
+  // Where a browser refuses it, the page needs the server each time.
+  navigator.serviceWorker?.register('/service-worker.js').catch(() => {});
 }
 
 start();

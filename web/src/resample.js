@@ -26,11 +26,9 @@ const HALF = 2 ** (BITS - 1);
  * @returns {Uint8Array}
  */
 export function resizeBytes(pixels, height, width, newHeight, newWidth) {
-  const round = (/** @type {number} */ sum) =>
-    Math.min(Math.max((sum + HALF) >> BITS, 0), 255);
   const taps = (/** @type {[number, number]} */ ...lengths) =>
     wholeNumbers(makeTaps(...lengths));
-  return resize(pixels, height, width, newHeight, newWidth, taps, round);
+  return resize(pixels, height, width, newHeight, newWidth, taps, roundSums);
 }
 
 /**
@@ -42,11 +40,23 @@ export function resizeBytes(pixels, height, width, newHeight, newWidth) {
  * @returns {Float32Array}
  */
 export function resizeFloats(values, height, width, newHeight, newWidth) {
-  const keep = (/** @type {number} */ sum) => sum;
-  return resize(values, height, width, newHeight, newWidth, makeTaps, keep);
+  const store = (/** @type {Float64Array} */ sums) => new Float32Array(sums);
+  return resize(values, height, width, newHeight, newWidth, makeTaps, store);
+}
+
+/** @param {Float64Array} sums */
+function roundSums(sums) {
+  const bytes = new Uint8Array(sums.length);
+  for (let at = 0; at < sums.length; at++) {
+    bytes[at] = Math.min(Math.max((sums[at] + HALF) >> BITS, 0), 255);
+  }
+  return bytes;
 }
 
 /**
+ * The passes themselves only see doubles: with one kind of numbers they run several times
+ * as fast.
+ *
  * @template {Uint8Array | Float32Array} T
  * @param {T} source
  * @param {number} height
@@ -54,19 +64,19 @@ export function resizeFloats(values, height, width, newHeight, newWidth) {
  * @param {number} newHeight
  * @param {number} newWidth
  * @param {(length: number, newLength: number) => Taps} taps
- * @param {(sum: number) => number} finish
+ * @param {(sums: Float64Array) => T} store rounds what a pass has summed
  * @returns {T}
  */
-function resize(source, height, width, newHeight, newWidth, taps, finish) {
+function resize(source, height, width, newHeight, newWidth, taps, store) {
   const along = taps(width, newWidth);
   const down = taps(height, newHeight);
+  const toRows = (/** @type {T} */ pixels) =>
+    store(alongRows(new Float64Array(pixels), width, along, newWidth));
+  const toColumns = (/** @type {T} */ pixels, /** @type {number} */ stride) =>
+    store(alongColumns(new Float64Array(pixels), stride, down, newHeight));
   // Pillow 13's order of the passes, which each round.
-  if (height > newHeight && height - newHeight > 2 * (width - newWidth)) {
-    const flat = alongColumns(source, width, down, newHeight, finish);
-    return alongRows(flat, width, along, newWidth, finish);
-  }
-  const narrow = alongRows(source, width, along, newWidth, finish);
-  return alongColumns(narrow, newWidth, down, newHeight, finish);
+  const isColumnsFirst = height > newHeight && height - newHeight > 2 * (width - newWidth);
+  return isColumnsFirst ? toRows(toColumns(source, width)) : toColumns(toRows(source), newWidth);
 }
 
 /**
@@ -107,17 +117,14 @@ function wholeNumbers(taps) {
 }
 
 /**
- * @template {Uint8Array | Float32Array} T
- * @param {T} source
+ * @param {Float64Array} source
  * @param {number} width of the source
  * @param {Taps} taps
  * @param {number} newWidth
- * @param {(sum: number) => number} finish
- * @returns {T}
  */
-function alongRows(source, width, { first, past, weights, stride }, newWidth, finish) {
+function alongRows(source, width, { first, past, weights, stride }, newWidth) {
   const height = source.length / width;
-  const target = emptyLike(source, height * newWidth);
+  const target = new Float64Array(height * newWidth);
   for (let row = 0; row < height; row++) {
     const start = row * width;
     for (let column = 0; column < newWidth; column++) {
@@ -126,48 +133,28 @@ function alongRows(source, width, { first, past, weights, stride }, newWidth, fi
       for (let at = start + first[column]; at < start + past[column]; at++) {
         sum += source[at] * weights[weight++];
       }
-      target[row * newWidth + column] = finish(sum);
+      target[row * newWidth + column] = sum;
     }
   }
   return target;
 }
 
 /**
- * @template {Uint8Array | Float32Array} T
- * @param {T} source
+ * @param {Float64Array} source
  * @param {number} width of source and target
  * @param {Taps} taps
  * @param {number} newHeight
- * @param {(sum: number) => number} finish
- * @returns {T}
  */
-function alongColumns(source, width, { first, past, weights, stride }, newHeight, finish) {
-  const target = emptyLike(source, newHeight * width);
-  const sums = new Float64Array(width);
+function alongColumns(source, width, { first, past, weights, stride }, newHeight) {
+  const target = new Float64Array(newHeight * width);
   for (let row = 0; row < newHeight; row++) {
-    sums.fill(0);
     for (let old = first[row]; old < past[row]; old++) {
       const weight = weights[row * stride + old - first[row]];
-      const start = old * width;
+      const [from, to] = [old * width, row * width];
       for (let column = 0; column < width; column++) {
-        sums[column] += source[start + column] * weight;
+        target[to + column] += source[from + column] * weight;
       }
-    }
-    for (let column = 0; column < width; column++) {
-      target[row * width + column] = finish(sums[column]);
     }
   }
   return target;
-}
-
-/**
- * @template {Uint8Array | Float32Array} T
- * @param {T} pixels
- * @param {number} length
- * @returns {T}
- */
-function emptyLike(pixels, length) {
-  return /** @type {T} */ (
-    pixels instanceof Uint8Array ? new Uint8Array(length) : new Float32Array(length)
-  );
 }

@@ -138,6 +138,6 @@ export function showThreshold(threshold) {
  * @param {number} fraction
  * @param {number} [digits]
  */
-function percent(fraction, digits = 0) {
+export function percent(fraction, digits = 0) {
   return `${(100 * fraction).toFixed(digits)} %`;
 }

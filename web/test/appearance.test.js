@@ -45,6 +45,8 @@ for (const width of [390, 820, 1440]) {
       await page.setInputFiles('#file', SCREENSHOTS + '../package.json');
       await page.waitForFunction(() => document.getElementById('problem')?.textContent);
       await look(page, `${width}-${colorScheme}-problem`);
+      await fillList(page);
+      await look(page, `${width}-${colorScheme}-list`);
       await context.close();
     });
   }
@@ -82,6 +84,27 @@ test('nothing moves where less motion is asked for', async () => {
   assert.equal(moving, 0);
   await page.close();
 });
+
+/**
+ * Lists files of which one cannot be read and one has a long name.
+ *
+ * @param {import('playwright-core').Page} page
+ */
+async function fillList(page) {
+  await page.evaluate(async () => {
+    const transfer = new DataTransfer();
+    for (const label of ['benign', 'malignant', 'normal']) {
+      const content = await fetch(`phantom/${label}.png`).then((file) => file.blob());
+      const name = label === 'normal' ? `${'normal_breast_'.repeat(4)}left.png` : `${label}.png`;
+      transfer.items.add(new File([content], name));
+    }
+    transfer.items.add(new File(['no image'], 'broken.png'));
+    document.body.dispatchEvent(
+      new ClipboardEvent('paste', { clipboardData: transfer, bubbles: true }),
+    );
+  });
+  await page.waitForFunction(() => document.querySelector('#rows .problem'));
+}
 
 /**
  * Takes a picture and checks what a program can see of it.

@@ -1,6 +1,7 @@
 /** What the tests in a browser need: the installed package, its server, Chromium. */
 
 import { execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { existsSync, rmSync } from 'node:fs';
 import { mkdtemp, readdir, readFile, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -15,21 +16,27 @@ import { resizeImage } from '../src/images.js';
 
 const BIN = fileURLToPath(new URL('../../.venv/bin/', import.meta.url));
 const EFSNET = join(BIN, 'efsnet');
+export const PYTHON = join(BIN, 'python');
 const SAMPLES = fileURLToPath(new URL('samples.py', import.meta.url));
+const DICOM = ['dicom_samples.py', 'dicom_refused.py'].map((name) =>
+  fileURLToPath(new URL(name, import.meta.url)),
+);
 const RESULTS = fileURLToPath(new URL('results.py', import.meta.url));
 const CHROMIUM = process.env.CHROMIUM ?? '/usr/bin/chromium';
 
 /**
- * Starts `efsnet serve` on a free port.
+ * Starts `efsnet serve`.
  *
- * @returns {Promise<{url: string, stop: () => void}>}
+ * @param {{port?: string, model?: string}} [options] without a port, a free one
+ * @returns {Promise<{url: string, stop: () => Promise<unknown>}>}
  */
-export async function startServer() {
-  const server = spawn(EFSNET, ['serve', '--no-browser', '--port', '0'], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
+export async function startServer({ port = '0', model = 'efsnet_base_breast' } = {}) {
+  const options = ['--no-browser', '--port', port, '--model', model];
+  const server = spawn(EFSNET, ['serve', ...options], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const ended = once(server, 'exit');
   for await (const line of createInterface({ input: server.stdout })) {
-    return { url: line.split(' ')[0], stop: () => server.kill() };
+    const stop = () => (server.kill(), ended);
+    return { url: line.split(' ')[0], stop };
   }
   throw new Error('efsnet serve ended at once');
 }
@@ -53,14 +60,38 @@ export async function predict(files) {
 }
 
 /**
+ * The records of Python for files and folders, of which some may be no images.
+ *
+ * @param {string[]} inputs
+ * @param {string} cwd
+ * @returns {Promise<any[]>}
+ */
+export async function predictList(inputs, cwd) {
+  const out = await makeFolder();
+  await promisify(execFile)(EFSNET, ['predict', ...inputs, '--out', out], { cwd }).catch(
+    ({ code }) => {
+      if (code !== 1) throw new Error(`efsnet predict ended with ${code}`);
+    },
+  );
+  return JSON.parse(await readFile(join(out, 'predictions.json'), 'utf8'));
+}
+
+/**
  * Phantoms in several kinds of files.
  *
  * @returns {Promise<string[]>} their paths
  */
 export async function writeSamples() {
   const folder = await makeFolder();
-  await promisify(execFile)(join(BIN, 'python'), [SAMPLES, folder]);
+  await promisify(execFile)(PYTHON, [SAMPLES, folder]);
   return (await readdir(folder)).map((name) => join(folder, name));
+}
+
+/** @returns {Promise<string>} the folder that `dicom_samples.py` and `_refused.py` wrote */
+export async function writeDicomSamples() {
+  const folder = await makeFolder();
+  for (const script of DICOM) await promisify(execFile)(PYTHON, [script, folder]);
+  return folder;
 }
 
 /**
@@ -72,7 +103,7 @@ export async function writeSamples() {
  */
 export async function writeResults() {
   const folder = await makeFolder();
-  await promisify(execFile)(join(BIN, 'python'), [RESULTS, folder]);
+  await promisify(execFile)(PYTHON, [RESULTS, folder]);
   const names = /** @type {const} */ (['few', 'many', 'own', 'masks', 'classes']);
   return /** @type {any} */ (Object.fromEntries(names.map((name) => [name, join(folder, name)])));
 }
@@ -175,6 +206,33 @@ export function waitForCaption(page, text) {
     (text) => document.getElementById('caption')?.textContent?.startsWith(text),
     text,
   );
+}
+
+/**
+ * @param {import('playwright-core').Page} page
+ * @returns {Promise<Buffer>} two seconds of the malignant phantom, as a WebM file
+ */
+export async function recordVideo(page) {
+  await pickPhantom(page, 'malignant');
+  const content = await page.evaluate(async () => {
+    const canvas = /** @type {HTMLCanvasElement} */ (document.getElementById('image'));
+    const recorder = new MediaRecorder(canvas.captureStream(30), { mimeType: 'video/webm' });
+    /** @type {Blob[]} */
+    const parts = [];
+    recorder.ondataavailable = ({ data }) => parts.push(data);
+    recorder.start();
+    const context = canvas.getContext('2d');
+    const redraw = setInterval(() => context?.drawImage(canvas, 0, 0), 30);
+    await new Promise((resolve) => setTimeout(resolve, 2000));
+    clearInterval(redraw);
+    await new Promise((resolve) => {
+      recorder.onstop = resolve;
+      recorder.stop();
+    });
+    const bytes = new Uint8Array(await new Blob(parts).arrayBuffer());
+    return btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join(''));
+  });
+  return Buffer.from(content, 'base64');
 }
 
 /** @returns {Promise<string>} a folder that is removed when the tests end */

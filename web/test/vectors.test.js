@@ -50,7 +50,7 @@ test('measurements of lesions and their callipers are equal', () => {
   for (const vector of VECTORS.measurements) {
     const mask = decodeFloats(vector.mask_probability);
     const classes = Float32Array.of(0, 1, 0);
-    const image = { ...decode(vector.image), spacing: vector.spacing };
+    const image = { ...decode(vector.image), regions: vector.regions };
     const measures = measure(image, postprocess({ mask, classes }, image, {}));
     assert.deepEqual(measures, vector.measures);
     const marks = { ...image, pixels: new Uint8Array(image.pixels.length) };
