@@ -147,6 +147,15 @@ def test_evaluation_opens_with_what_was_found(evaluation, tmp_path, capsys):
     assert f"Made on {date.today().isoformat()} by keras-efsnet" in page
 
 
+def test_all_images_of_a_dataset_are_said(evaluation, tmp_path, capsys):
+    metrics = {**METRICS, "split": {"name": "none", "digest": "12ab"}}
+    (evaluation / "metrics.json").write_text(json.dumps(metrics))
+
+    page = make(tmp_path, capsys, evaluation)
+
+    assert "was evaluated on all 30 images, by protocol B." in page
+
+
 def test_pictures_have_their_own_alternative_text(evaluation, tmp_path, capsys):
     facts = PngInfo()
     facts.add_text("Description", 'ROC of "a"; area 0.9.')

@@ -121,7 +121,7 @@ def _draw_roc(
     specific = np.argmax(np.where(false_rate <= 1 - TARGET + 1e-9, true_rate, -1))
     sensitive = np.argmax(true_rate >= TARGET - 1e-9)
     label = (
-        f"{name}, area {auc(false_rate, true_rate):.3f}\n"
+        f"{name}, area {auc(false_rate, true_rate):.3f},\n"
         f"sensitivity {true_rate[specific]:.2f} (circle), "
         f"specificity {1 - false_rate[sensitive]:.2f} (square)"
     )

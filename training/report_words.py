@@ -35,13 +35,16 @@ FOUND = {
 def describe_evaluation(metrics: dict[str, Any]) -> str:
     """Says what was evaluated on which images, and when."""
     when = f" on {metrics['date']}" if "date" in metrics else ""
+    split = metrics["split"]["name"]
+    whole = split == "none"
+    part = "all" if whole else f"the {metrics['subset']} subset of {split},"
     groups = metrics.get("groups", metrics["n"])
     people = f" of {groups} patients or scans" if groups < metrics["n"] else ""
     sources = " and ".join(metrics.get("sources", {}))
     return (
-        f"{metrics['model']} was evaluated{when} on the {metrics['subset']} subset of "
-        f"{metrics['split']['name']}, {metrics['n']} images{people}"
-        f"{f' from {sources}' if sources else ''}, by protocol {metrics['protocol']}."
+        f"{metrics['model']} was evaluated{when} on {part} "
+        f"{metrics['n']} images{people}{f' from {sources}' if sources else ''}, by "
+        f"protocol {metrics['protocol']}."
     )
 
 
