@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from matplotlib import patheffects
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -76,9 +77,13 @@ def draw_cases(cases: Sequence[Case]) -> Figure:
         axes.set_axis_off()
     for axes, case in zip(panels.flat, cases, strict=False):
         _draw_case(axes, case)
+    # On white paper, bright lines need an edge.
+    edge: dict[str, Any] = {
+        "path_effects": [patheffects.withStroke(linewidth=4, foreground="black")]
+    }
     handles = [
-        Line2D([], [], color=TRUTH_COLOUR, label="truth"),
-        Line2D([], [], color=PREDICTION_COLOUR, linestyle="--", label="prediction"),
+        Line2D([], [], color=TRUTH_COLOUR, label="truth", **edge),
+        Line2D([], [], color=PREDICTION_COLOUR, ls="--", label="prediction", **edge),
     ]
     add_legend(figure, panels[0, 0], handles)
     return figure

@@ -147,7 +147,7 @@ def draw_confusion(rows: Sequence[ImageScore]) -> Figure:
     for (truth, predicted), count in np.ndenumerate(counts):
         share = shares[truth, predicted]
         text = f"{count}\n{100 * share:.0f} %"
-        colour = "white" if share > 0.5 else "black"
+        colour = "white" if share > 0.7 else "black"
         axes.text(predicted, truth, text, ha="center", va="center", color=colour)
         words.append(f"{classes[truth]} called {classes[predicted]}: {count}")
     axes.set(
