@@ -23,8 +23,8 @@ test-clients: .venv/.test-stamp
 	.venv/bin/python benchmarks/clients.py --install build/clients
 	.venv/bin/pytest -m clients
 
-# The page in headless Chromium; CHROMIUM=path names another one than Debian's.
-test-web: .venv/.demo-stamp web/node_modules/.package-lock.json
+# The pages in headless Chromium; CHROMIUM=path names another one than Debian's.
+test-web: .venv/.test-stamp web/node_modules/.package-lock.json
 	cd web && npm test
 
 # npm writes this file last.

@@ -4,6 +4,7 @@ import csv
 import json
 from contextlib import nullcontext
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from unittest.mock import patch
 
@@ -19,18 +20,13 @@ from keras_efsnet.training.datasets.reading import read_dataset
 from keras_efsnet.training.datasets.sample import Sample
 from keras_efsnet.training.evaluate import evaluate, hd95
 from keras_efsnet.training.per_image import read_table
-from keras_efsnet.training.plots_by_source import (
-    draw_dice_by_size,
-    draw_reliability,
-    draw_roc_by_source,
-)
 from keras_efsnet.training.scores import compute_metrics
 
 FILES = {
     *("metrics.json", "per_image.csv", "roc.png", "confusion.png"),
-    "roc_malignant_benign.png",
-    *("dice_histogram.png", "dice_by_size.png", "reliability.png"),
-    *("risk_coverage.png", "worst_cases.png", "best_cases.png"),
+    *("roc_malignant_benign.png", "figures.png", "reliability.png"),
+    *("dice_histogram.png", "dice_by_size.png", "risk_coverage.png"),
+    *("worst_cases.png", "median_cases.png", "best_cases.png"),
 }
 
 
@@ -98,7 +94,8 @@ class FakeNetwork:
     def __call__(self, images):
         first = sum(map(len, self.seen))
         self.seen.append(images)
-        classes = 0.8 * self.classes[first : first + len(images)] + 0.2 / 3
+        places = np.arange(first, first + len(images)) % len(self.classes)
+        classes = 0.8 * self.classes[places] + 0.2 / 3
         return {"mask": images / 255, "class": classes.astype(np.float32)}
 
 
@@ -163,13 +160,16 @@ def test_all_files_are_written_and_nothing_else(samples, tmp_path):
         "split",
         "subset",
         "model",
+        "date",
         "protocol",
         "seen",
         "sources",
         "mean_over_sources",
+        "patients",
         "subgroups",
     ]
     assert metrics["split"] == {"name": "folds.csv, fold 0", "digest": "12ab"}
+    assert metrics["date"] == date.today().isoformat()
     for path in out.glob("*.png"):
         with Image.open(path) as picture:
             assert min(picture.size) > 300
@@ -258,7 +258,7 @@ def test_network_gets_float32_images_of_its_size(samples, tmp_path):
 
     run(samples * 2, tmp_path, network=network)
 
-    assert sum(map(len, network.seen)) == 12
+    assert sum(map(len, network.seen)) >= 12
     for images in network.seen:
         assert images.dtype == np.float32
         assert images.shape[1:] == (16, 24, 1)
@@ -338,30 +338,6 @@ def test_subgroups_have_the_figures_of_their_images(samples, tmp_path):
     assert metrics["subgroups"]["lesion size: 3 to 10 %"]["n"] == 4
 
 
-def test_plots_have_a_line_for_each_source(samples, tmp_path):
-    # The second source has no malignant image, so no curve of malignant against benign.
-    elsewhere = [replace(sample, source="else") for sample in samples[:4]]
-    named = [replace(sample, name=f"else/{sample.name}") for sample in elsewhere]
-    run([*samples, *named], tmp_path)
-    rows = read_table(tmp_path / "per_image.csv")
-
-    def legend(figure):
-        legends = [*figure.legends, figure.axes[0].get_legend()]
-        return [t.get_text() for part in legends if part for t in part.get_texts()]
-
-    assert legend(draw_roc_by_source(rows))[:2] == [
-        "busi: 4 images, area 1.000",
-        "chance",
-    ]
-    assert [text[:15] for text in legend(draw_reliability(rows))[:2]] == [
-        *("busi: 6 images,", "else: 4 images,"),
-    ]
-    assert legend(draw_dice_by_size(rows))[:2] == [
-        "busi: 4 images, means of quarters",
-        "else: 2 images, means of quarters",
-    ]
-
-
 def test_lesion_sizes_are_shares_of_the_image(samples, tmp_path):
     run(samples, tmp_path)
     row = read_table(tmp_path / "per_image.csv")[2]
@@ -376,6 +352,37 @@ def test_lesion_sizes_are_shares_of_the_image(samples, tmp_path):
         "lesion size: 3 to 10 %": {"c", "d"},
         "lesion size: 10 % or more": {"e", "f"},
     }
+
+
+def test_pictures_of_an_earlier_evaluation_are_removed(samples, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    for name in ("missed_cases.png", "mine.png"):
+        (out / name).write_bytes(b"old")
+
+    run(samples, out)
+
+    assert [path.name for path in out.glob("*.png")] == ["mine.png"]
+
+
+def test_pictures_show_the_picked_images(samples, tmp_path):
+    with patch("keras_efsnet.training.evaluate.write_plots") as drawing:
+        metrics = evaluate(
+            FakeNetwork([sample.label for sample in samples]),
+            [replace(samples[0], image=samples[2].image), *samples[1:]],
+            **{"split_digest": "", "split_name": "", "subset": "test"},
+            **{"model_name": "fake", "protocol": "B", "out": tmp_path},
+        )
+
+    _, sources, cases, _ = drawing.call_args.args
+    assert sources == metrics["sources"]
+    stems = {name: [c.score.stem for c in shown] for name, shown in cases.items()}
+    lesions = [sample.stem for sample in samples[2:]]
+    kinds = ("best_cases", "median_cases", "worst_cases")
+    assert stems == dict.fromkeys(kinds, lesions) | {"false_masks": [samples[0].stem]}
+    (false,) = cases["false_masks"]
+    assert false.prediction.sum() == 128
+    assert not false.truth.any()
 
 
 def test_progress_counts_the_images(samples, tmp_path):
@@ -404,7 +411,8 @@ def test_one_class_and_one_image_are_enough(samples, tmp_path):
     assert metrics["class"]["auroc_macro"] is None
     assert "NaN" not in (tmp_path / "metrics.json").read_text()
     written = {path.name for path in tmp_path.iterdir()}
-    assert written - {"data"} == FILES - {"best_cases.png"}
+    cases = {f"{name}_cases.png" for name in ("best", "median", "worst")}
+    assert written - {"data"} == FILES - cases
 
 
 def test_tumour_image_without_mask_is_refused(samples, tmp_path):

@@ -223,7 +223,7 @@ def test_evaluate_has_the_metrics_of_what_the_model_knows(exported, tmp_path):
         columns = next(csv.reader(file))
     assert [c for c in columns if c.startswith("p_")] == [f"p_{x}" for x in labels]
     assert (tmp_path / "confusion.png").exists() == ("class" in tasks)
-    assert (tmp_path / "worst_cases.png").exists() == ("mask" in tasks)
+    assert (tmp_path / "dice_histogram.png").exists() == ("mask" in tasks)
     report = [str(folder / "run"), str(tmp_path)]
     assert main(["report", *report, "--out", str(tmp_path / "report.html")]) == 0
 

@@ -4,12 +4,17 @@ import base64
 import io
 import json
 import re
+from datetime import date
+from html import escape
 
+import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from keras_efsnet.cli import main
-from keras_efsnet.training.report import _draw_curves, _read_log
+from keras_efsnet.training.learning_curves import PANELS, draw_curves, read_log
+from keras_efsnet.training.plots import CHARTS
 
 LOG = """epoch,class_sparse_categorical_accuracy,loss,mask_dice,mask_loss,\
 val_class_sparse_categorical_accuracy,val_loss,val_mask_dice,val_mask_loss
@@ -70,20 +75,97 @@ def pictures(page):
 
 def test_evaluation(evaluation, tmp_path, capsys):
     page = make(tmp_path, capsys, evaluation)
-    assert "Dice, all images</td><td>0.500</td><td>0.250 to 0.750" in page
+    assert "Dice, all images</th><td>0.500</td><td>0.250 to 0.750" in page
     assert "left:25.0%;width:50.0%" in page
-    assert "HD95 in pixels, images with a lesion</td><td>30.0</td>" in page
+    assert "HD95 in pixels, images with a lesion</th><td>30.0</td>" in page
     assert "accuracy of the class" not in page.partition("Subgroups")[0]
-    assert "runs/a &amp; b/best.keras on the validation subset" in page
-    assert "folds &lt;b&gt;.csv, 30 images, protocol B" in page
-    assert "with &lt;text&gt;</td><td>20</td><td>0.25 (0.00 to 0.50)" in page
-    assert "axilla</td><td>2</td><td>1.00 (too few)" in page
+    opening = page.partition("<h2>What was found</h2>")[2].partition("</p>")[0]
+    assert opening == (
+        "<p>runs/a &amp; b/best.keras was evaluated on the validation subset of "
+        "folds &lt;b&gt;.csv, 30 images, by protocol B."
+    )
+    assert "with &lt;text&gt;</th><td>20</td><td>0.25 (0.00 to 0.50)" in page
+    assert "axilla</th><td>2</td><td>1.00 (too few)" in page
     assert "fewer than 10 patients or scans" in page
     assert "Sources" not in page
     assert [kind for kind, _ in pictures(page)] == ["png", "png", "jpeg"]
-    assert "Worst cases" in page
-    assert "Best cases" not in page
-    assert "Settings" not in page
+    assert titles(page) == ["What was found", "Charts", "Cases", "Figures", "Subgroups"]
+    assert "Worst cases: " in page
+    assert "Best cases: " not in page
+
+
+def titles(page):
+    return re.findall("<h2>(.*?)</h2>", page)
+
+
+def test_evaluation_opens_with_what_was_found(evaluation, tmp_path, capsys):
+    def part(dice, referred):
+        return {
+            "n": 30,
+            "mask": {"dice_tumour": dice, "dice_tumour_ci": [0.5, 0.75]},
+            "class": {
+                "sensitivity_at_90_specificity": 0.8,
+                "sensitivity_at_90_specificity_ci": None,
+                "auroc_malignant_benign": 0.9,
+                "auroc_malignant_benign_ci": [0.8, 0.95],
+            },
+            "refer": {"referred": referred, "referred_ci": [0.1, 0.3]},
+        }
+
+    metrics = {
+        **METRICS,
+        **part(0.625, 0.2),
+        **{"date": "2026-01-31", "groups": 20, "seen": 3},
+        "sources": {"a": part(0.7, 0.1), "<b>": part(0.5, None)},
+        "mean_over_sources": {"sources": []},
+        "patients": {**part(None, None), "n": 20},
+    }
+    (evaluation / "metrics.json").write_text(json.dumps(metrics))
+
+    page = make(tmp_path, capsys, evaluation)
+
+    opening = page.partition("</h2>")[2].partition("</section>")[0]
+    words = re.findall("<(?:p|li)>(.*?)</", opening.replace("\N{NO-BREAK SPACE}", " "))
+    assert words == [
+        "runs/a &amp; b/best.keras was evaluated on 2026-01-31 on the validation "
+        "subset of folds &lt;b&gt;.csv, 30 images of 20 patients or scans from a and "
+        "&lt;b&gt;, by protocol B.",
+        "3 of the images trained the model, so the figures are too good for new "
+        "images.",
+        "Mean Dice of the images with a lesion: 0.62 (0.50 to 0.75); a 0.70, "
+        "&lt;b&gt; 0.50.",
+        "AUROC of malignant against benign: 0.90 (0.80 to 0.95); a 0.90, "
+        "&lt;b&gt; 0.90.",
+        "Sensitivity for malignant lesions at 90 % specificity: 0.80; a 0.80, "
+        "&lt;b&gt; 0.80.",
+        "By patient or scan: AUROC of malignant against benign: 0.90 (0.80 to 0.95).",
+        "For comparison: S-Detect, a commercial system, has a sensitivity of 0.82 at a "
+        "specificity of 0.83 (pooled from 11 studies with other images; Wang and Meng, "
+        "Medicine 101(34), 2022).",
+        "Images referred to a person: 20 % (10 % to 30 %); a 10 %.",
+    ]
+    assert f"Made on {date.today().isoformat()} by keras-efsnet" in page
+
+
+def test_all_images_of_a_dataset_are_said(evaluation, tmp_path, capsys):
+    metrics = {**METRICS, "split": {"name": "none", "digest": "12ab"}}
+    (evaluation / "metrics.json").write_text(json.dumps(metrics))
+
+    page = make(tmp_path, capsys, evaluation)
+
+    assert "was evaluated on all 30 images, by protocol B." in page
+
+
+def test_pictures_have_their_own_alternative_text(evaluation, tmp_path, capsys):
+    facts = PngInfo()
+    facts.add_text("Description", 'ROC of "a"; area 0.9.')
+    Image.new("RGB", (30, 20)).save(evaluation / "roc.png", pnginfo=facts)
+
+    page = make(tmp_path, capsys, evaluation)
+
+    texts = re.findall('alt="(.*?)"', page)
+    assert texts[0] == "ROC of &quot;a&quot;; area 0.9."
+    assert texts[1] == escape(CHARTS["dice_by_size"])
 
 
 def test_sources_and_metrics_without_interval(evaluation, tmp_path, capsys):
@@ -117,26 +199,33 @@ def test_sources_and_metrics_without_interval(evaluation, tmp_path, capsys):
 
     page = make(tmp_path, capsys, evaluation)
 
-    assert "expected calibration error</td><td>0.110</td><td>none</td>" in page
-    assert "<th>&lt;a&gt;, 30 images</th><th>b, 9 images</th>" in page
-    rate = "normal images with a false mask</td><td>0.25 (0.00 to 0.50)</td>"
+    assert "expected calibration error</th><td>0.110</td><td>none</td>" in page
+    heads = re.findall('<th scope="col">(.*?)</th>', page)
+    assert heads[-3:-1] == ["&lt;a&gt;, 30 images", "b, 9 images"]
+    rate = "normal images with a false mask</th><td>0.25 (0.00 to 0.50)</td>"
     assert f"{rate}<td></td><td>0.25 (&lt;a&gt;)</td>" in page
     ece = "<td>0.20</td><td>0.10 (too few)</td><td>0.15</td>"
-    assert f"expected calibration error</td>{ece}" in page
+    assert f"expected calibration error</th>{ece}" in page
 
 
 def test_run(run, tmp_path, capsys):
     page = make(tmp_path, capsys, run)
     assert "3 epochs; best validation Dice 0.600 after epoch 2." in page
-    assert "settings.augmentation.shear</td><td>0.1</td>" in page
-    ((kind, (width, _)),) = pictures(page)
-    assert (kind, width) == ("png", 1800)
+    assert "settings.augmentation.shear</th><td>0.1</td>" in page
+    assert [kind for kind, _ in pictures(page)] == ["png"] * 3
+    assert 'alt="Loss of the mask; training, augmented: 0.600 at the end; ' in page
+    assert titles(page) == ["Training", "Learning curves", "Settings"]
 
 
 def test_both_need_nothing_from_elsewhere(run, evaluation, tmp_path, capsys):
     page = make(tmp_path, capsys, run, evaluation / "metrics.json")
     assert "<title>Report: run, evaluation</title>" in page
-    assert page.count("<section ") == page.count("</section>") == 6
+    assert titles(page) == [
+        *("Training: run", "What was found: evaluation", "Learning curves: run"),
+        *("Charts: evaluation", "Cases: evaluation", "Figures: evaluation"),
+        *("Subgroups: evaluation", "Settings: run"),
+    ]
+    assert page.count("<section ") == page.count("</section>") == 8
     links = re.findall(r'(?:src|href)="([^"]{,20})', page)
     assert all(link.startswith("data:image/") for link in links)
     assert not re.search(r"<script|<link|@import|url\(|https?:", page)
@@ -176,9 +265,25 @@ def test_a_run_without_an_epoch_shows_its_settings(run, tmp_path, capsys):
     assert "settings.epochs" in page
 
 
-def test_a_panel_compares_one_function(run):
+def test_a_curve_compares_one_function(run):
     """The sums of the losses are two functions."""
-    panel, *_ = _draw_curves(_read_log(run / "log.csv")).axes
-    curves = {line.get_label(): line.get_ydata().tolist() for line in panel.lines}
+    figure = draw_curves(read_log(run / "log.csv"))["Loss of the mask"]
+    curves = {
+        line.get_label().partition(":")[0]: line.get_ydata().tolist()
+        for line in figure.axes[0].lines
+    }
     assert curves["training, augmented"] == [1.0, 0.8, 0.6]
     assert curves["validation"] == [0.9, 0.7, 0.5]
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 3, 60])
+def test_epochs_are_whole_numbers(epochs):
+    ones = np.ones(epochs)
+    columns = (f"{part}{name}" for name in PANELS.values() for part in ("", "val_"))
+    log = {"epoch": np.arange(epochs), **dict.fromkeys(columns, ones)}
+    for figure in draw_curves(log).values():
+        figure.canvas.draw()
+        (axes,) = figure.axes
+        ticks = axes.get_xticks()
+        assert np.array_equal(ticks, ticks.round())
+        assert not axes.get_legend()

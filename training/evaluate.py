@@ -9,6 +9,8 @@ import json
 import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import date
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -26,20 +28,20 @@ from keras_efsnet.training.breakdown import (
     compute_by_source,
     compute_subgroups,
 )
-from keras_efsnet.training.case_pictures import Case
+from keras_efsnet.training.case_pictures import Case, pick_cases
 from keras_efsnet.training.datasets.sample import Sample, check_known, load_mask
+from keras_efsnet.training.patients import compute_by_patient
 from keras_efsnet.training.per_image import (
     UNKNOWN_SOURCE,
     ImageScore,
     make_columns,
     write_table,
 )
-from keras_efsnet.training.plots import write_plots
+from keras_efsnet.training.plots import CASES, CHARTS, write_plots
 from keras_efsnet.training.scores import BATCH, compute_metrics
 
 PROTOCOLS = ("A", "B", "C")
 PUBLISHED_GRID = (256, 256)
-SHOWN_CASES = 8
 
 
 def evaluate(
@@ -77,7 +79,8 @@ def evaluate(
 
     Returns:
         The content of metrics.json: the metrics of all images; under `sources` those of
-        each source, under `mean_over_sources` their mean (`breakdown`), and under
+        each source, under `mean_over_sources` their mean (`breakdown`), under
+        `patients` those of one answer for each patient (`patients`), and under
         `subgroups` those of each subgroup that has images.
 
     Raises:
@@ -91,15 +94,10 @@ def evaluate(
     # Made first, so that a folder without write access fails early.
     with tempfile.TemporaryDirectory(prefix=".unfinished-", dir=out) as folder:
         rows: list[ImageScore] = []
-        worst: list[Case] = []
-        best: list[Case] = []
         for output in run_network(predictor, samples):
             case = score_output(output, predictor.rules, protocol)
             group = (groups or {}).get(case.score.stem, case.score.group)
             rows.append(replace(case.score, group=group))
-            worst = sorted([*worst, case], key=_badness)[:SHOWN_CASES]
-            if case.score.truth_px:
-                best = sorted([case, *best], key=_badness)[::-1][:SHOWN_CASES]
             if progress:
                 progress(len(rows), len(samples))
         sources = compute_by_source(rows)
@@ -108,17 +106,22 @@ def evaluate(
             "split": {"name": split_name, "digest": split_digest},
             "subset": subset,
             "model": model_name,
+            "date": date.today().isoformat(),
             "protocol": protocol,
             "seen": seen,
             "sources": sources,
             "mean_over_sources": average_sources(sources),
+            "patients": compute_by_patient(rows),
             "subgroups": compute_subgroups(rows, subgroups or {}),
         }
         unfinished = Path(folder)
-        write_plots(rows, worst, best, unfinished)
+        cases = _show_cases(predictor, samples, rows, protocol)
+        write_plots(rows, sources, cases, unfinished)
         write_table(rows, unfinished / "per_image.csv")
         text = json.dumps(metrics, indent=2, allow_nan=False)
         (unfinished / "metrics.json").write_text(text + "\n", encoding="utf-8")
+        for name in (*CHARTS, *CASES):  # of an earlier evaluation
+            (out / f"{name}.png").unlink(missing_ok=True)
         for path in sorted(unfinished.iterdir()):
             path.replace(out / path.name)
     return metrics
@@ -263,11 +266,21 @@ def _case(
     return Case(score, float(make_columns([score]).dice[0]), grey, truth, prediction)
 
 
-def _badness(case: Case) -> tuple[float, int]:
-    """Sorts by lowest Dice, then by most wrong pixels."""
-    score = case.score
-    wrong = score.truth_px + score.predicted_px - 2 * score.intersection_px
-    return case.dice, -wrong
+def _show_cases(
+    predictor: Predictor,
+    samples: Sequence[Sample],
+    rows: Sequence[ImageScore],
+    protocol: str,
+) -> dict[str, list[Case]]:
+    """Runs the model again on the picked images, as not all fit into memory."""
+    picked = pick_cases(rows)
+    places = sorted(set(chain.from_iterable(picked.values())))
+    outputs = run_network(predictor, [samples[place] for place in places])
+    cases = {
+        place: score_output(output, predictor.rules, protocol)
+        for place, output in zip(places, outputs, strict=True)
+    }
+    return {name: [cases[place] for place in shown] for name, shown in picked.items()}
 
 
 def _bounding_box(mask: np.ndarray) -> tuple[slice, slice]:

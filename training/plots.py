@@ -1,96 +1,135 @@
 """Draws the plots of an evaluation with Matplotlib, without a display."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import cycle
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from matplotlib import patheffects
 from matplotlib.figure import Figure
 from sklearn.metrics import auc, roc_curve
 
-from keras_efsnet.labels import BENIGN, CLASS, MALIGNANT, MASK, NORMAL
-from keras_efsnet.training.case_pictures import Case, draw_cases, make_figure
+from keras_efsnet.labels import BENIGN, CLASS, MALIGNANT, MASK
+from keras_efsnet.training.case_pictures import Case, draw_cases
+from keras_efsnet.training.patients import join_views
 from keras_efsnet.training.per_image import ImageScore, make_columns
-from keras_efsnet.training.plots_by_source import (
+from keras_efsnet.training.plot_style import (
     GUIDE_COLOUR,
+    HATCHES,
+    add_legend,
+    class_looks,
+    in_our_look,
+    make_figure,
+    write_figures,
+)
+from keras_efsnet.training.plots_by_source import (
     draw_dice_by_size,
+    draw_figures,
     draw_reliability,
     draw_roc_by_source,
 )
 from keras_efsnet.training.risk_coverage import risk_coverage
 
-DPI = 150
-# For colour-blind readers (Okabe and Ito, 2008).
-LABEL_COLOURS = {NORMAL: "#009E73", BENIGN: "#0072B2", MALIGNANT: "#D55E00"}
-OTHER_COLOURS = ("#CC79A7", "#E69F00", "#56B4E9", "#000000")
+CHARTS = {
+    "figures": "The main figures of each source (hospital) with 95 % intervals.",
+    "roc_malignant_benign": (
+        "ROC curves of malignant against benign images by source, with the points of "
+        "90 % specificity and 90 % sensitivity, and the published one of S-Detect."
+    ),
+    "roc_patients": (
+        "The same with one answer for each patient or scan: that of the worst view."
+    ),
+    "roc": "ROC curves of each class against the rest.",
+    "confusion": "How many images of each class got which class.",
+    "reliability": (
+        "How often the class is right at each stated probability, by source, with 95 % "
+        "intervals."
+    ),
+    "risk_coverage": "How the error falls when the least sure images are left out.",
+    "dice_histogram": "How many images reach which Dice.",
+    "dice_by_size": "Dice of each image over its lesion's size, by source.",
+}
+CASES = {
+    "best_cases": "Best cases: found lesions of the highest Dice.",
+    "median_cases": "Median cases: found lesions nearest to the median Dice.",
+    "worst_cases": "Worst cases: found lesions of the lowest Dice.",
+    "missed_cases": "Missed lesions (IoU below 0.1), the largest first.",
+    "false_masks": "Normal images with a false mask, the largest first.",
+}
+"""The plots and pictures of cases by the name of their file, with what they show."""
 
 
+@in_our_look
 def write_plots(
     rows: Sequence[ImageScore],
-    worst: Sequence[Case],
-    best: Sequence[Case],
+    sources: Mapping[str, Mapping[str, Any]],
+    cases: Mapping[str, Sequence[Case]],
     folder: Path,
 ) -> None:
-    """Writes the plots of an evaluation as PNG files; replaces older ones.
+    """Writes the plots of an evaluation as PNG files, see `CHARTS` and `CASES`.
 
-    Plots of an output or a class that the model lacks are left out.
+    Plots of an output or a class that the model lacks are left out, and so are kinds of
+    cases that do not occur.
 
     Args:
         rows: the per-image table.
-        worst: the worst cases, worst first.
-        best: the best cases, best first; may be empty.
+        sources: from `breakdown.compute_by_source`.
+        cases: those of `case_pictures.pick_cases`.
         folder: where the files are written.
     """
     labels, tasks = rows[0].labels, rows[0].tasks
-    figures = {"risk_coverage": draw_risk_coverage(rows)}
+    figures = {
+        "figures": draw_figures(sources),
+        "risk_coverage": draw_risk_coverage(rows),
+    }
     if CLASS in tasks:
         figures["roc"] = draw_roc(rows)
         figures["confusion"] = draw_confusion(rows)
         figures["reliability"] = draw_reliability(rows)
     if {BENIGN, MALIGNANT} <= set(labels):
-        figures["roc_malignant_benign"] = draw_roc_by_source(rows)
+        figures |= _draw_malignant_benign(rows)
     if MASK in tasks:
         figures["dice_histogram"] = draw_dice_histogram(rows)
         figures["dice_by_size"] = draw_dice_by_size(rows)
-        figures["worst_cases"] = draw_cases(worst)
-        if best:
-            figures["best_cases"] = draw_cases(best)
-    for name, figure in figures.items():
-        figure.savefig(folder / f"{name}.png", dpi=DPI)
+        figures |= {name: draw_cases(shown) for name, shown in cases.items()}
+    write_figures(figures, folder)
 
 
-def _colours(labels: Sequence[str]) -> dict[str, str]:
-    others = cycle(OTHER_COLOURS)
-    return {label: LABEL_COLOURS.get(label) or next(others) for label in labels}
+def _draw_malignant_benign(rows: Sequence[ImageScore]) -> dict[str, Figure]:
+    title = "ROC, malignant against benign"
+    figures = {"roc_malignant_benign": draw_roc_by_source(rows, title)}
+    patients = join_views(rows)
+    if len(patients) < len(rows):
+        unit = "patients or scans"
+        figures["roc_patients"] = draw_roc_by_source(
+            patients, f"{title}, by patient", unit
+        )
+    return figures
 
 
 def draw_roc(rows: Sequence[ImageScore]) -> Figure:
     """Draws each class's ROC curve against the rest, if both are present."""
-    figure = make_figure(5.0, 5.0)
+    figure = make_figure(6.4)
     axes = figure.add_subplot()
     labels = np.array([row.label for row in rows])
-    colours = _colours(rows[0].labels)
-    for index, label in enumerate(rows[0].labels):
+    looks = class_looks(rows[0].labels)
+    for index, (label, look) in enumerate(looks.items()):
         positive = labels == label
         if positive.all() or not positive.any():
             continue
         scores = [row.probabilities[index] for row in rows]
         false_rate, true_rate, _ = roc_curve(positive, scores)
-        area = auc(false_rate, true_rate)
-        axes.plot(
-            false_rate,
-            true_rate,
-            color=colours[label],
-            label=f"{label} against the rest, area {area:.3f}",
-        )
+        name = f"{label} against the rest, area {auc(false_rate, true_rate):.3f}"
+        axes.plot(false_rate, true_rate, label=name, **look)
     axes.plot([0, 1], [0, 1], color=GUIDE_COLOUR, linestyle=":", label="chance")
     axes.set(
-        title=f"ROC curves, {len(rows)} images",
-        xlabel="false positive rate",
-        ylabel="true positive rate",
+        title=f"ROC of each class, {len(rows)} images",
+        xlabel="1 - specificity",
+        ylabel="sensitivity",
         aspect="equal",
     )
-    axes.legend(loc="lower right")
+    add_legend(figure, axes)
     return figure
 
 
@@ -101,21 +140,18 @@ def draw_confusion(rows: Sequence[ImageScore]) -> Figure:
     for row in rows:
         counts[classes.index(row.label), np.argmax(row.probabilities)] += 1
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    figure = make_figure(5.0, 4.6)
+    figure = make_figure(4.8)
     axes = figure.add_subplot()
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    words = []
     for (truth, predicted), count in np.ndenumerate(counts):
         share = shares[truth, predicted]
-        axes.text(
-            predicted,
-            truth,
-            f"{count}\n{share:.0%}",
-            ha="center",
-            va="center",
-            color="white" if share > 0.5 else "black",
-        )
+        text = f"{count}\n{100 * share:.0f} %"
+        colour = "white" if share > 0.7 else "black"
+        axes.text(predicted, truth, text, ha="center", va="center", color=colour)
+        words.append(f"{classes[truth]} called {classes[predicted]}: {count}")
     axes.set(
-        title="Confusion matrix: images, share of the true class",
+        title="Confusion: images, % of the true class",
         xlabel="predicted class",
         ylabel="true class",
         xticks=range(len(classes)),
@@ -126,6 +162,7 @@ def draw_confusion(rows: Sequence[ImageScore]) -> Figure:
         axes.set_xticklabels(classes, rotation=30, ha="right")
     else:
         axes.set_xticklabels(classes)
+    figure.set_label(f"{axes.get_title()}; {'; '.join(words)}.")
     return figure
 
 
@@ -134,25 +171,39 @@ def draw_dice_histogram(rows: Sequence[ImageScore]) -> Figure:
     dice = make_columns(rows).dice
     labels = np.array([row.label or "unknown class" for row in rows])
     groups = rows[0].labels or tuple(np.unique(labels))
-    figure = make_figure(6.4, 4.0)
+    figure = make_figure(5.2)
     axes = figure.add_subplot()
-    axes.hist(
-        [dice[labels == label] for label in groups],
-        bins=np.linspace(0, 1, 21).tolist(),
-        stacked=True,
-        color=list(_colours(groups).values()),
-        label=[f"{label}, {np.sum(labels == label)} images" for label in groups],
-    )
-    mean, median = dice.mean(), np.median(dice)
-    axes.axvline(mean, color="black", label=f"mean {mean:.3f}")
-    axes.axvline(median, color="black", linestyle=":", label=f"median {median:.3f}")
+    below = np.zeros(20)
+    hatches = cycle(HATCHES)
+    for label, look in class_looks(groups).items():
+        images, edges = np.histogram(dice[labels == label], bins=20, range=(0, 1))
+        axes.bar(
+            edges[:-1],
+            images,
+            width=0.05,
+            bottom=below,
+            align="edge",
+            color=look["color"],
+            edgecolor="white",
+            hatch=next(hatches),
+            label=f"{label}: {images.sum()} images",
+        )
+        below += images
+    # Seen on the bars as well.
+    halo = [patheffects.withStroke(linewidth=4, foreground="white")]
+    for name, value, line in (
+        ("mean", dice.mean(), "-"),
+        ("median", np.median(dice), ":"),
+    ):
+        look = {"color": "black", "linestyle": line, "path_effects": halo}
+        axes.axvline(value, label=f"{name} {value:.3f}", **look)
     axes.set(
         title="Dice per image (no lesion, and none predicted: 1)",
         xlabel="Dice",
         ylabel="images",
         xlim=(0, 1),
     )
-    axes.legend(loc="upper left")
+    add_legend(figure, axes)
     return figure
 
 
@@ -163,26 +214,25 @@ def draw_risk_coverage(rows: Sequence[ImageScore]) -> Figure:
     surest = table.probabilities.max(axis=1, initial=0)
     curves = {}
     if CLASS in table.tasks:
-        name = "wrong class, by its probability"
-        curves[name, LABEL_COLOURS[BENIGN]] = risk_coverage(surest, wrong)
+        curves["wrong class, by its probability"] = risk_coverage(surest, wrong)
     if MASK in table.tasks:
-        name = "1 - Dice, by the mask's margin"
-        curves[name, LABEL_COLOURS[MALIGNANT]] = risk_coverage(
+        curves["1 - Dice, by the mask's margin"] = risk_coverage(
             table.margin, 1 - table.dice
         )
-    figure = make_figure(6.4, 4.6)
+    figure = make_figure(5.2)
     axes = figure.add_subplot()
-    for (name, colour), (coverage, risk) in curves.items():
-        text = f"{name}, area {risk.mean():.3f}"
-        axes.plot(coverage, risk, color=colour, label=text)
+    looks = class_looks((BENIGN, MALIGNANT)).values()
+    for (name, (coverage, risk)), look in zip(curves.items(), looks, strict=False):
+        axes.plot(coverage, risk, label=f"{name}, area {risk.mean():.3f}", **look)
     kept = sum(not row.refer for row in rows) / len(rows)
-    axes.axvline(kept, color="black", linestyle=":", label=f"not referred: {kept:.0%}")
+    label = f"not referred: {100 * kept:.0f} %"
+    axes.axvline(kept, color="black", linestyle=":", label=label)
     axes.set(
         title=f"Risk and coverage, {len(rows)} images",
         xlabel="share of images kept, surest first",
-        ylabel="mean over these",
+        ylabel="mean of the images kept",
         xlim=(0, 1.02),
         ylim=(0, None),
     )
-    figure.legend(loc="outside lower center")
+    add_legend(figure, axes)
     return figure

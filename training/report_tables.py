@@ -33,6 +33,14 @@ FIGURES = {
         "specificity at 90 % sensitivity, malignant against benign"
     ),
     "ece": "expected calibration error",
+    "referred": "images referred to a person",
+    "errors_referred": "wrong answers that are referred",
+    "class_error_area": "area under risk-coverage, wrong class",
+    "accuracy_kept": "accuracy of the class, not referred",
+    "accuracy_referred": "accuracy of the class, referred",
+    "dice_loss_area": "area under risk-coverage, 1 - Dice",
+    "dice_kept": "Dice, not referred",
+    "dice_referred": "Dice, referred",
 }
 """Labels of the metrics in metrics.json; others are shown by their key."""
 
@@ -47,7 +55,7 @@ def figures_table(metrics: dict[str, Any]) -> str:
     """Makes a table with a row for each metric of all images."""
     rows = [_metric_row(*row) for row in _estimates(metrics)]
     header = ["figure", "value", "95 % interval (bar: 0 to 1)"]
-    return _note([metrics]) + html_table("numbers", header, rows)
+    return _note([metrics]) + html_table("numbers", "Figures", header, rows)
 
 
 def sources_table(metrics: dict[str, Any]) -> str:
@@ -62,7 +70,7 @@ def sources_table(metrics: dict[str, Any]) -> str:
     ]
     heads = [f"{escape(name)}, {part['n']} images" for name, part in sources.items()]
     header = ["figure", *heads, "mean over sources"]
-    return _note(sources.values()) + html_table("numbers", header, rows)
+    return _note(sources.values()) + html_table("numbers", "Sources", header, rows)
 
 
 def subgroups_table(subgroups: dict[str, dict[str, Any]]) -> str:
@@ -73,15 +81,30 @@ def subgroups_table(subgroups: dict[str, dict[str, Any]]) -> str:
         found = [cells.get(figure, "") for figure in IN_SUBGROUPS]
         rows.append([escape(name), str(metrics["n"]), *found])
     header = ["subgroup", "images", *(FIGURES[figure] for figure in IN_SUBGROUPS)]
-    return _note(subgroups.values()) + html_table("numbers", header, rows)
+    table = html_table("numbers", "Subgroups", header, rows)
+    return _note(subgroups.values()) + table
 
 
-def html_table(kind: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    head = "".join(f"<th>{cell}</th>" for cell in header)
-    lines = (f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
+def html_table(
+    kind: str, label: str, header: Sequence[str], rows: Sequence[Sequence[str]]
+) -> str:
+    """Makes a table of HTML cells that scrolls, by the keyboard too, where it is wide.
+
+    Args:
+        kind: its style.
+        label: its name for screen readers.
+        rows: the first cell of each is its header.
+    """
+    head = "".join(f'<th scope="col">{cell}</th>' for cell in header)
+    lines = "".join(
+        f'<tr><th scope="row">{first}</th>'
+        f"{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
+        for first, *cells in rows
+    )
     return (
-        f'<div class="scroll"><table class="{kind}"><thead><tr>{head}</tr></thead>'
-        f"<tbody>{''.join(lines)}</tbody></table></div>"
+        f'<div class="scroll" role="group" aria-label="{label}" tabindex="0">'
+        f'<table class="{kind}"><thead><tr>{head}</tr></thead>'
+        f"<tbody>{lines}</tbody></table></div>"
     )
 
 
@@ -99,19 +122,20 @@ def _estimates(
 def _metric_row(name: str, value: float, interval: list[float] | None) -> list[str]:
     label = escape(FIGURES.get(name, name))
     if interval is None:
-        return [label, _number(name, value), "none"]
+        return [label, format_number(name, value), "none"]
     low, high = interval
-    ends = f"{_number(name, low)} to {_number(name, high)}"
+    ends = f"{format_number(name, low)} to {format_number(name, high)}"
     if name in IN_PIXELS:
-        return [label, _number(name, value), ends]
+        return [label, format_number(name, value), ends]
     bar = (
         f'<div class="range"><i style="left:{low:.1%};width:{high - low:.1%}"></i>'
         f'<b style="left:calc({value:.1%} - .1rem)"></b></div>'
     )
-    return [label, _number(name, value), ends + bar]
+    return [label, format_number(name, value), ends + bar]
 
 
-def _number(name: str, value: float, digits: int = 3) -> str:
+def format_number(name: str, value: float, digits: int = 3) -> str:
+    """Writes a metric's value, with one digit if it is in pixels."""
     return f"{value:.1f}" if name in IN_PIXELS else f"{value:.{digits}f}"
 
 
@@ -119,9 +143,9 @@ def _cells(metrics: dict[str, Any]) -> dict[str, str]:
     """Gives each metric with its interval, or with why it has none, by its name."""
     cells = {}
     for name, value, interval in _estimates(metrics):
-        ends = " to ".join(_number(name, end, 2) for end in interval or ())
+        ends = " to ".join(format_number(name, end, 2) for end in interval or ())
         remark = "too few" if has_too_few(metrics) else ends
-        cells[name] = _number(name, value, 2) + (f" ({remark})" if remark else "")
+        cells[name] = format_number(name, value, 2) + (f" ({remark})" if remark else "")
     return cells
 
 
@@ -133,7 +157,7 @@ def _means(means: dict[str, Any]) -> dict[str, str]:
             if isinstance(value, float):
                 used = part[f"{name}_sources"]
                 names = f" ({escape(', '.join(used))})"
-                cells[name] = _number(name, value, 2)
+                cells[name] = format_number(name, value, 2)
                 cells[name] += "" if used == means["sources"] else names
     return cells
 

@@ -34,6 +34,9 @@ MISSED_IOU = 0.1
 """A lesion counts as missed below this IoU."""
 TARGET = 0.9
 """The sensitivity and specificity at which the other one is given."""
+S_DETECT = {"sensitivity": (0.82, 0.74, 0.88), "specificity": (0.83, 0.78, 0.88)}
+"""What S-Detect, a commercial system, reaches: value and 95 % interval, pooled from 11
+studies. Reference: Wang and Meng, Medicine 101(34), 2022, e30359."""
 
 
 def compute_metrics(rows: Sequence[ImageScore]) -> dict[str, Any]:

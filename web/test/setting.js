@@ -22,6 +22,7 @@ const DICOM = ['dicom_samples.py', 'dicom_refused.py'].map((name) =>
   fileURLToPath(new URL(name, import.meta.url)),
 );
 const RESULTS = fileURLToPath(new URL('results.py', import.meta.url));
+const REPORT = fileURLToPath(new URL('report.py', import.meta.url));
 const CHROMIUM = process.env.CHROMIUM ?? '/usr/bin/chromium';
 
 /**
@@ -106,6 +107,17 @@ export async function writeResults() {
   await promisify(execFile)(PYTHON, [RESULTS, folder]);
   const names = /** @type {const} */ (['few', 'many', 'own', 'masks', 'classes']);
   return /** @type {any} */ (Object.fromEntries(names.map((name) => [name, join(folder, name)])));
+}
+
+/**
+ * A report of a run and of an evaluation on phantoms.
+ *
+ * @returns {Promise<string>} the HTML file
+ */
+export async function writeReport() {
+  const folder = await makeFolder();
+  await promisify(execFile)(join(BIN, 'python'), [REPORT, folder]);
+  return join(folder, 'report.html');
 }
 
 /**
