@@ -1,4 +1,4 @@
-// The float32 file from C++, through LiteRT's C API: docs/on-device.md says how to
+// The float32 file from C++, through LiteRT's C API: docs/how-to/on-device.md says how to
 // build and run it.
 //
 //   predict MODEL.tflite IMAGE.raw MASK.raw

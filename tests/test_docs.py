@@ -16,7 +16,7 @@ from keras_efsnet.cli import app
 from keras_efsnet.models.presets import DEFAULT_MODEL, PRESETS
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def commands(page):
@@ -55,7 +55,8 @@ def test_the_model_card_shows_the_figures_of_the_card():
     hooks = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(hooks)
     card = json.loads((PRESETS / DEFAULT_MODEL / "card.json").read_text())
-    page = hooks.on_page_markdown((ROOT / "docs" / "model-card.md").read_text(), None)
+    text = (ROOT / "docs" / "reference" / "model-card.md").read_text()
+    page = hooks.on_page_markdown(text, None)
     assert "{{" not in page
     report = card["metrics"]["validation"]["sources"]["busbra"]["mask"]
     low, high = report["dice_ci"]
@@ -63,7 +64,7 @@ def test_the_model_card_shows_the_figures_of_the_card():
     assert f"| {1 + len(card['earlier_runs'])} | {card['settings']['epochs']} |" in page
 
 
-RUN_WHOLE = ["fine-tuning.md", "tutorial.md"]
+RUN_WHOLE = ["how-to/fine-tuning.md", "how-to/tutorial.md"]
 """Pages whose blocks run one after the other."""
 
 OTHERS = ("my_images", "another_hospital")
