@@ -16,8 +16,10 @@ from keras_efsnet.images import grey as greys
 from keras_efsnet.images.frame import Frame
 from keras_efsnet.labels import LABELS
 from keras_efsnet.phantoms import make_phantom
+from keras_efsnet.prediction.appearance import STATISTICS, Appearance, measure
 from keras_efsnet.prediction.overlay import draw_overlay
 from keras_efsnet.prediction.postprocess import Postprocess, postprocess
+from keras_efsnet.prediction.referral import ReferralRule
 
 FILE = Path(__file__).with_suffix(".json")
 
@@ -56,7 +58,7 @@ def make_vectors():
             _resize_probability(rng.random(before, np.float32), after)
             for before, after in SIZES
         ],
-        "postprocess": list(_postprocess(rng)),
+        "postprocess": [*_postprocess(rng), *_referrals()],
         "sixteen_bit": [_sixteen_bit(rng, top) for top in (4095, 65535)],
         "scale_bits": [_scale_bits(rng, bits) for bits in (1, 4, 6, 10, 12, 16)],
         "window": [_window(rng, *window) for window in WINDOWS],
@@ -128,6 +130,38 @@ def _postprocess(rng):
         yield _postprocess_vector(probability, classes, (50, 71), Postprocess(), image)
 
 
+def _referrals():
+    """Every reason, alone and together, and none."""
+    rng = np.random.default_rng(7)
+    blocks = np.kron(rng.integers(0, 200, (8, 12)), np.ones((8, 8), np.int64))
+    scan = (blocks + rng.integers(0, 50, blocks.shape)).astype(np.uint8)
+    noise = rng.integers(0, 256, scan.shape, np.uint8)
+    weights = np.diag(np.arange(1.0, 1 + STATISTICS)) + 0.25
+    look = Appearance(tuple(measure(scan).round(2)), tuple(map(tuple, weights)), 2.0)
+    limits = {"minimum_class_probability": 0.5, "minimum_mask_margin": 0.5}
+    for highest, classes, image in [
+        (0.9, (0.125, 0.75, 0.125), scan),
+        (0.9, (0.0, 0.625, 0.375), None),
+        (0.9, (0.25, 0.125, 0.625), None),
+        (0.9, (0.375, 0.4375, 0.1875), None),
+        (0.6, (0.125, 0.75, 0.125), None),
+        (0.9, (0.875, 0.125, 0.0), None),
+        (0.1, (0.125, 0.75, 0.125), None),
+        (0.1, (0.875, 0.125, 0.0), None),
+        (0.9, (0.125, 0.75, 0.125), noise),
+        (0.6, (0.4375, 0.1875, 0.375), noise),
+    ]:
+        seen = None if image is None else look
+        rule = ReferralRule(**limits, look=seen, malignancy_limit=0.25)
+        rules = Postprocess(normal_gate=0.75, refer=rule)
+        probability = np.full((32, 48), 0.05, np.float32)
+        probability[10:20, 12:30] = highest
+        probabilities = np.array(classes, np.float32)
+        vector = _postprocess_vector(probability, probabilities, (64, 96), rules, image)
+        distance = None if image is None else round(look.distance(image), 9)
+        yield {**vector, "distance": distance}
+
+
 def _with_margins(rng, top, bottom, left, right):
     image = np.zeros((32, 32), np.uint8)
     scan = image[top : 32 - bottom, left : 32 - right]
@@ -144,7 +178,7 @@ def _postprocess_vector(probability, classes, size, rules, image=None):
         "class_probabilities": encode(classes),
         "size": size,
         # A port has the three classes and both outputs of the shipped models.
-        "rules": {k: v for k, v in vars(rules).items() if k not in ("labels", "tasks")},
+        "rules": rules.to_json(),
         "image": image if image is None else encode(image),
         "mask": encode(done.mask.astype(np.uint8)),
         "record": done.to_json(),
