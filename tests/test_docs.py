@@ -111,6 +111,15 @@ def test_a_page_runs_from_its_first_block_to_its_last(name, tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_the_example_of_the_vectors_runs(monkeypatch, capsys):
+    monkeypatch.chdir(ROOT)
+    ((language, _, text),) = blocks(ROOT / "docs" / "reference" / "vectors.md")
+    exec(text, {})
+    lines = capsys.readouterr().out.splitlines()
+    assert language == "python" and len(lines) > 5
+    assert all(line.endswith(" equal") for line in lines)
+
+
 def test_the_blocks_of_a_page_are_found():
     for name in RUN_WHOLE:
         page = ROOT / "docs" / name

@@ -13,8 +13,9 @@ import org.json.JSONArray
 import org.json.JSONObject
 
 /*
- * The conformance test: answers what `tests/vectors.json` asks and compares with Python's
- * answers. Prints a line for each group, and ends with 1 if one of them differs.
+ * The conformance test: answers what `tests/vectors.json` asks, compares with Python's
+ * answers, and reads a card. Prints a line for each group, and ends with 1 if an answer
+ * differs.
  */
 
 private val LABELS = listOf("normal", "benign", "malignant")
@@ -35,6 +36,7 @@ fun main(arguments: Array<String>) {
             if (wrong.isEmpty()) "" else ", different: $wrong")
         different += wrong.size
     }
+    println("card: ${readCard(File(arguments[1]).readText()).labels.joinToString()}")
     exitProcess(if (different > 0) 1 else 0)
 }
 
