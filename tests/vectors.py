@@ -131,7 +131,7 @@ def _postprocess(rng):
 
 
 def _referrals():
-    """Every reason, alone and together, and none."""
+    """Every reason, alone and together, and none; some values are at their limits."""
     rng = np.random.default_rng(7)
     blocks = np.kron(rng.integers(0, 200, (8, 12)), np.ones((8, 8), np.int64))
     scan = (blocks + rng.integers(0, 50, blocks.shape)).astype(np.uint8)
@@ -141,11 +141,12 @@ def _referrals():
     limits = {"minimum_class_probability": 0.5, "minimum_mask_margin": 0.5}
     for highest, classes, image in [
         (0.9, (0.125, 0.75, 0.125), scan),
-        (0.9, (0.0, 0.625, 0.375), None),
+        (0.75, (0.3125, 0.5, 0.1875), None),
+        (0.9, (0.0, 0.75, 0.25), None),
         (0.9, (0.25, 0.125, 0.625), None),
         (0.9, (0.375, 0.4375, 0.1875), None),
         (0.6, (0.125, 0.75, 0.125), None),
-        (0.9, (0.875, 0.125, 0.0), None),
+        (0.9, (0.75, 0.25, 0.0), None),
         (0.1, (0.125, 0.75, 0.125), None),
         (0.1, (0.875, 0.125, 0.0), None),
         (0.9, (0.125, 0.75, 0.125), noise),
