@@ -58,7 +58,7 @@ def make_vectors():
             _resize_probability(rng.random(before, np.float32), after)
             for before, after in SIZES
         ],
-        "postprocess": [*_postprocess(rng), *_referrals()],
+        "postprocess": [*_postprocess(rng), *_referrals(), _corners()],
         "sixteen_bit": [_sixteen_bit(rng, top) for top in (4095, 65535)],
         "scale_bits": [_scale_bits(rng, bits) for bits in (1, 4, 6, 10, 12, 16)],
         "window": [_window(rng, *window) for window in WINDOWS],
@@ -115,7 +115,7 @@ def _resize_probability(probability, size):
 
 
 def _postprocess(rng):
-    """Blobs of several sizes, touching the border and one another at corners."""
+    """Blobs of several sizes, some touching the border."""
     for number, rules in enumerate(RULES * 2):
         rough = rng.random((8 + number, 9), np.float32)
         probability = greys.resize_probability(rough, (32, 32))
@@ -154,13 +154,24 @@ def _referrals():
     ]:
         seen = None if image is None else look
         rule = ReferralRule(**limits, look=seen, malignancy_limit=0.25)
-        rules = Postprocess(normal_gate=0.75, refer=rule)
+        # The lesion of the maps with 0.6 is exactly large enough.
+        rules = Postprocess(612 / (64 * 96), normal_gate=0.75, refer=rule)
         probability = np.full((32, 48), 0.05, np.float32)
         probability[10:20, 12:30] = highest
         probabilities = np.array(classes, np.float32)
         vector = _postprocess_vector(probability, probabilities, (64, 96), rules, image)
         distance = None if image is None else round(look.distance(image), 9)
         yield {**vector, "distance": distance}
+
+
+def _corners():
+    """Squares that touch at corners, in both directions, and two of equal area."""
+    probability = np.zeros((16, 16), np.float32)
+    squares = [(1, 2), (4, 5), (7, 2), (12, 0), (12, 12)]
+    for row, column in squares:
+        probability[row : row + 3, column : column + 3] = 0.75
+    classes = np.array([0.25, 0.5, 0.25], np.float32)
+    return _postprocess_vector(probability, classes, (16, 16), Postprocess())
 
 
 def _with_margins(rng, top, bottom, left, right):
