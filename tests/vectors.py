@@ -14,6 +14,7 @@ import numpy as np
 
 from keras_efsnet.images import grey as greys
 from keras_efsnet.images.frame import Frame
+from keras_efsnet.images.margins import DARK
 from keras_efsnet.labels import LABELS
 from keras_efsnet.phantoms import make_phantom
 from keras_efsnet.prediction.appearance import STATISTICS, Appearance, measure
@@ -175,9 +176,10 @@ def _corners():
 
 
 def _with_margins(rng, top, bottom, left, right):
-    image = np.zeros((32, 32), np.uint8)
+    image = np.full((32, 32), DARK, np.uint8)
     scan = image[top : 32 - bottom, left : 32 - right]
     scan[...] = rng.integers(0, 256, scan.shape)
+    scan[0] = DARK + 1
     return image
 
 
