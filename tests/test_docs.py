@@ -117,6 +117,13 @@ def test_a_page_runs_from_its_first_block_to_its_last(name, tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_every_group_of_vectors_is_described():
+    page = (ROOT / "docs" / "reference" / "vectors.md").read_text()
+    vectors = json.loads((ROOT / "tests" / "vectors.json").read_text())
+    keys = {key for cases in vectors.values() for key in cases[0]}
+    assert [name for name in [*vectors, *keys] if f"`{name}`" not in page] == []
+
+
 def test_the_example_of_the_vectors_runs(monkeypatch, capsys):
     monkeypatch.chdir(ROOT)
     ((language, _, text),) = blocks(ROOT / "docs" / "reference" / "vectors.md")
