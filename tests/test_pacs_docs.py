@@ -1,4 +1,4 @@
-"""The commands of docs/clinic.md for a PACS, with Debian's Orthanc."""
+"""The commands of docs/how-to/clinic.md for a PACS, with Debian's Orthanc."""
 
 import os
 import re
@@ -16,7 +16,7 @@ pytest.importorskip("dicomweb_client")
 from orthanc import free_port, needs_orthanc  # noqa: E402
 
 ROOT = Path(__file__).parents[1]
-PAGE = ROOT / "docs" / "clinic.md"
+PAGE = ROOT / "docs" / "how-to" / "clinic.md"
 
 
 def blocks(heading, language):

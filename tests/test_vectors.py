@@ -1,6 +1,7 @@
 import json
 
 import numpy as np
+import pytest
 import vectors
 
 
@@ -14,7 +15,8 @@ def _check_same(stored, made, name=""):
         for one, other in zip(stored, made, strict=True):
             _check_same(one, other, name)
     elif not isinstance(made, dict):
-        assert stored == made, name
+        is_float = isinstance(made, float)
+        assert stored == (pytest.approx(made, rel=1e-6) if is_float else made), name
     elif "data" in made:
         _check_close(vectors.decode(stored), vectors.decode(made), name)
     else:

@@ -15,11 +15,14 @@ import numpy as np
 
 from keras_efsnet.images import grey as greys
 from keras_efsnet.images.frame import Frame, UltrasoundRegion
+from keras_efsnet.images.margins import DARK
 from keras_efsnet.labels import LABELS
 from keras_efsnet.phantoms import make_phantom
+from keras_efsnet.prediction.appearance import STATISTICS, Appearance, measure
 from keras_efsnet.prediction.measurements import measure_area, measure_lesions
 from keras_efsnet.prediction.overlay import CALLIPER_COLOUR, draw_overlay
 from keras_efsnet.prediction.postprocess import Postprocess, postprocess
+from keras_efsnet.prediction.referral import ReferralRule
 
 FILE = Path(__file__).with_suffix(".json")
 
@@ -68,7 +71,7 @@ def make_vectors():
             _resize_probability(rng.random(before, np.float32), after)
             for before, after in SIZES
         ],
-        "postprocess": list(_postprocess(rng)),
+        "postprocess": [*_postprocess(rng), *_referrals(), _corners()],
         "sixteen_bit": [_sixteen_bit(rng, top) for top in (4095, 65535)],
         "scale_bits": [_scale_bits(rng, bits) for bits in (1, 4, 6, 10, 12, 16)],
         "window": [_window(rng, *window) for window in WINDOWS],
@@ -126,7 +129,7 @@ def _resize_probability(probability, size):
 
 
 def _postprocess(rng):
-    """Blobs of several sizes, touching the border and one another at corners."""
+    """Blobs of several sizes, some touching the border."""
     for number, rules in enumerate(RULES * 2):
         rough = rng.random((8 + number, 9), np.float32)
         probability = greys.resize_probability(rough, (32, 32))
@@ -151,10 +154,55 @@ def _specks():
     return probability
 
 
+def _referrals():
+    """Every reason, alone and together, and none; some values are at their limits."""
+    rng = np.random.default_rng(7)
+    blocks = np.kron(rng.integers(0, 200, (8, 12)), np.ones((8, 8), np.int64))
+    scan = (blocks + rng.integers(0, 50, blocks.shape)).astype(np.uint8)
+    noise = rng.integers(0, 256, scan.shape, np.uint8)
+    weights = np.diag(np.arange(1.0, 1 + STATISTICS)) + 0.25
+    look = Appearance(tuple(measure(scan).round(2)), tuple(map(tuple, weights)), 2.0)
+    limits = {"minimum_class_probability": 0.5, "minimum_mask_margin": 0.5}
+    for highest, classes, image in [
+        (0.9, (0.125, 0.75, 0.125), scan),
+        (0.75, (0.3125, 0.5, 0.1875), None),
+        (0.9, (0.0, 0.75, 0.25), None),
+        (0.9, (0.25, 0.125, 0.625), None),
+        (0.9, (0.375, 0.4375, 0.1875), None),
+        (0.6, (0.125, 0.75, 0.125), None),
+        (0.9, (0.75, 0.25, 0.0), None),
+        (0.1, (0.125, 0.75, 0.125), None),
+        (0.1, (0.875, 0.125, 0.0), None),
+        (0.9, (0.125, 0.75, 0.125), noise),
+        (0.6, (0.4375, 0.1875, 0.375), noise),
+    ]:
+        seen = None if image is None else look
+        rule = ReferralRule(**limits, look=seen, malignancy_limit=0.25)
+        # The lesion of the maps with 0.6 is exactly large enough.
+        rules = Postprocess(612 / (64 * 96), normal_gate=0.75, refer=rule)
+        probability = np.full((32, 48), 0.05, np.float32)
+        probability[10:20, 12:30] = highest
+        probabilities = np.array(classes, np.float32)
+        vector = _postprocess_vector(probability, probabilities, (64, 96), rules, image)
+        distance = None if image is None else round(look.distance(image), 9)
+        yield {**vector, "distance": distance}
+
+
+def _corners():
+    """Squares that touch at corners, in both directions, and two of equal area."""
+    probability = np.zeros((16, 16), np.float32)
+    squares = [(1, 2), (4, 5), (7, 2), (12, 0), (12, 12)]
+    for row, column in squares:
+        probability[row : row + 3, column : column + 3] = 0.75
+    classes = np.array([0.25, 0.5, 0.25], np.float32)
+    return _postprocess_vector(probability, classes, (16, 16), Postprocess())
+
+
 def _with_margins(rng, top, bottom, left, right):
-    image = np.zeros((32, 32), np.uint8)
+    image = np.full((32, 32), DARK, np.uint8)
     scan = image[top : 32 - bottom, left : 32 - right]
     scan[...] = rng.integers(0, 256, scan.shape)
+    scan[0] = DARK + 1
     return image
 
 
@@ -167,7 +215,7 @@ def _postprocess_vector(probability, classes, size, rules, image=None):
         "class_probabilities": encode(classes),
         "size": size,
         # A port has the three classes and both outputs of the shipped models.
-        "rules": {k: v for k, v in vars(rules).items() if k not in ("labels", "tasks")},
+        "rules": rules.to_json(),
         "image": image if image is None else encode(image),
         "mask": encode(done.mask.astype(np.uint8)),
         "record": done.to_json(),

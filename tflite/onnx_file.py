@@ -26,7 +26,7 @@ from keras_efsnet.labels import LABELS
 from keras_efsnet.tflite.convert import convert
 
 OPSET = 17
-"""Read by ONNX Runtime since 1.13 and by the other runtimes of docs/deployment.md."""
+"""Read by ONNX Runtime since 1.13 and the runtimes of docs/reference/deployment.md."""
 
 
 def write_onnx(model: keras.Model, path: Path, labels: Sequence[str] = LABELS) -> None:

@@ -51,10 +51,10 @@ def worst_view(views: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
     highest P(malignant), or the highest probability of its class if the model has no
     class malignant. So the views are normal together only if each of them is.
 
-    Chosen on BUS-BRA's folds 2 to 5 (`benchmarks/views.py`, docs/results.md): no rule
-    sorts all patients clearly better. Means miss most malignant examinations in which
-    only one of several lesions is malignant, and the noisy-or calls most benign ones
-    malignant, the more the more views they have.
+    Chosen on BUS-BRA's folds 2 to 5 (`benchmarks/views.py`, docs/reference/results.md):
+    no rule sorts all patients clearly better. Means miss most malignant examinations in
+    which only one of several lesions is malignant, and the noisy-or calls most benign
+    ones malignant, the more the more views they have.
 
     Args:
         views: at least one; `class` and `probabilities` as in predictions.json.

@@ -6,11 +6,11 @@
     BUSBRA/5-fold-cv.csv    ID, kFold (the authors' folds 1 to 5)
 
 A patient's left and right scans lie in one fold. They are the halves of the scanner's
-screen with two views of one lesion, and not the two breasts (docs/results.md). Three
-patients have two numbers each, `SAME_PATIENT`: scans of one number show the same tissue
-as those of the other, with other callipers or in another frame (found by
-benchmarks/shared_scans.py and looked at). Cases 44 and 65 lie in the folds 3 and 1,
-cases 854 and 853 in 4 and 1.
+screen with two views of one lesion, and not the two breasts
+(docs/reference/results.md). Three patients have two numbers each, `SAME_PATIENT`: scans
+of one number show the same tissue as those of the other, with other callipers or in
+another frame (found by benchmarks/shared_scans.py and looked at). Cases 44 and 65 lie
+in the folds 3 and 1, cases 854 and 853 in 4 and 1.
 
 Reference: Gomez-Flores et al., Medical Physics 51:3110, 2024.
 """

@@ -30,7 +30,7 @@ from keras_efsnet.training.datasets.candidates import (
 from keras_efsnet.training.datasets.scans import Scan, correlate, describe
 
 SAME_SCAN = 0.25
-"""The least correlation of two images of one scan; see docs/reliability.md."""
+"""The least correlation of two images of one scan (docs/explanation/reliability.md)."""
 
 OTHER_WAY = 0.15
 """The least correlation with the other image laid on the one: text that both show can
