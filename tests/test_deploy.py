@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from checks import noise, randomize_weights
 from keras_efsnet import EFSNet
@@ -10,9 +11,11 @@ from keras_efsnet.labels import LABELS
 from keras_efsnet.models.presets import preset_names
 from keras_efsnet.phantoms import make_phantom
 from keras_efsnet.prediction.litert import MIDDLE_GREY
+from keras_efsnet.tflite.convert import convert
 from keras_efsnet.tflite.deploy import deployment_graph
 from keras_efsnet.tflite.equalize import equalize
 from keras_efsnet.tflite.folding import Weights, fold_columns
+from keras_efsnet.tflite.int8_graph import int8_graph
 from keras_efsnet.tflite.npu_graph import npu_graph
 from keras_efsnet.tflite.plain_graph import plain_graph
 
@@ -69,6 +72,36 @@ def test_the_graph_for_npus_equals_the_model(shape):
     assert_equal(graph, model, images, tolerance=2e-3, offset=-MIDDLE_GREY)
     equalize(graph, images - MIDDLE_GREY)
     assert_equal(graph, model, images, tolerance=2e-3, offset=-MIDDLE_GREY)
+
+
+def test_the_graph_for_int8_equals_the_model(model, images):
+    graph = int8_graph(model)
+    # The padding around the image has another grey.
+    assert_equal(graph, model, images, tolerance=2e-3)
+    equalize(graph, images)
+    assert_equal(graph, model, images, tolerance=2e-3)
+
+
+def test_an_int8_file_keeps_every_grey(model):
+    frames = np.stack([np.full((48, 64), grey, np.uint8) for grey in (0, 255)])
+    interpreter = Interpreter(
+        model_content=convert(model, "int8", frames),
+        experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+        experimental_preserve_all_tensors=True,
+    )
+    interpreter.allocate_tensors()
+    greys = np.resize(np.arange(256, dtype=np.uint8), (1, 48, 64, 1))
+    interpreter.set_tensor(interpreter.get_input_details()[0]["index"], greys)
+    interpreter.invoke()
+    images = [
+        tensor
+        for tensor in interpreter.get_tensor_details()
+        if tensor["shape"].tolist() == [1, 48, 64, 1] and "rescaling" in tensor["name"]
+    ]
+    assert images
+    for tensor in images:
+        found = interpreter.get_tensor(tensor["index"])
+        assert len(np.unique(found)) == 256, tensor["name"]
 
 
 # 8 to 24 channels at half size: other numbers of columns are folded; 6 are 3 x 2.

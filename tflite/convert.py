@@ -33,6 +33,7 @@ from keras_efsnet.tflite.bias_correction import correct_class_bias
 from keras_efsnet.tflite.deploy import Style, deployment_graph
 from keras_efsnet.tflite.equalize import equalize
 from keras_efsnet.tflite.flatbuffer import check_operators, tidy
+from keras_efsnet.tflite.int8_graph import int8_graph
 from keras_efsnet.tflite.npu_graph import npu_graph
 from keras_efsnet.training.datasets.sample import Sample, order_labels
 
@@ -72,17 +73,23 @@ def convert(
             "int8-full" is not an EFSNet, or Keras does not run on TensorFlow.
     """
     _check_kind(kind)
-    if kind == FULL:
-        require_efsnet(model, kind)
-        graph = npu_graph(model)
-    else:
-        graph = deployment_graph(model, STYLES[kind])
+    graph = graph_of(model, kind)
     if kind not in QUANTIZED:
         return convert_graph(graph, kind)
     frames = to_frames(representative, graph.input_shape[1:3])
     equalize(graph, _inputs(kind, frames))
     content = convert_graph(graph, kind, representative)
     return match_classes(content, model, frames)
+
+
+def graph_of(model: keras.Model, kind: str) -> keras.Model:
+    """Gives the inference graph that a kind of file is made of; see `convert`."""
+    if kind == FULL:
+        require_efsnet(model, kind)
+        return npu_graph(model)
+    if kind == "int8" and isinstance(model, EFSNet):
+        return int8_graph(model)
+    return deployment_graph(model, STYLES[kind])
 
 
 def require_efsnet(model: keras.Model, kind: str) -> None:

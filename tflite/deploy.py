@@ -24,6 +24,7 @@ from keras_efsnet.models.convolutions import (
 from keras_efsnet.tflite.folding import (
     Weights,
     dense_kernel,
+    fold_block,
     fold_columns,
     fold_norm,
     mask_head_as_strided,
@@ -110,7 +111,7 @@ def _(layer: layers.InitialBlock, x: Any, *, style: Style) -> Any:
     if style == "lean":
         features = conv_norm(x, layer.conv, name, style)
     else:
-        features = _folded_strided(x, layer.conv, name)
+        features = folded_strided(x, fold_block(layer.conv), layer.conv.act, name)
     return keras.layers.Concatenate(name=layer.name)([features, pooled])
 
 
@@ -232,14 +233,15 @@ def _depthwise(
     return x
 
 
-def _folded_strided(x: Any, block: ConvNorm, name: str) -> Any:
-    """Convolution of stride 2, norm and activation on several columns at once."""
+def folded_strided(
+    x: Any, weights: Weights, activation: keras.layers.Layer, name: str
+) -> Any:
+    """Convolution of stride 2 and activation on several columns at once."""
     _, height, width, _ = x.shape
-    weights = fold_norm(dense_kernel(block.conv), block.norm)
-    weights = fold_columns(weights, IMAGE_COLUMNS, stride=2)
-    x = conv(_fold(x, 2 * IMAGE_COLUMNS), weights, name, strides=(2, 1))
-    x = activate(x, block.act, f"{name}_act")
-    return keras.layers.Reshape((height // 2, width // 2, block.filters))(x)
+    folded = fold_columns(weights, IMAGE_COLUMNS, stride=2)
+    x = conv(_fold(x, 2 * IMAGE_COLUMNS), folded, name, strides=(2, 1))
+    x = activate(x, activation, f"{name}_act")
+    return keras.layers.Reshape((height // 2, width // 2, weights.bias.size))(x)
 
 
 def _columns_to_fold(width: int, channels: int) -> int:

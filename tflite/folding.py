@@ -13,6 +13,7 @@ import numpy as np
 
 from keras_efsnet.models.convolutions import (
     BatchNorm,
+    ConvNorm,
     GroupedPointwiseConv2D,
     SeparableConv2D,
 )
@@ -53,6 +54,11 @@ def _(conv: GroupedPointwiseConv2D) -> np.ndarray:
 @dense_kernel.register
 def _(conv: SeparableConv2D) -> np.ndarray:
     return to_numpy(conv.depthwise_kernel) * to_numpy(conv.pointwise_kernel)
+
+
+def fold_block(block: ConvNorm) -> Weights:
+    """Folds a block's norm into its convolution, made dense."""
+    return fold_norm(dense_kernel(block.conv), block.norm)
 
 
 def take_unshuffled(kernel: np.ndarray, order: np.ndarray) -> np.ndarray:

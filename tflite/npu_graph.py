@@ -14,13 +14,10 @@ import keras
 import numpy as np
 
 from keras_efsnet.models import layers
-from keras_efsnet.models.convolutions import ConvNorm
-from keras_efsnet.models.efsnet import OFFSET, SCALE
-from keras_efsnet.prediction.litert import MIDDLE_GREY
 from keras_efsnet.tflite.deploy import Style, activate, conv, conv_norm, rewrite
 from keras_efsnet.tflite.folding import (
     Weights,
-    dense_kernel,
+    fold_block,
     fold_norm,
     fold_pointwise,
     mask_head_by_rows,
@@ -29,6 +26,7 @@ from keras_efsnet.tflite.folding import (
     to_numpy,
 )
 from keras_efsnet.tflite.graph_copy import copy_graph
+from keras_efsnet.tflite.int8_graph import RESCALE, rescaled_pool
 
 STYLE: Style = "dense"
 LARGEST_DILATION = 2
@@ -59,14 +57,10 @@ def _(layer: keras.layers.Rescaling, x: Any) -> Any:
 
 @_rewrite.register
 def _(layer: layers.InitialBlock, x: Any) -> Any:
-    rescale = Weights(
-        np.full((1, 1, 1, 1), SCALE), np.full(1, SCALE * MIDDLE_GREY + OFFSET)
-    )
-    weights = fold_pointwise(rescale, _folded(layer.conv))
+    weights = fold_pointwise(RESCALE, fold_block(layer.conv))
     features = conv(x, weights, f"{layer.name}_conv", strides=2)
     features = activate(features, layer.conv.act, f"{layer.name}_conv_act")
-    pooled = keras.layers.MaxPooling2D(2, name=f"{layer.name}_pool")(x)
-    pooled = conv(pooled, rescale, f"{layer.name}_rescale")
+    pooled = rescaled_pool(x, layer.name)
     return keras.layers.Concatenate(name=layer.name)([features, pooled])
 
 
@@ -78,7 +72,7 @@ def _(layer: layers.DownsamplingBlock, x: Any) -> Any:
         x = conv_norm(x, getattr(layer, part), f"{name}_{part}", STYLE)
     # One convolution of both: Ethos-U55 needs more cycles to add than to multiply.
     both = keras.layers.Concatenate(name=f"{name}_concat")([pooled, x])
-    weights = stack_inputs(_folded(layer.project), _folded(layer.expand))
+    weights = stack_inputs(fold_block(layer.project), fold_block(layer.expand))
     return activate(conv(both, weights, f"{name}_expand"), layer.act, name)
 
 
@@ -87,7 +81,7 @@ def _(layer: layers.CSDCBlock, x: Any) -> Any:
     for i, block in enumerate(layer.blocks, start=1):
         name = f"{layer.name}_{i}"
         y = conv_norm(x, block.reduce, f"{name}_reduce", STYLE)
-        weights = _folded(block.dilate)
+        weights = fold_block(block.dilate)
         kernel = take_unshuffled(weights.kernel, block.shuffle.order)
         weights = Weights(kernel, weights.bias)
         y = _dilated(y, weights, f"{name}_dilate", block.dilation_rate)
@@ -138,10 +132,6 @@ def _(layer: layers.MaskHead, x: Any) -> Any:
         rows.append(keras.layers.Reshape((height, 1, 2 * width))(row))
     both = keras.layers.Concatenate(axis=2)(rows)
     return keras.layers.Reshape((2 * height, 2 * width, 1), name=layer.name)(both)
-
-
-def _folded(block: ConvNorm) -> Weights:
-    return fold_norm(dense_kernel(block.conv), block.norm)
 
 
 def _dilated(x: Any, weights: Weights, name: str, rate: int) -> Any:

@@ -26,12 +26,11 @@ from tensorflow_model_optimization.python.core.clustering.keras.experimental imp
 from keras_efsnet.models.losses import DiceBCE
 from keras_efsnet.prediction.postprocess import Postprocess
 from keras_efsnet.tflite.convert import (
-    STYLES,
     convert_graph,
+    graph_of,
     match_classes,
     to_frames,
 )
-from keras_efsnet.tflite.deploy import deployment_graph
 from keras_efsnet.tflite.equalize import equalize
 from keras_efsnet.tflite.tf_keras_copy import DepthToSpace, copy_to_tf_keras
 from keras_efsnet.training.augmentation import Augmentation
@@ -93,7 +92,7 @@ def convert_fine_tuned(
     Returns:
         The `.tflite` file's content.
     """
-    graph = deployment_graph(model, STYLES[kind])
+    graph = graph_of(model, kind)
     frames = to_frames(representative, graph.input_shape[1:3])
     if kind == "int8":
         equalize(graph, frames)
@@ -114,7 +113,7 @@ def fine_tune(
     """Fine-tunes a deployment graph in place; weights of 0 stay 0.
 
     Args:
-        graph: from `deploy.deployment_graph`.
+        graph: from `convert.graph_of`.
         step: "quantize" or "cluster".
         cache: training images of the graph's size.
         frames: calibration images, float32 `(n, height, width, 1)`.
