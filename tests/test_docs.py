@@ -69,7 +69,7 @@ RUN_WHOLE = [
     "tutorials/training.md",
     "tutorials/shipping.md",
     "how-to/fine-tuning.md",
-    "how-to/tutorial.md",
+    "how-to/own-data.md",
 ]
 """Pages whose blocks run one after the other."""
 
