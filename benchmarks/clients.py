@@ -128,8 +128,12 @@ def make_images() -> np.ndarray:
     return np.stack([phantom.image for phantom in phantoms])
 
 
-def make_files(model: Any, folder: Path) -> dict[str, Path]:
-    """Exports every file that a client takes; int8 is calibrated on phantoms."""
+def make_files(model: Any, home: Path, folder: Path) -> dict[str, Path]:
+    """Exports every file that a client takes, calibrated on phantoms.
+
+    If `home`, the model's own folder, has an int8 file, calibrated on scans, that is
+    taken.
+    """
     from keras_efsnet.tflite.convert import export_files
     from keras_efsnet.tflite.interchange import OUTPUTS, export_format
     from keras_efsnet.tflite.mediapipe_files import CLASSIFIER, SEGMENTER
@@ -143,7 +147,8 @@ def make_files(model: Any, folder: Path) -> dict[str, Path]:
         export_format(model, kind, files[kind])
     for task, name in (("segmenter", SEGMENTER), ("classifier", CLASSIFIER)):
         files[task] = files["mediapipe"] / name
-    return files
+    shipped = home / files["int8"].name
+    return {**files, "int8": shipped} if shipped.exists() else files
 
 
 def run_worker(environment: Path | None, worker: str, *arguments: object) -> None:
@@ -219,13 +224,13 @@ def predict(model: Any, images: np.ndarray) -> dict[str, np.ndarray]:
     return {"mask": outputs["mask"][..., 0], "class": outputs["class"]}
 
 
-def print_table(model: Any, folder: Path) -> None:
+def print_table(model: Any, home: Path, folder: Path) -> None:
     from keras_efsnet.tflite.plain_graph import write_plain_files
 
     images = make_images()
     expected = predict(model, images)
     with tempfile.TemporaryDirectory() as name:
-        files = make_files(model, Path(name))
+        files = make_files(model, home, Path(name))
         print("| client | file | mask Dice | worst difference | same class | time |")
         print("|---|---|---|---|---|---|")
         for client in CLIENTS:
@@ -282,8 +287,8 @@ def main() -> None:
     from keras_efsnet.models.presets import DEFAULT_MODEL, find_model
     from keras_efsnet.models.saving import load_keras_model
 
-    files = find_model(options.model or DEFAULT_MODEL)
-    print_table(load_keras_model(files.keras_file), options.folder)
+    file = find_model(options.model or DEFAULT_MODEL).keras_file
+    print_table(load_keras_model(file), file.parent, options.folder)
 
 
 if __name__ == "__main__":

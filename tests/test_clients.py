@@ -34,9 +34,9 @@ clients = load_script()
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory):
     """Files, images and what Keras says of them."""
-    model = load_keras_model(find_model(DEFAULT_MODEL).keras_file)
-    images = clients.make_images()
-    files = clients.make_files(model, tmp_path_factory.mktemp("files"))
+    file = find_model(DEFAULT_MODEL).keras_file
+    model, images = load_keras_model(file), clients.make_images()
+    files = clients.make_files(model, file.parent, tmp_path_factory.mktemp("files"))
     return files, images, clients.predict(model, images)
 
 
