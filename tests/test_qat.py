@@ -110,7 +110,9 @@ def test_export_names_and_verifies_the_kind(tmp_path, samples, capfd):
     main(["export", *inputs, *options, "--min-class-agreement", "0", "--out", str(out)])
     assert "cluster, epoch 4/4: loss " in capfd.readouterr().err
     assert {path.name for path in out.iterdir()} == {
+        "card.json",
         "export.json",
+        "model.keras",
         "model_clustered.tflite",
         "model_clustered.tflite.json",
     }
