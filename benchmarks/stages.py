@@ -16,8 +16,7 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
 from keras_efsnet import EFSNet
-from keras_efsnet.tflite.convert import STYLES, convert_graph
-from keras_efsnet.tflite.deploy import deployment_graph
+from keras_efsnet.tflite.convert import convert_graph, graph_of
 from keras_efsnet.tflite.plain_graph import KINDS, plain_graph
 
 STAGES = {
@@ -41,7 +40,7 @@ def make_files(model: keras.Model, kind: str) -> dict[tuple[str, str], bytes]:
     frames[2] = np.random.default_rng(0).integers(0, 256, (height, width))
     graphs = {
         "plain": plain_graph(model, leaky=kind == "int8"),
-        "ours": deployment_graph(model, STYLES[kind]),
+        "ours": graph_of(model, kind),
     }
     return {
         (name, stage): convert_graph(

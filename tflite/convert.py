@@ -43,7 +43,7 @@ STYLES: Mapping[str, Style] = {
     "dynamic": "lean",
     "int8": "dense",
 }
-"""The fastest style of deployment graph for each kind."""
+"""The fastest style of deployment graph for each kind, but see `graph_of`."""
 
 FULL = "int8-full"
 """The kind for NPUs and microcontrollers: its outputs are int8 too."""

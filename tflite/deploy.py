@@ -37,8 +37,8 @@ from keras_efsnet.tflite.graph_copy import copy_graph, copy_layer
 Style = Literal["lean", "dense"]
 """What a graph minimizes. "lean": multiplications, which limit float files; grouped and
 depthwise convolutions stay. "dense": passes over the maps, which limit int8 files; all
-convolutions are dense, and columns are folded into channels where channels are few. A
-third one, for NPUs, is in `npu_graph`."""
+convolutions are dense, and columns are folded into channels where channels are few.
+`int8_graph` and `npu_graph` change parts of it for EFSNet."""
 
 LANES = 16
 """Convolutions with fewer channels leave vector lanes empty: a register holds 16 floats
@@ -81,7 +81,8 @@ def deployment_graph(model: keras.Model, style: Style = "lean") -> keras.Model:
 
     Args:
         model: an EFSNet or another functional model, whose layers are then copied.
-        style: "lean" for float files, "dense" for int8 files.
+        style: "lean" for float files, "dense" for int8 files of other networks (for
+            those of an EFSNet see `int8_graph`).
 
     Returns:
         A functional model with the same input and outputs, for a batch of one image of

@@ -55,7 +55,8 @@ def equalize(graph: keras.Model, images: np.ndarray) -> None:
     """Scales the channels of a deployment graph to equal ranges, in place.
 
     Args:
-        graph: from `deployment_graph`, in the style "dense" or "npu".
+        graph: from `deployment_graph` in the style "dense", `int8_graph` or
+            `npu_graph`.
         images: the graph's inputs, float32 `(n, height, width, 1)`.
     """
     groups = _Groups()

@@ -100,7 +100,8 @@ def _evaluation(folder: Path) -> Iterator[tuple[int, str, str]]:
         found = _list(describe_evaluation(metrics), describe_findings(metrics))
         figures = figures_table(metrics)
         sources = sources_table(metrics)
-        patients = figures_table(metrics.get("patients") or {"n": metrics["n"]})
+        joined = metrics.get("patients")
+        patients = joined and figures_table(joined)
         subgroups = subgroups_table(metrics.get("subgroups", {}))
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise _damaged(folder / METRICS_FILE, error) from error
@@ -119,7 +120,7 @@ def _evaluation(folder: Path) -> Iterator[tuple[int, str, str]]:
     yield THEN, "Figures", figures
     if len(metrics.get("sources", {})) > 1:
         yield THEN, "Sources", sources
-    if metrics.get("patients"):
+    if patients:
         words = "One answer for each patient or scan: that of the worst view."
         yield THEN, "Patients", f"<p>{words}</p>{patients}"
     if metrics.get("subgroups"):

@@ -7,8 +7,8 @@
  *   frame: number | null,
  *   frames: number,
  * }} Image
- *   `regions`: those of a DICOM file. `frame`: its number in a DICOM file, from 1; null in a picture. `frames`: that the file
- *   has.
+ *   `regions`: those of a DICOM file. `frame`: its number in a DICOM file, from 1; null in a
+ *   picture. `frames`: that the file has.
  */
 
 import { hasMark, readDicom } from './dicom.js';

@@ -63,7 +63,7 @@ function chooseDisplay({ stored: bits, isSigned }, groups) {
  * @param {number} bits
  * @returns {(value: number) => number} integers to 8 bits; of more, the highest 8 stay
  */
-function scaleBits(bits) {
+export function scaleBits(bits) {
   if (bits >= 8) return (value) => (value >> (bits - 8)) & 255;
   const factor = 255 / ((1 << bits) - 1);
   return (value) => round(value * factor);
@@ -73,7 +73,7 @@ function scaleBits(bits) {
  * @param {number} value
  * @param {Window} window
  */
-function applyWindow(value, { centre, width, kind }) {
+export function applyWindow(value, { centre, width, kind }) {
   const isLinear = kind === 'LINEAR';
   const distance = isLinear ? value - centre + 0.5 : value - centre;
   const range = isLinear ? width - 1 : width;

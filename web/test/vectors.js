@@ -13,6 +13,12 @@ export function decode({ shape, data }) {
   return { height: shape[0], width: shape[1], pixels };
 }
 
+/** @param {{type: string, shape: number[], data: string}} vector of uint16 or int32 */
+export function decodeIntegers(vector) {
+  const { buffer } = decode(vector).pixels;
+  return Array.from(vector.type === 'uint16' ? new Uint16Array(buffer) : new Int32Array(buffer));
+}
+
 /** @param {{type: string, shape: number[], data: string}} vector of float32 */
 export function decodeFloats(vector) {
   const { height, width, pixels } = decode(vector);

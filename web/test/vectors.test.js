@@ -5,11 +5,12 @@ import { test } from 'node:test';
 
 import { CALLIPER, markCallipers } from '../src/callipers.js';
 import { findContour } from '../src/contour.js';
+import { applyWindow, scaleBits } from '../src/dicom-display.js';
 import { resizeImage, resizeProbability, toGrey } from '../src/images.js';
 import { measure } from '../src/measurements.js';
 import { postprocess, toRecord } from '../src/prediction.js';
 import { round } from '../src/rounding.js';
-import { VECTORS, decode, decodeFloats } from './vectors.js';
+import { VECTORS, decode, decodeFloats, decodeIntegers } from './vectors.js';
 
 test('grey is equal', () => {
   for (const { rgba, grey } of VECTORS.grey) {
@@ -28,6 +29,17 @@ test('a resized probability is equal', () => {
   for (const { probability, size, resized } of VECTORS.resize_probability) {
     const map = resizeProbability(decodeFloats(probability), size[0], size[1]);
     assert.deepEqual(map, decodeFloats(resized));
+  }
+});
+
+test("a DICOM file's bits and windows are equal", () => {
+  for (const { values, bits, grey } of VECTORS.scale_bits) {
+    const found = decodeIntegers(values).map(scaleBits(bits));
+    assert.deepEqual(Uint8Array.from(found), decode(grey).pixels);
+  }
+  for (const { values, function: kind, centre, width, grey } of VECTORS.window) {
+    const found = decodeIntegers(values).map((value) => applyWindow(value, { centre, width, kind }));
+    assert.deepEqual(Uint8Array.from(found), decode(grey).pixels);
   }
 });
 
