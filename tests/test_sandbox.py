@@ -23,8 +23,15 @@ def edited(kind, change):
     return bytes(builder.Output())
 
 
-def make_scales_huge(graph):
+def make_scale_huge(graph):
     """LiteRT aborts."""
+    (output,) = graph.operators[0].outputs
+    quantization = graph.tensors[output].quantization
+    quantization.scale = quantization.scale * 1e30
+
+
+def make_weights_huge(graph):
+    """LiteRT cannot prepare the convolutions."""
     for tensor in graph.tensors:
         if tensor.quantization and np.size(tensor.quantization.scale) > 1:
             tensor.quantization.scale = tensor.quantization.scale * 1e30
@@ -48,7 +55,8 @@ def make_image_huge(graph):
 @pytest.mark.parametrize(
     ("kind", "change"),
     [
-        ("int8", make_scales_huge),
+        ("int8", make_scale_huge),
+        ("int8", make_weights_huge),
         ("float32", write_to_weights),
         ("float32", make_image_huge),
     ],
@@ -62,7 +70,7 @@ def test_a_file_that_cannot_run_is_refused(tmp_path, kind, change):
 
 def test_a_crash_in_the_trial_is_told_from_an_error(tmp_path):
     with pytest.raises(ValueError, match="its trial in another process crashed"):
-        check_file(tmp_path / "wild.tflite", edited("int8", make_scales_huge))
+        check_file(tmp_path / "wild.tflite", edited("int8", make_scale_huge))
 
 
 def describe(path, digest):
