@@ -1,11 +1,11 @@
 // ONNX Runtime Web in Node.js: WebAssembly, one thread. Writes what common.py writes.
 import { readFileSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 
 const RUNS = 40;
 const [packageFolder, file, imagesFile, out] = process.argv.slice(2);
-const require = createRequire(join(packageFolder, 'package.json'));
+const require = createRequire(resolve(packageFolder, 'package.json'));
 const ort = require('onnxruntime-web');
 
 ort.env.wasm.numThreads = 1;
