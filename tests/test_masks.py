@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image, ImageFilter
+from tiff_files import PALETTE, WHITE_IS_ZERO, Layout, write_tiff
 
 from keras_efsnet.images.mask_names import is_mask_name, mask_owner
 from keras_efsnet.training.datasets.masks import (
@@ -194,6 +195,41 @@ def test_tiffs_of_other_numbers_are_refused(save, dtype):
     with pytest.raises(ValueError, match="32-bit numbers; save it as RGB or grey of 8"):
         read_mask_file(path)
     assert [problem.kind for problem in mask_problems(path)] == ["unreadable"]
+
+
+@pytest.mark.parametrize("highest", [255, 65535])
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+def test_tiff_masks_with_a_colour_map_of_bytes_or_words(tmp_path, bits, highest):
+    colours = np.zeros((3, 2**bits), int)
+    colours[:, 1] = highest
+    layout = Layout(PALETTE, bits, colours=colours)
+    path = write_tiff(tmp_path / "a_mask.tif", (LESION[..., None].astype(int), layout))
+
+    np.testing.assert_array_equal(read_mask_file(path), LESION)
+
+
+def test_a_deep_tiff_mask_whose_white_is_zero(tmp_path):
+    stored = np.where(LESION, 0, 65535)[..., None]
+    path = write_tiff(tmp_path / "a_mask.tif", (stored, Layout(WHITE_IS_ZERO, 16)))
+
+    assert mask_problems(path) == []
+    np.testing.assert_array_equal(read_mask_file(path), LESION)
+
+
+@pytest.mark.parametrize("third", [1, 2, 40, 63, 128, 190])
+def test_a_third_value_of_any_grey_is_refused(save, third):
+    pixels = np.where(LESION, third, 0).astype(np.uint8)
+    pixels[0:2] = 255
+
+    with pytest.raises(ValueError, match=f"third value, such as {third}, between"):
+        read_mask_file(save(pixels))
+
+
+def test_black_that_jpeg_made_grey_is_background(save):
+    pixels = np.where(LESION, 255, 1).astype(np.uint8)
+    pixels[:2, :40] = np.arange(40) // 4  # the greys of ringing
+
+    np.testing.assert_array_equal(read_mask_file(save(pixels)), LESION)
 
 
 def test_a_photograph_is_no_mask(save):
