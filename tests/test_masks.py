@@ -35,7 +35,9 @@ def save(tmp_path):
         *("a_mask.png", "a_mask_1.png", "a_Mask.png", "a_mask (1).png", "a-mask.tif"),
         *("a_mask - Copy.png", "a_mask2.png", "a_mask - Copy (2).png", "a_MASK.PNG"),
         *("a mask.png", "a.mask.png", "a_masks.png", "a_mask_2 - Copy.png"),
-        *("a_mask_1_2.png", "a_mask_final.png"),
+        *("a_mask_1_2.png", "a_mask_final.png", "a(mask).png", "a_[mask].png"),
+        *("a - mask.png", "a\u2013mask.png", "mask_a.png", "Mask-a.png", "masks a.png"),
+        *("a_Maske.png", "a_masque.tif", "a_M\xe1scara.png", "a_ma\u0301scara.png"),
     ],
 )
 def test_names_of_masks(name):
@@ -44,7 +46,13 @@ def test_names_of_masks(name):
     assert mask_owner(Path(name), {"b"}) is None
 
 
-@pytest.mark.parametrize("name", ["a.png", "unmask.png", "a_masked.png", "mask.png"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("a.png", "unmask.png", "a_masked.png", "mask.png", "masked a.png"),
+        *("damask_a.png", "a_maskA.png", "a_unmasked.png"),
+    ],
+)
 def test_names_of_images(name):
     assert not is_mask_name(Path(name))
     assert mask_owner(Path(name), {"a"}) is None
@@ -53,6 +61,8 @@ def test_names_of_images(name):
 def test_mask_belongs_to_the_image_before_the_last_mask():
     assert mask_owner(Path("b (4)_mask_1.png"), {"b", "b (4)"}) == "b (4)"
     assert mask_owner(Path("a_mask_b_mask.png"), {"a", "a_mask_b"}) == "a_mask_b"
+    assert mask_owner(Path("mask_(4) b.png"), {"b", "(4) b"}) == "(4) b"
+    assert mask_owner(Path("4mask.png"), {"4"}) == "4"
 
 
 def colours(lesion, background, mode="RGB") -> Image.Image:

@@ -22,7 +22,12 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from keras_efsnet.images.mask_names import is_mask_name, mask_owner
+from keras_efsnet.images.mask_names import (
+    IMAGE_FOLDERS,
+    MASK_FOLDERS,
+    is_mask_name,
+    mask_owner,
+)
 from keras_efsnet.labels import LABELS
 from keras_efsnet.training.datasets.busi import read_busi, read_class
 from keras_efsnet.training.datasets.classes import (
@@ -54,8 +59,6 @@ FORMATS = (
     *("COCO JSON", "LabelMe files", "nnU-Net (dataset.json and imagesTr/)"),
     *("class folders", "images/ and masks/", "images with _mask files beside them"),
 )
-IMAGE_FOLDERS = ("images", "image", "imgs", "img", "scans")
-MASK_FOLDERS = ("masks", "mask", "segmentations", "groundtruth", "gt", "labels")
 
 
 def index_datasets(
