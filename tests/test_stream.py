@@ -158,6 +158,22 @@ def test_overlay_folder_is_named_by_frame_number(network, folder, tmp_path):
     assert _frames(out) == ["frame_000000.png", "frame_000001.png", "frame_000002.png"]
 
 
+def test_a_shorter_run_leaves_no_frames_of_the_one_before(network, folder, tmp_path):
+    out = tmp_path / "out"
+    assert _run(folder, "--out", out) == 0
+    (out / "frame_a.png").touch()
+    assert _run(folder, "--out", out, "--frames", 2) == 0
+    assert _frames(out) == ["frame_000000.png", "frame_000001.png", "frame_a.png"]
+
+
+def test_frames_that_no_run_wrote_stay(network, folder, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "frame_000007.png").touch()
+    assert _run(folder, "--out", out, "--frames", 1) == 0
+    assert _frames(out) == ["frame_000000.png", "frame_000007.png"]
+
+
 def test_a_folder_needs_no_opencv(network, folder, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "cv2", None)
     assert _run(folder, "--out", tmp_path / "out") == 0
