@@ -463,3 +463,13 @@ def test_a_folder_of_masks_is_predicted_if_it_is_given_or_alone(tmp_path):
     _touch(tmp_path / "other" / "masks", "c.png")
     given = [tmp_path / "data" / "masks", tmp_path / "other"]
     assert set(_plan(given, tmp_path / "out")) == {"b.png", "c.png"}
+
+
+@pytest.mark.parametrize("name", ["study", "2026.11.28", "1.2.840.113619", "study.v2"])
+def test_a_broken_link_that_may_be_a_folder_is_told(tmp_path, name):
+    _touch(tmp_path / "data", "a.png")
+    (tmp_path / "data" / name).symlink_to(tmp_path / "gone")
+    (tmp_path / "data" / "notes.txt").symlink_to(tmp_path / "gone.txt")
+    problems = [job.problem for job in plan_jobs([tmp_path / "data"], tmp_path / "out")]
+    told = f"{tmp_path / 'data' / name}: a link to a file that is not there"
+    assert sorted(problems) == ["", told]

@@ -145,8 +145,12 @@ def _refuse_output_in(folder: Path, out: Path) -> None:
 
 
 def _is_broken_folder_link(path: Path) -> bool:
-    """Says whether a path is a link that may lead to a folder, which is not there."""
-    return not path.suffix and path.is_symlink() and not os.path.exists(path)
+    """Says whether a path is a link that may lead to a folder, which is not there.
+
+    Folders have names such as `2026.11.28` and `1.2.840.113619`; letters end a file's.
+    """
+    is_file = path.suffix[1:].isalpha()
+    return not is_file and path.is_symlink() and not os.path.exists(path)
 
 
 def _problem(path: Path) -> str:
