@@ -26,9 +26,9 @@ def check_label(label: str) -> str:
     """Returns a class's name.
 
     Raises:
-        ValueError: it is empty, too long, "unknown", one of `LABELS` in capitals, begins
-            or ends with a space, or has a comma, an equals sign, a backslash (not
-            allowed in DICOM) or a character that is not printed.
+        ValueError: it is empty, too long, "unknown", one of `LABELS` in capitals,
+            begins or ends with a space, or has a comma, an equals sign, a backslash
+            (not allowed in DICOM) or a character that is not printed.
     """
     problem = ""
     if not isinstance(label, str) or not label.strip():
