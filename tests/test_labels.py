@@ -40,6 +40,8 @@ STRICT = ReferralRule(0.9, 0.9, malignancy_limit=0.0)
         (["cyst", " a"], "' a' begins or ends with a space"),
         (["cyst", "Unknown"], "'Unknown' stands for images whose class is not known"),
         (["cyst", "a" * 41], "has more than 40 characters"),
+        (["Normal", "cyst"], "'Normal' is not 'normal', the name that the rules"),
+        (["benign", "MALIGNANT"], "'MALIGNANT' is not 'malignant', the name that"),
     ],
 )
 def test_labels_are_checked(labels, problem):

@@ -10,9 +10,11 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from PIL import Image
 
 from keras_efsnet import EFSNet
 from keras_efsnet.files import write_whole
+from keras_efsnet.images.reading import read_image
 from keras_efsnet.models.saving import save_model
 from keras_efsnet.phantoms import write_phantoms
 from keras_efsnet.training import pipeline
@@ -245,6 +247,31 @@ def test_a_changed_split_is_not_resumed(on_folds, tmp_path, stop_early):
     write_folds(read_dataset(on_folds.data[0]), tmp_path / "folds.csv", shift=1)
     with pytest.raises(ValueError, match=r"settings\.json: the run has another split"):
         train(on_folds, out, resume=True)
+
+
+def test_changed_images_masks_and_classes_are_another_state(on_folds):
+    samples = [s for s in read_dataset(on_folds.data[0]) if s.label == "benign"]
+    caches = [pipeline.load_cache(samples, 16)]
+    Image.fromarray(255 - read_image(samples[0].image)).save(samples[0].image)
+    caches.append(pipeline.load_cache(samples, 16))
+    height, width = read_image(samples[1].image).shape
+    Image.new("1", (width, height)).save(samples[1].masks[0])
+    caches.append(pipeline.load_cache(samples, 16))
+    samples[2] = replace(samples[2], label="malignant")
+    caches.append(pipeline.load_cache(samples, 16))
+    assert len({cache.digest() for cache in caches}) == 4
+    assert pipeline.load_cache(samples, 16).digest() == caches[-1].digest()
+
+
+def test_a_run_on_changed_images_is_not_resumed(on_folds, tmp_path):
+    out = tmp_path / "run"
+    settings = replace(on_folds, epochs=1)
+    train(settings, out, check_leaks=False)
+    train(settings, out, resume=True)
+    image = read_dataset(settings.data[0])[2].image
+    Image.fromarray(255 - read_image(image)).save(image)
+    with pytest.raises(ValueError, match=r"state\.npz: the run's images, masks or cl"):
+        train(settings, out, resume=True)
 
 
 def test_the_global_dtype_policy_stays(on_folds, tmp_path, stop_early):

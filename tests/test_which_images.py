@@ -13,7 +13,7 @@ from keras_efsnet.tflite import export as exporting
 from keras_efsnet.training import calibrate as calibrating
 from keras_efsnet.training import evaluate as evaluating
 from keras_efsnet.training.datasets.reading import read_dataset
-from keras_efsnet.training.seen import hash_images
+from keras_efsnet.training.seen import count_seen, hash_images, read_seen
 
 CLASSES = ("normal", "benign", "malignant")
 FOLDS = {"test": 0, "validation": 1, "train": 2}
@@ -114,6 +114,35 @@ def test_calibration_refuses_images_that_trained_the_model(
     facts = {"train": [], "validation": facts["train"]}
     (folder / "images.json").write_text(json.dumps(facts))
     calibrate(*command[1:])
+
+
+def trained_elsewhere(options, folder, number, **facts):
+    """The options with a copy of the model that has seen the images of a number."""
+    held_out = [s for s in read_dataset(options[3]) if f"({number})" in s.stem]
+    shutil.copy(options[1], folder / "m.keras")
+    seen = {name: hash_images(held_out) if of else [] for name, of in facts.items()}
+    (folder / "images.json").write_text(json.dumps(seen))
+    return ["--model", str(folder / "m.keras"), *options[2:]]
+
+
+@pytest.mark.parametrize("command", ["calibrate", "export"])
+def test_training_images_that_the_model_was_validated_on_are_refused(
+    options, tmp_path, command, capsys
+):
+    options = trained_elsewhere(options, tmp_path, 3, train=False, validation=True)
+    assert main([command, *options, "--out", str(tmp_path / "preset")]) == 2
+    assert "on 3 of the 3 train images" in capsys.readouterr().err
+
+
+def test_calibration_records_the_images_that_it_was_fitted_on(options, tmp_path):
+    options = trained_elsewhere(options, tmp_path, 9, train=True, validation=True)
+    preset = tmp_path / "preset"
+    assert main(["calibrate", *options, "--out", str(preset)]) == 0
+    images = read_dataset(options[3])
+    for number, subset in enumerate(FOLDS, start=1):
+        used = [image for image in images if f"({number})" in image.stem]
+        seen = count_seen(read_seen(preset), used, "another")
+        assert seen == (0 if subset == "test" else 3)
 
 
 def test_int8_is_calibrated_on_training_images(options, tmp_path, monkeypatch):
