@@ -242,7 +242,8 @@ def test_an_efsnet_inside_a_model_stays_frozen(model, tmp_path):
     assert states(through_file(outer, tmp_path)) == states(outer)
 
 
-def test_changed_arguments_of_a_config_are_followed(model):
+def test_changed_arguments_of_a_config_are_followed():
+    model = small_model()
     freeze_all_but_the_class_head(model)
 
     other = EFSNet.from_config({**model.get_config(), "num_classes": 5, "width": 0.5})
