@@ -269,10 +269,15 @@ def write_folds(samples, path, shift=0):
     return path
 
 
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """A folder with four phantoms of each class."""
+    return write_phantoms(tmp_path_factory.mktemp("phantoms") / "data", 4, seed=0)
+
+
 @pytest.fixture
-def on_folds(tmp_path):
+def on_folds(data, tmp_path):
     """Settings of a run on a dataset with a folds file."""
-    data = write_phantoms(tmp_path / "data", 4, seed=0)
     folds = write_folds(read_dataset(data), tmp_path / "folds.csv")
     return replace(SETTINGS, data=str(data), split=(str(folds),), phantoms=0)
 
@@ -294,10 +299,11 @@ def test_the_global_dtype_policy_stays(on_folds, tmp_path, stop_early):
     assert keras.config.dtype_policy().name == "float32"
 
 
-@pytest.fixture
-def start_file(tmp_path):
-    EFSNet((16, 16, 1), width=0.5, dropout=0.0).save(tmp_path / "start.keras")
-    return str(tmp_path / "start.keras")
+@pytest.fixture(scope="module")
+def start_file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("start") / "start.keras"
+    EFSNet((16, 16, 1), width=0.5, dropout=0.0).save(path)
+    return str(path)
 
 
 def test_a_run_notes_the_networks_own_settings(
@@ -435,11 +441,20 @@ def test_the_start_gives_its_labels(on_folds, tmp_path):
     settings = replace(on_folds, init=str(file), width=None)
     assert build_model(settings).labels == ("cyst", "solid")
     assert build_model(replace(settings, labels=("a", "b"))).labels == ("a", "b")
-    assert build_model(settings, ("mask",)).labels == ()
-    EFSNet((16, 16, 1), width=0.5, num_classes=5).save(file)
-    assert build_model(settings).labels == ("normal", "benign", "malignant")
     with pytest.raises(ValueError, match="a truth for the mask alone, which only EFSN"):
         build_model(replace(on_folds, model="unet", deep_supervision=0), ("mask",))
+
+
+@pytest.mark.slow
+def test_a_start_whose_labels_do_not_fit_gets_other_ones(
+    on_folds, tmp_path, start_file
+):
+    settings = replace(on_folds, init=start_file, width=None)
+    assert build_model(settings, ("mask",)).labels == ()
+    file = tmp_path / "start.keras"
+    EFSNet((16, 16, 1), width=0.5, num_classes=5).save(file)
+    found = build_model(replace(settings, init=str(file)))
+    assert found.labels == ("normal", "benign", "malignant")
 
 
 def test_labels_are_settings():
