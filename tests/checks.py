@@ -17,17 +17,6 @@ OTHER_BACKENDS = [
 """Installed backends that do not run these tests."""
 
 
-def environment(backend):
-    """Variables of a process that runs small networks on a backend."""
-    # JAX compiles a step to run it a few times: the code need not be fast.
-    flags = {"XLA_FLAGS": "--xla_backend_optimization_level=0"}
-    return {
-        **os.environ,
-        "KERAS_BACKEND": backend,
-        **(flags if backend == "jax" else {}),
-    }
-
-
 def check_layer(layer_type, config, inputs, output_shape, trainable_parameters):
     """A layer's contract: config, shapes, weights, one fit step, mixed precision.
 
@@ -83,7 +72,7 @@ def passes_on(backend, file, select):
     here = [sys.executable, "-m", "pytest", "-n0", "-q", "-p", "no:cacheprovider"]
     result = subprocess.run(
         [*here, file, "-k", select],
-        env=environment(backend),
+        env={**os.environ, "KERAS_BACKEND": backend},
         capture_output=True,
         text=True,
     )

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import os
 import subprocess
 import sys
 
@@ -9,7 +10,6 @@ import keras
 import numpy as np
 import pytest
 
-from checks import environment
 from keras_efsnet import EFSNet
 
 BACKENDS = [
@@ -57,7 +57,7 @@ def folder(tmp_path_factory):
     for backend in BACKENDS:
         done = subprocess.run(
             [sys.executable, "-c", SCRIPT, backend],
-            env=environment(backend),
+            env={**os.environ, "KERAS_BACKEND": backend},
             cwd=folder,
             capture_output=True,
             text=True,

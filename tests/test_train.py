@@ -1,5 +1,6 @@
 import csv
 import json
+import os
 import subprocess
 import sys
 import time
@@ -10,7 +11,6 @@ import keras
 import numpy as np
 import pytest
 
-from checks import environment
 from keras_efsnet import EFSNet
 from keras_efsnet.files import write_whole
 from keras_efsnet.models.saving import save_model
@@ -48,11 +48,9 @@ BACKENDS = [
 def start(backend, out, *options):
     """Starts `efsnet train` as a process of its own."""
     command = [sys.executable, "-m", "keras_efsnet", "train", "--out", str(out)]
+    environment = {**os.environ, "KERAS_BACKEND": backend}
     return subprocess.Popen(
-        [*command, *options],
-        env=environment(backend),
-        stderr=subprocess.PIPE,
-        text=True,
+        [*command, *options], env=environment, stderr=subprocess.PIPE, text=True
     )
 
 
@@ -96,7 +94,7 @@ def finished(request, tmp_path_factory):
     settings.write_text(json.dumps({"settings": SETTINGS.to_json()}))
     done = subprocess.run(
         [sys.executable, "-c", WHOLE_AND_RESUMED, settings, out, folder / "resumed"],
-        env=environment(request.param),
+        env={**os.environ, "KERAS_BACKEND": request.param},
         capture_output=True,
         text=True,
     )
