@@ -62,13 +62,43 @@ def finish(process):
     assert process.returncode == 0, errors
 
 
+WHOLE_AND_RESUMED = """
+import shutil, sys
+from pathlib import Path
+import keras
+from keras_efsnet.cli import main
+from keras_efsnet.training.settings import TrainSettings, read_settings
+from keras_efsnet.training.train import train
+
+settings, whole, resumed = map(Path, sys.argv[1:])
+settings = TrainSettings.from_json(read_settings(settings))
+
+class CopyAfterOneEpoch(keras.callbacks.Callback):
+    def on_epoch_begin(self, epoch, logs=None):
+        if epoch == 1:
+            shutil.copytree(whole, resumed)
+
+train(settings, whole, callbacks=[CopyAfterOneEpoch()])
+assert main(["train", "--resume", "--out", str(resumed)]) == 0
+"""
+
+
 @pytest.fixture(scope="module", params=BACKENDS)
 def finished(request, tmp_path_factory):
-    """The folder of an uninterrupted run, named after its backend."""
+    """The folder of an uninterrupted run, named after its backend.
+
+    Beside it is `resumed`, the same run gone on with from its first epoch.
+    """
     folder = tmp_path_factory.mktemp("runs")
-    (folder / "settings.json").write_text(json.dumps({"settings": SETTINGS.to_json()}))
-    out = folder / request.param
-    finish(start(request.param, out, "--settings", str(folder / "settings.json")))
+    settings, out = folder / "settings.json", folder / request.param
+    settings.write_text(json.dumps({"settings": SETTINGS.to_json()}))
+    done = subprocess.run(
+        [sys.executable, "-c", WHOLE_AND_RESUMED, settings, out, folder / "resumed"],
+        env={**os.environ, "KERAS_BACKEND": request.param},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
     return out
 
 
@@ -102,6 +132,23 @@ def test_best_model_holds_the_averaged_weights_of_the_best_epoch(finished):
     assert EFSNet.from_preset(finished / "best.keras").width == SETTINGS.width
 
 
+def assert_same_run(found, expected):
+    arrays_found, arrays_expected = arrays(found), arrays(expected)
+    assert arrays_found.keys() == arrays_expected.keys()
+    for name, array in arrays_expected.items():
+        np.testing.assert_array_equal(arrays_found[name], array, err_msg=name)
+    assert log_rows(found) == log_rows(expected)
+    for name in ("best.keras", "last.keras"):
+        loaded = [EFSNet.from_preset(run / name) for run in (expected, found)]
+        for one, other in zip(*(model.get_weights() for model in loaded), strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+def test_a_stopped_run_resumes_to_the_same_weights(finished):
+    assert_same_run(finished.with_name("resumed"), finished)
+
+
+@pytest.mark.slow
 def test_killed_process_resumes_to_the_same_weights(finished, tmp_path):
     out = tmp_path / "run"
     settings = ("--settings", str(finished / "settings.json"))
@@ -114,15 +161,7 @@ def test_killed_process_resumes_to_the_same_weights(finished, tmp_path):
     with np.load(out / "state.npz") as state:
         assert json.loads(state["facts"].tobytes())["epochs_done"] < SETTINGS.epochs
     finish(start(finished.name, out, "--resume"))
-    expected, found = arrays(finished), arrays(out)
-    assert found.keys() == expected.keys()
-    for name, array in expected.items():
-        np.testing.assert_array_equal(found[name], array, err_msg=name)
-    assert log_rows(out) == log_rows(finished)
-    for name in ("best.keras", "last.keras"):
-        loaded = [EFSNet.from_preset(run / name) for run in (finished, out)]
-        for one, other in zip(*(model.get_weights() for model in loaded), strict=True):
-            np.testing.assert_array_equal(one, other)
+    assert_same_run(out, finished)
 
 
 def test_model_trained_in_mixed_precision_is_saved_as_float32(tmp_path):
