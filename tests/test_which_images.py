@@ -9,6 +9,7 @@ import pytest
 from keras_efsnet import EFSNet
 from keras_efsnet.cli import main
 from keras_efsnet.phantoms import write_phantoms
+from keras_efsnet.tflite import convert as converting
 from keras_efsnet.tflite import export as exporting
 from keras_efsnet.training import calibrate as calibrating
 from keras_efsnet.training import evaluate as evaluating
@@ -152,7 +153,10 @@ def test_int8_is_calibrated_on_training_images(options, tmp_path, monkeypatch):
     assert seen == ["train"]
 
 
-def test_files_are_compared_on_validation_images(options, tmp_path, monkeypatch):
+def test_files_are_compared_on_validation_images(
+    options, tmp_path, monkeypatch, make_lite
+):
+    monkeypatch.setattr(converting, "convert", lambda *_: make_lite())
     seen = spy(monkeypatch, exporting, "verify", 2, stop=True)
     with pytest.raises(Reached):
         main(["export", *options, "--out", str(tmp_path), "--kind", "float32"])
@@ -161,7 +165,7 @@ def test_files_are_compared_on_validation_images(options, tmp_path, monkeypatch)
 
 @pytest.mark.parametrize("subset", FOLDS)
 def test_evaluate_takes_the_subset_that_it_is_given(
-    options, tmp_path, monkeypatch, subset
+    options, tmp_path, monkeypatch, stub_network, subset
 ):
     seen = spy(monkeypatch, evaluating, "run_network", 1, stop=False)
     # It runs some of these images again.
