@@ -1,4 +1,4 @@
-"""What calibration chooses for a network whose answers are known, and what it writes."""
+"""What calibration chooses for a network with known answers, and what it writes."""
 
 import json
 from dataclasses import dataclass, replace
