@@ -62,6 +62,8 @@ def give(tmp_path, monkeypatch):
     def start(network):
         networks = {file: network}
         monkeypatch.setattr(calibrating, "KerasPredictor", networks.__getitem__)
+        # Enough of the thresholds, to search them sooner.
+        monkeypatch.setattr(calibrating, "THRESHOLDS", (0.25, 0.3, 0.35, 0.5))
         monkeypatch.setattr(
             calibrating, "run_network", lambda found, samples: found(samples)
         )
