@@ -1,4 +1,4 @@
-"""What calibration chooses for a network whose answers are known, and what it writes."""
+"""What calibration chooses for a network with known answers, and what it writes."""
 
 import json
 from dataclasses import dataclass, replace
@@ -62,6 +62,8 @@ def give(tmp_path, monkeypatch):
     def start(network):
         networks = {file: network}
         monkeypatch.setattr(calibrating, "KerasPredictor", networks.__getitem__)
+        # Enough of the thresholds, to search them sooner.
+        monkeypatch.setattr(calibrating, "THRESHOLDS", (0.25, 0.3, 0.35, 0.5))
         monkeypatch.setattr(
             calibrating, "run_network", lambda found, samples: found(samples)
         )
