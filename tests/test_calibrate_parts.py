@@ -135,6 +135,15 @@ def test_pixels_are_counted_for_each_smallest_lesion(truth):
     np.testing.assert_array_equal(_count(found, RULES, half, 0.45), np.zeros((5, 2)))
 
 
+def test_black_margins_are_not_counted():
+    found = output(np.where(lines(), 0.9, 0.1), [0, 1, 0])
+    grey = found.grey.copy()
+    grey[:, :12] = 0  # the first two pixels of each line
+    counts = _count(replace(found, grey=grey), RULES, lines(), 0.5)
+    left = sum(LENGTHS) - 2 * len(LENGTHS)
+    assert counts[0].tolist() == [left, left]
+
+
 def test_parts_that_touch_at_a_corner_are_one_lesion():
     mask = np.zeros((SIDE, SIDE), bool)
     mask[range(20, 30), range(20, 30)] = True
