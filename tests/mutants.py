@@ -87,6 +87,8 @@ def main() -> None:
     os.environ["MUTANT_UNDER_TEST"] = ""
     pytest.main(["--rootdir=.", "--tb=native", "-q", *OPTIONS, *TESTS], plugins=[loop])
     report(loop.killed)
+    if loop.broken:
+        sys.exit(f"These fail without a mutant too: {', '.join(loop.broken)}")
 
 
 def lay_out() -> None:
@@ -119,11 +121,13 @@ class MutantLoop:
 
     Attributes:
         killed: by mutant, whether one of its tests failed.
+        broken: tests that fail afterwards without a mutant; then nothing counts.
     """
 
     def __init__(self, names: list[str]) -> None:
         self.names = names
         self.killed: dict[str, bool] = {}
+        self.broken: list[str] = []
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         tests = {item.nodeid: item for item in session.items}
@@ -138,6 +142,7 @@ class MutantLoop:
             self.killed[name] = any(fails(tests[test]) for test in quick)
             reporter.write("." if self.killed[name] else "s")
         os.environ["MUTANT_UNDER_TEST"] = ""
+        self.broken = [name for name, test in tests.items() if fails(test)]
         return True
 
 
