@@ -72,6 +72,8 @@ def test_images_by_source_keep_their_order():
         for name, source in zip("abc", ("x", None, "x"), strict=True)
     ]
     assert _by_source(samples, [1, 2, 3]) == {"x": [1, 3], "unknown": [2]}
+    with pytest.raises(ValueError, match="shorter"):
+        _by_source(samples, [1, 2])
 
 
 def test_a_temperature_takes_the_root_of_the_odds():
@@ -85,6 +87,9 @@ def test_a_temperature_takes_the_root_of_the_odds():
     np.testing.assert_allclose(_sharpen(classes, 0.5)[0], squares / squares.sum(), 1e-6)
     sure = _sharpen(np.float64([[1 - 1e-9, 1e-9, 0]]), 0.01)
     np.testing.assert_array_equal(sure, [[1, 0, 0]])
+    # Powers that no number can hold: each row is scaled by its own largest.
+    steep = _sharpen(np.float64([[0.2, 0.3, 0.5], [1, 0, 0]]), 0.0005)
+    np.testing.assert_allclose(steep, [[0, 0, 1], [1, 0, 0]], atol=1e-12)
 
 
 def test_a_temperature_counts_images_by_their_weight():
@@ -128,6 +133,15 @@ def test_pixels_are_counted_for_each_smallest_lesion(truth):
     expected = [[sum(n // 2 for n in kept), sum(kept)] for kept in lengths]
     np.testing.assert_array_equal(counts, expected)
     np.testing.assert_array_equal(_count(found, RULES, half, 0.45), np.zeros((5, 2)))
+
+
+def test_black_margins_are_not_counted():
+    found = output(np.where(lines(), 0.9, 0.1), [0, 1, 0])
+    grey = found.grey.copy()
+    grey[:, :12] = 0  # the first two pixels of each line
+    counts = _count(replace(found, grey=grey), RULES, lines(), 0.5)
+    left = sum(LENGTHS) - 2 * len(LENGTHS)
+    assert counts[0].tolist() == [left, left]
 
 
 def test_parts_that_touch_at_a_corner_are_one_lesion():

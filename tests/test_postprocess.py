@@ -80,18 +80,22 @@ def test_normal_gate_leaves_other_classes():
     assert postprocess(_two_lesions(), BENIGN, (50, 40), rules).mask.any()
 
 
-@pytest.mark.parametrize(
-    "numbers",
-    [
-        {"minimum_lesion_fraction": 1.0},
-        {"minimum_lesion_fraction": -0.1},
-        {"normal_gate": 0.0},
-        {"normal_gate": 1.01},
-    ],
-)
-def test_rules_outside_their_range_are_refused(numbers):
-    with pytest.raises(ValueError, match=f"{next(iter(numbers))} must be in"):
-        Postprocess(**numbers)
+@pytest.mark.parametrize("fraction", [1.0, -0.1])
+def test_a_smallest_lesion_outside_its_range_is_refused(fraction):
+    message = (
+        rf"^minimum_lesion_fraction must be in \[0, 1\), got {fraction}; 0 keeps every "
+        r"component\.$"
+    )
+    with pytest.raises(ValueError, match=message):
+        Postprocess(minimum_lesion_fraction=fraction)
+
+
+@pytest.mark.parametrize("gate", [0.0, 1.01])
+def test_a_gate_outside_its_range_is_refused(gate):
+    message = rf"^normal_gate must be in \(0, 1\], got {gate}; null switches it off\.$"
+    with pytest.raises(ValueError, match=message):
+        Postprocess(normal_gate=gate)
+    assert Postprocess(normal_gate=1.0).normal_gate == 1
 
 
 def test_other_classes_are_refused():

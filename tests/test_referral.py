@@ -101,6 +101,39 @@ def test_reasons_come_together_and_in_order():
     )
 
 
+def test_what_a_model_lacks_is_no_reason():
+    facts = {"margin": None, "lesion_found": None, "image": None}
+    strict = replace(RULE, minimum_class_probability=1.0, malignancy_limit=1.0)
+    # No classes, then no class malignant, then no class normal.
+    assert find_reasons(strict, label=None, probabilities={}, **facts) == ()
+    kinds = {"cyst": 1.0, "solid": 0.0}
+    assert find_reasons(strict, label="cyst", probabilities=kinds, **facts) == ()
+    seen = {**facts, "lesion_found": False}
+    assert find_reasons(strict, label="cyst", probabilities=kinds, **seen) == ()
+    # Classes, but no mask.
+    sure = {"normal": 1.0, "benign": 0.0}
+    assert find_reasons(strict, label="normal", probabilities=sure, **facts) == ()
+    for name, off in (("malignancy_limit", 0), ("minimum_mask_margin", 0)):
+        assert getattr(replace(RULE, **{name: off}), name) == off
+    none = replace(RULE, malignancy_limit=0.0)
+    assert find_reasons(none, label="cyst", probabilities=kinds, **facts) == ()
+
+
+def test_an_appearance_is_compared_with_images_alone():
+    rule = replace(RULE, look=nearby_appearance(10.0))
+    assert reasons(rule) == ()
+    usual = np.full((SIDE, SIDE), 9, np.uint8)
+    found = find_reasons(
+        rule,
+        label="benign",
+        probabilities={"benign": 1.0},
+        margin=1.0,
+        lesion_found=True,
+        image=usual,
+    )
+    assert found == ()
+
+
 def test_margin_is_that_of_the_highest_probability():
     assert mask_margin(np.float32([[0.0, 0.25]])) == pytest.approx(0.5)
     assert mask_margin(np.float32([[0.1, 0.75]])) == pytest.approx(0.5)

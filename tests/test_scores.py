@@ -13,6 +13,7 @@ from keras_efsnet.training.per_image import ImageScore, make_columns
 from keras_efsnet.training.scores import (
     compute_metrics,
     confidence_bins,
+    find_errors,
     malignant_share,
 )
 
@@ -446,3 +447,11 @@ def test_an_output_that_is_not_trained_has_no_metrics():
     assert metrics["class"]["accuracy"] == 1
     assert metrics["refer"]["dice_loss_area"] is None
     assert metrics["refer"]["class_error_area"] == 0
+
+
+def test_a_lesion_of_one_pixel_can_be_missed_and_none_cannot():
+    found = score("benign", truth=1, predicted=1, shared=1)
+    missed = score("benign", truth=1)
+    none = score("benign", predicted=5)
+    table = make_columns([found, missed, none])
+    assert find_errors(table).tolist() == [False, True, False]

@@ -88,6 +88,13 @@ def test_the_digest_is_of_names_and_order(folds, tmp_path):
     assert read_split(SIX, lists).digest == hashlib.sha256(text.encode()).hexdigest()
 
 
+def test_the_label_of_an_image_of_unknown_class_is_empty(tmp_path):
+    samples = [sample(name, None) for name in "abc"]
+    rows = [f"{name},,{n}" for n, name in enumerate("abc")]
+    path = write(tmp_path / "f.csv", "stem,label,fold", *rows)
+    assert names(read_split(samples, [path])) == ("c", "b", "a")
+
+
 def test_lists_have_no_test_subset_of_their_own(tmp_path):
     train = write(tmp_path / "t.TXT", "b", "", " a ", encoding="utf-8-sig")
     split = read_split(SIX, [train, write(tmp_path / "v.txt", "c", "d")])
