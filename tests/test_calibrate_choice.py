@@ -24,6 +24,7 @@ from keras_efsnet.training.calibrate import (
     write_preset,
 )
 from keras_efsnet.training.datasets.sample import Sample
+from keras_efsnet.training.datasets.splits import Split
 from keras_efsnet.training.evaluate import RawOutput
 from keras_efsnet.training.fit_referral import (
     Malignancy,
@@ -31,6 +32,7 @@ from keras_efsnet.training.fit_referral import (
     fit_looks,
     fit_referral,
 )
+from keras_efsnet.training.seen import hash_images
 
 SIDE = 64
 LESION = (slice(20, 40), slice(20, 40))
@@ -334,6 +336,20 @@ def test_a_preset_holds_the_calibrated_model_and_its_card(tmp_path, monkeypatch)
     text = (preset / "card.json").read_text()
     assert text == json.dumps(card, indent=2) + "\n"
     write_preset(run, calibration(), preset)  # again, into the folder that is there
+
+
+def test_a_preset_has_seen_the_images_of_its_calibration(tmp_path, monkeypatch, draw):
+    model, preset, run = tiny_model(), tmp_path / "new", tmp_path / "run" / "best.keras"
+    monkeypatch.setattr(calibrating.EFSNet, "from_preset", lambda _: model)
+    run.parent.mkdir()
+    fitted, chosen, tested = (draw(name, "normal") for name in "abc")
+    digests = {"train": ["0123456789abcdef"], "validation": []}
+    (run.parent / "images.json").write_text(json.dumps(digests))
+    split = Split((fitted,), (chosen,), (tested,), digest="", protocol="B")
+    write_preset(run, calibration(), preset, split)
+    seen = json.loads((preset / "card.json").read_text())["images_seen"]
+    assert seen["train"] == sorted([*digests["train"], *hash_images([fitted])])
+    assert seen["validation"] == hash_images([chosen])
 
 
 def test_a_new_preset_has_a_folder_of_its_own(tmp_path):

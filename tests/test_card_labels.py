@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -132,7 +133,11 @@ def test_a_model_of_classes_alone_gives_no_mask():
     rules = Postprocess(0.1, refer=STRICT, labels=KINDS, tasks=("class",))
     found = find(rules)
     assert not found.mask.any() and found.boxes == []
+    assert found.mask.dtype == bool
     assert found.refer == ("class unsure",)
+    breast = replace(rules, labels=("normal", "benign"), normal_gate=None)
+    assert find(breast, classes=(0.4, 0.6)).refer == ("class unsure",)
+    assert find(breast, classes=(0.6, 0.4)).refer == ("class unsure",)
     record = found.to_json()
     assert record["lesion_area_px"] is None and record["lesion_fraction"] is None
     assert describe(found) == "cyst 60 % | refer: class unsure"

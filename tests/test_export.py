@@ -19,13 +19,14 @@ from keras_efsnet.tflite.interchange import OUTPUTS, export_format
 
 @pytest.fixture(scope="module", autouse=True)
 def convert_once():
-    """All exports to a kind give the file of the first one: the network is the same."""
+    """All exports of a network to a kind give the file of the first one."""
     real, made = converting.convert, {}
 
     def convert(model, kind, *arguments):
-        if kind not in made:
-            made[kind] = real(model, kind, *arguments)
-        return made[kind]
+        key = kind, *(weight.tobytes() for weight in model.get_weights())
+        if key not in made:
+            made[key] = real(model, kind, *arguments)
+        return made[key]
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(converting, "convert", convert)

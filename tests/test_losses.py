@@ -51,6 +51,13 @@ def two_images():
     return truth, rng.random((2, 4, 4, 1), "float32")
 
 
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_truth_without_its_last_axis_is_the_same(count):
+    truth, prediction = (x[:count] for x in two_images())
+    expected = float(DiceBCE()(truth, prediction))
+    assert float(DiceBCE()(truth[..., 0], prediction)) == pytest.approx(expected)
+
+
 def test_an_image_of_weight_0_does_not_count_in_the_mean():
     truth, prediction = two_images()
     loss = DiceBCE()

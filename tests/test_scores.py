@@ -455,3 +455,9 @@ def test_a_lesion_of_one_pixel_can_be_missed_and_none_cannot():
     none = score("benign", predicted=5)
     table = make_columns([found, missed, none])
     assert find_errors(table).tolist() == [False, True, False]
+
+
+def test_a_mask_of_one_pixel_on_a_normal_image_is_an_error():
+    sure = (0.8, 0.1, 0.1)
+    rows = [score("normal", predicted=area, p=sure) for area in (0, 1, 2)]
+    assert find_errors(make_columns(rows)).tolist() == [False, True, True]

@@ -1,6 +1,7 @@
 import csv
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -27,6 +28,7 @@ from keras_efsnet.training.settings import (
     TrainSettings,
     read_settings,
 )
+from keras_efsnet.training.state import TrainingState
 from keras_efsnet.training.train import train
 
 SETTINGS = TrainSettings(
@@ -70,6 +72,7 @@ from pathlib import Path
 import keras
 from keras_efsnet.cli import main
 from keras_efsnet.training.settings import TrainSettings, read_settings
+from keras_efsnet.training.state import TrainingState
 from keras_efsnet.training.train import train
 
 settings, whole, resumed = map(Path, sys.argv[1:])
@@ -277,7 +280,8 @@ def data(tmp_path_factory):
 
 @pytest.fixture
 def on_folds(data, tmp_path):
-    """Settings of a run on a dataset with a folds file."""
+    """Settings of a run on a dataset of its own with a folds file."""
+    data = shutil.copytree(data, tmp_path / "data")
     folds = write_folds(read_dataset(data), tmp_path / "folds.csv")
     return replace(SETTINGS, data=str(data), split=(str(folds),), phantoms=0)
 
@@ -307,6 +311,18 @@ def test_changed_images_masks_and_classes_are_another_state(on_folds):
     assert pipeline.load_cache(samples, 16).digest() == caches[-1].digest()
 
 
+def test_a_state_of_other_data_is_not_restored(tmp_path):
+    image = keras.Input((1,))
+    model = keras.Model(image, keras.layers.Dense(1)(image))
+    model.compile("sgd")
+    path = tmp_path / "state.npz"
+    TrainingState(model, path, "a").save(1, 0.5)
+    assert TrainingState(model, path, "a").restore() == (1, 0.5)
+    with pytest.raises(ValueError, match=r"state\.npz: the run's images, masks or cl"):
+        TrainingState(model, path, "b").restore()
+
+
+@pytest.mark.slow
 def test_a_run_on_changed_images_is_not_resumed(on_folds, tmp_path):
     out = tmp_path / "run"
     settings = replace(on_folds, epochs=1)

@@ -23,7 +23,8 @@ class DiceBCE(keras.losses.Loss):
             loss of two empty masks is then 0.
         dice_weight: weight of the Dice loss; the cross-entropy's is 1.
 
-    Input shape: truth (0 or 1) and probability in [0, 1], `(batch, height, width, 1)`.
+    Input shape: truth (0 or 1), `(batch, height, width)` with or without a last axis of
+    1, and probability in [0, 1], `(batch, height, width, 1)`.
     Output shape: a number; `(batch,)` before reduction; float at least 0.
 
     Example:
@@ -49,6 +50,9 @@ class DiceBCE(keras.losses.Loss):
         self.dice_weight = dice_weight
 
     def __call__(self, y_true, y_pred, sample_weight=None):
+        y_true = ops.convert_to_tensor(y_true)
+        if len(y_true.shape) == 3:
+            y_true = y_true[..., None]
         if sample_weight is not None:
             sample_weight = ops.convert_to_tensor(sample_weight, "float32")
         if sample_weight is not None and len(sample_weight.shape) > 2:
