@@ -1,6 +1,7 @@
 """Compares the speed of EFSNet's files with other ways to run the same network.
 
     python benchmarks/compare.py [--model NAME_OR_FILE] [--threads 1 2] [--json FILE]
+        [--reference FILE]
     python benchmarks/compare.py --networks [--unet FILE] [--deeplab FILE]
         [--data DIR ... --split FOLDS.csv] [--skip-full-unet] ...
 
@@ -11,6 +12,10 @@ ONNX Runtime is included if it and tf2onnx are installed. All take turns. Ratios
 by the median of the plain float32 file with the same number of threads. The default
 model is the default preset, or an untrained EFSNet if that is not shipped.
 
+`--reference` is a Python file whose `latency(threads)` gives the ms of another
+implementation. It is measured before and after the rest. Last lines say how many times
+faster our files are.
+
 `--networks` compares float32 and int8 files of EFSNet, U-Net, a U-Net of quarter width
 and DeepLabV3+ (needs keras-cv), untrained where no file is given. With `--data` and
 `--split`, int8 files are calibrated on training images, and trained networks are
@@ -20,6 +25,7 @@ evaluated on validation images. `--data` can be used several times.
 import argparse
 import importlib.util
 import os
+import runpy
 import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
@@ -51,11 +57,29 @@ def compare_files(
 ) -> None:
     files = make_files(keras_file, folder)
     contenders = list_contenders(files, keras_file, arguments.threads)
+    before = measure_reference(arguments)
     with progress_bar("Measuring") as show:
         rows = benchmark(contenders, progress=show)
+    after = measure_reference(arguments)
     print_cells(table_cells(rows))
+    for threads in before:
+        reference = (before[threads] + after[threads]) / 2
+        ratios = [
+            f"{reference / row.median_ms:.1f} times {row.name}"
+            for row in rows
+            if row.threads == threads and row.name.startswith("ours")
+        ]
+        print(f"reference, {threads} threads: {reference:.1f} ms,", ", ".join(ratios))
     if arguments.json:
         write_report(arguments.json, rows)
+
+
+def measure_reference(arguments: argparse.Namespace) -> dict[int, float]:
+    """Gives the reference's ms by the number of threads; empty without one."""
+    if not arguments.reference:
+        return {}
+    latency = runpy.run_path(arguments.reference)["latency"]
+    return {threads: latency(threads) for threads in arguments.threads}
 
 
 def compare_networks(
@@ -93,6 +117,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--model", default=shipped, help="preset or .keras file")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--json", type=Path, metavar="FILE")
+    parser.add_argument("--reference", help="Python file with latency(threads)")
     group = parser.add_argument_group("networks")
     group.add_argument("--networks", action="store_true", help="compare networks")
     group.add_argument("--unet", metavar="FILE", help="trained, of quarter width")

@@ -26,9 +26,9 @@ def check_label(label: str) -> str:
     """Returns a class's name.
 
     Raises:
-        ValueError: it is empty, too long, "unknown", begins or ends with a space, or
-            has a comma, an equals sign, a backslash (not allowed in DICOM) or a
-            character that is not printed.
+        ValueError: it is empty, too long, "unknown", one of `LABELS` in capitals,
+            begins or ends with a space, or has a comma, an equals sign, a backslash
+            (not allowed in DICOM) or a character that is not printed.
     """
     problem = ""
     if not isinstance(label, str) or not label.strip():
@@ -37,6 +37,10 @@ def check_label(label: str) -> str:
         problem = "begins or ends with a space"
     elif len(label) > LONGEST_LABEL:
         problem = f"has more than {LONGEST_LABEL} characters"
+    elif label not in LABELS and label.casefold() in LABELS:
+        problem = (
+            f"is not '{label.casefold()}', the name that the rules for it look for"
+        )
     elif label.lower() == UNKNOWN:
         problem = "stands for images whose class is not known"
     elif set(label) & set(",=\\"):

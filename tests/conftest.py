@@ -1,5 +1,7 @@
 """Fixtures shared by the tests: a small scan, a fast network, a small model file."""
 
+import gc
+import os
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
@@ -9,6 +11,22 @@ import numpy as np
 import pytest
 
 from keras_efsnet.prediction.postprocess import Postprocess
+
+# Workers and the programs that tests start inherit these.
+for _name, _value in {
+    # There is a worker for each core: more threads would wait for each other.
+    "OMP_NUM_THREADS": "1",
+    "TF_NUM_INTRAOP_THREADS": "1",
+    # JAX compiles a step to run it a few times: the code need not be fast.
+    "XLA_FLAGS": "--xla_backend_optimization_level=0",
+}.items():
+    os.environ.setdefault(_name, _value)
+
+
+def pytest_collection_finish() -> None:
+    """Keeps the collected tests and the imported frameworks out of each collection."""
+    gc.collect()
+    gc.freeze()
 
 
 class DarkIsLesion:

@@ -41,6 +41,15 @@ for line in sys.stdin:
 """
 
 
+def compile_once(folder: Path) -> dict[str, str]:
+    """Gives the environment in which runs share what JAX compiles."""
+    return {
+        "JAX_COMPILATION_CACHE_DIR": str(folder / "compiled"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "0",
+    }
+
+
 class Run:
     """A run, with the methods of `subprocess.Popen`."""
 
@@ -76,7 +85,7 @@ class ForkedRuns:
         self.folder = folder
         self.server = subprocess.Popen(
             [sys.executable, "-c", SERVER],
-            env={**os.environ, "KERAS_BACKEND": backend},
+            env={**os.environ, "KERAS_BACKEND": backend, **compile_once(folder)},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

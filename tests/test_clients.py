@@ -50,10 +50,9 @@ def test_says_what_keras_says(client, inputs):
         found = clients.run_client(client, FOLDER, *inputs)
     except clients.Unavailable as error:
         pytest.skip(f"{error}: make test-clients installs it")
-    if client.name == "OpenVINO" and client.files == ("int8",):
-        pytest.xfail("OpenVINO 2026.4 computes int8 .tflite files with other roundings")
     if client.quantized:
-        assert found.mask_dice > 0.97
+        # OpenVINO 2026.4 computes int8 .tflite files with other roundings.
+        assert found.mask_dice > (0.95 if client.name == "OpenVINO" else 0.97)
         assert found.same_class == 1
     else:
         assert found.worst < EXACT

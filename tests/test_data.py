@@ -208,6 +208,10 @@ SOFT[20, 20:40] = 90
             [("empty mask", "benign/benign (3)_mask.png")],
         ),
         (
+            lambda folder: save(BOX.astype(np.uint8), file_of(folder, "benign (3)")),
+            [("no scan", "benign/benign (3).png")],
+        ),
+        (
             write_mask("normal (1)", BOX),
             [("lesion in normal", "normal/normal (1)_mask.png")],
         ),

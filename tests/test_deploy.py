@@ -187,11 +187,16 @@ def test_the_plain_graph_equals_the_model(leaky, model, images):
     assert_equal(plain_graph(model, leaky), model, images)
 
 
-@pytest.mark.parametrize("style", STYLES)
-@pytest.mark.parametrize("preset", preset_names())
-def test_equals_the_shipped_model(preset, style):
-    model = EFSNet.from_preset(preset)
+@pytest.fixture(scope="module", params=preset_names())
+def shipped(request):
+    """A preset's model, and images of its size."""
+    model = EFSNet.from_preset(request.param)
     size = model.input_shape[1:3]
     frames = [make_phantom(label, 5, size).image for label in LABELS[1:]]
-    images = np.stack(frames)[..., None].astype("float32")
+    return model, np.stack(frames)[..., None].astype("float32")
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_equals_the_shipped_model(shipped, style):
+    model, images = shipped
     assert_equal(deployment_graph(model, style), model, images)

@@ -20,6 +20,7 @@ from dicom_files import (  # noqa: E402
     save,
 )
 from pydicom import uid  # noqa: E402
+from pydicom.encaps import encapsulate  # noqa: E402
 
 JPEG_8, JPEG_12 = uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit
 J2K, J2K_LOSSLESS = uid.JPEG2000, uid.JPEG2000Lossless
@@ -288,3 +289,37 @@ def test_overlays_are_not_drawn(tmp_path, grey):
     made.add_new(0x60000100, "US", 16)
     made.add_new(0x60000102, "US", 12)
     check_same(found_in(made, tmp_path), grey)
+
+
+def clip_of_three(grey, syntax, frames, **layout):
+    """Three frames in a codestream each, whose tag says another number of them."""
+    made = dataset(np.stack([grey, 255 - grey, grey.T.reshape(grey.shape)]))
+    if syntax == uid.RLELossless:
+        made.compress(syntax)
+    else:
+        encode = jpeg if syntax == JPEG_8 else jpeg_2000
+        codestreams = [encode(frame) for frame in made.pixel_array]
+        made.PixelData = encapsulate(codestreams, **layout)
+        made["PixelData"].VR = "OB"
+        made.file_meta.TransferSyntaxUID = syntax
+    made.NumberOfFrames = frames
+    return made
+
+
+@pytest.mark.parametrize("frames", [None, 1, 2])
+@pytest.mark.parametrize("syntax", [JPEG_8, J2K_LOSSLESS, uid.RLELossless])
+def test_more_compressed_frames_than_the_tags_say_are_refused(
+    tmp_path, grey, syntax, frames
+):
+    path = save(clip_of_three(grey, syntax, frames), tmp_path / "a.dcm")
+    with pytest.raises(ValueError, match=f"frames is {frames or 1}, but there are 3"):
+        list(read_frames(path))
+
+
+@pytest.mark.parametrize("syntax", [JPEG_8, J2K_LOSSLESS])
+@pytest.mark.parametrize("has_bot", [True, False])
+def test_frames_in_several_fragments_are_counted_once(tmp_path, grey, syntax, has_bot):
+    made = clip_of_three(grey, syntax, 3, fragments_per_frame=2, has_bot=has_bot)
+    frames = list(read_frames(save(made, tmp_path / "a.dcm")))
+    for frame, expected in zip(frames, made.pixel_array, strict=True):
+        check_same(frame.pixels.astype(int), expected, 4)

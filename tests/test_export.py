@@ -12,8 +12,24 @@ from keras_efsnet.cli import main
 from keras_efsnet.labels import LABELS
 from keras_efsnet.phantoms import write_phantoms
 from keras_efsnet.prediction.loading import load_predictor
+from keras_efsnet.tflite import convert as converting
 from keras_efsnet.tflite import export as exporting
 from keras_efsnet.tflite.interchange import OUTPUTS, export_format
+
+
+@pytest.fixture(scope="module", autouse=True)
+def convert_once():
+    """All exports to a kind give the file of the first one: the network is the same."""
+    real, made = converting.convert, {}
+
+    def convert(model, kind, *arguments):
+        if kind not in made:
+            made[kind] = real(model, kind, *arguments)
+        return made[kind]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(converting, "convert", convert)
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -132,6 +132,20 @@ def change_coco(folder: Path, change) -> None:
         ),
         (lambda c: c["images"][0].update(file_name="x.png"), "x.png is not there"),
         (lambda c: c["images"][0].pop("id"), "no COCO file .*KeyError"),
+        (
+            lambda c: c["images"][0].update(height=80, width=60),
+            r"a\.png: drawn on an image of 80 x 60 \(height x width\), but it has",
+        ),
+        (
+            lambda c: c["annotations"][0].update(segmentation=[[*range(900, 906)]]),
+            r"a\.png: an outline holds no pixel of the image",
+        ),
+        (
+            lambda c: c["annotations"][0].update(image_id="0"),
+            "annotation 1 is of the image '0', but no image has this id",
+        ),
+        (lambda c: c["images"][2].update(id=0), "images: two have the same id"),
+        (lambda c: c["categories"][0].update(id=8), "categories: two have the same id"),
     ],
 )
 def test_coco_is_checked_and_nothing_is_left(coco, tmp_path, change, message):
@@ -287,6 +301,30 @@ def test_labelme_images_whose_files_would_be_one(tmp_path, names, message):
 
     with pytest.raises(ValueError, match=message):
         read_annotations(folder)
+
+
+def test_labelme_files_in_linked_folders_are_read_once(tmp_path):
+    folder = make_folder(tmp_path / "drawn" / "here")
+    labelme(folder, "a", "benign")
+    labelme(make_folder(tmp_path / "far"), "b", "malignant")
+    (tmp_path / "drawn" / "linked").symlink_to(tmp_path / "far")
+    (tmp_path / "drawn" / "again").symlink_to(folder)
+    (tmp_path / "far" / "up").symlink_to(tmp_path / "drawn")
+
+    names = [annotation.name for annotation in read_annotations(tmp_path / "drawn")]
+    assert sorted(names) == ["a", "b"]
+    assert len(index(tmp_path, tmp_path / "drawn")) == 2
+
+
+def test_a_labelme_polygon_outside_its_image_is_refused(tmp_path):
+    labelme(make_folder(tmp_path / "drawn"), "a", "benign")
+    file = tmp_path / "drawn" / "a.json"
+    content = json.loads(file.read_text())
+    content["shapes"][0]["points"] = [[-9, 0], [-3, 0], [-3, 9]]
+    file.write_text(json.dumps(content))
+
+    with pytest.raises(ValueError, match=r"a\.json: a polygon holds no pixel of its"):
+        read_annotations(tmp_path / "drawn")
 
 
 @pytest.fixture

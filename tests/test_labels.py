@@ -9,6 +9,7 @@ import pytest
 
 from keras_efsnet import EFSNet, predict
 from keras_efsnet.labels import LABELS, check_labels
+from keras_efsnet.models import efsnet
 from keras_efsnet.models.saving import save_model
 from keras_efsnet.prediction.loading import load_predictor
 
@@ -32,6 +33,8 @@ SIZE = (16, 16, 1)
         (["cyst", " a"], "' a' begins or ends with a space"),
         (["cyst", "Unknown"], "'Unknown' stands for images whose class is not known"),
         (["cyst", "a" * 41], "has more than 40 characters"),
+        (["Normal", "cyst"], "'Normal' is not 'normal', the name that the rules"),
+        (["benign", "MALIGNANT"], "'MALIGNANT' is not 'malignant', the name that"),
     ],
 )
 def test_labels_are_checked(labels, problem):
@@ -75,24 +78,43 @@ def test_contradictions_are_refused(arguments, problem):
         EFSNet(SIZE, **arguments)
 
 
-def test_files_and_copies_keep_labels_and_tasks(tmp_path):
-    for options in ({"labels": KINDS}, {"tasks": ("mask",)}):
-        model = EFSNet(SIZE, width=0.5, **options)
-        model.save(tmp_path / "a.keras")
-        save_model(model, tmp_path / "b.keras")
-        copies = [copy.deepcopy(model)]
-        copies += [keras.saving.load_model(tmp_path / f"{n}.keras") for n in "ab"]
-        for made in copies:
-            assert (made.labels, made.tasks) == (model.labels, model.tasks)
+def saved(model, file, save):
+    save(model, file)
+    return keras.saving.load_model(file)
 
 
-def test_other_labels_get_a_new_head(tmp_path):
+COPIES = {
+    "deepcopy": lambda model, _: copy.deepcopy(model),
+    "save": lambda model, file: saved(model, file, EFSNet.save),
+    "save_model": lambda model, file: saved(model, file, save_model),
+}
+
+
+@pytest.mark.parametrize(
+    ("options", "ways"),
+    [
+        ({"labels": KINDS}, list(COPIES)),
+        ({"tasks": ("mask",)}, ["save_model"]),
+        pytest.param({"tasks": ("mask",)}, list(COPIES), marks=pytest.mark.slow),
+    ],
+)
+def test_files_and_copies_keep_labels_and_tasks(tmp_path, options, ways):
+    model = EFSNet(SIZE, width=0.5, **options)
+    for way in ways:
+        made = COPIES[way](model, tmp_path / f"{way}.keras")
+        assert (made.labels, made.tasks) == (model.labels, model.tasks)
+
+
+def test_other_labels_get_a_new_head(tmp_path, monkeypatch):
     trained = EFSNet(SIZE, width=0.5)
     trained.save(tmp_path / "m.keras")
     head = trained.get_layer("class_logits").get_weights()[0]
 
     def start(**options):
         return EFSNet.from_preset(tmp_path / "m.keras", **options)
+
+    # The file is not read anew for each.
+    monkeypatch.setattr(efsnet, "read_archive", lambda file: trained)
 
     same = start(labels=LABELS).get_layer("class_logits").get_weights()[0]
     np.testing.assert_array_equal(same, head)
@@ -107,7 +129,7 @@ def test_other_labels_get_a_new_head(tmp_path):
             strict=True,
         ):
             np.testing.assert_array_equal(one, other)
-    start(labels=KINDS).save(tmp_path / "m.keras")
+    trained = start(labels=KINDS)
     assert start(num_classes=5).labels is None
     assert start(tasks=("mask",)).labels == ()
 

@@ -3,6 +3,7 @@ import pytest
 from keras import ops
 
 from keras_efsnet.models.losses import DiceBCE
+from keras_efsnet.models.metrics import Dice
 
 
 def value(truth, prediction, **arguments):
@@ -79,6 +80,23 @@ def test_pixels_of_weight_0_do_not_count(axes):
     weight[1] = 0
     only = float(DiceBCE()(*parts[0]))
     assert float(DiceBCE()(truth, prediction, weight)) == pytest.approx(only, rel=1e-5)
+
+
+def test_pixels_of_one_weight_are_an_image_of_this_weight():
+    truth, prediction = two_images()
+    weight = np.float32([1, 3])
+    expected = float(DiceBCE()(truth, prediction, weight))
+    for shape in [(2, 4, 4, 1), (2, 4, 4), (2, 1, 1)]:
+        shaped = np.broadcast_to(weight.reshape(2, *[1] * (len(shape) - 1)), shape)
+        found = float(DiceBCE()(truth, prediction, shaped))
+        assert found == pytest.approx(expected, rel=1e-5)
+    assert float(DiceBCE()(truth, prediction, [1, 3])) == pytest.approx(expected)
+    metrics = []
+    for shaped in (weight, np.broadcast_to(weight[:, None, None], (2, 4, 4))):
+        metric = Dice()
+        metric.update_state(truth, prediction, shaped)
+        metrics.append(float(metric.result()))
+    assert metrics[0] == pytest.approx(metrics[1]) and metrics[1] <= 1
 
 
 def test_config_round_trip():

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image, ImageFilter
+from tiff_files import PALETTE, WHITE_IS_ZERO, Layout, write_tiff
 
 from keras_efsnet.images.mask_names import is_mask_name, mask_owner
 from keras_efsnet.training.datasets.masks import (
@@ -34,7 +35,9 @@ def save(tmp_path):
         *("a_mask.png", "a_mask_1.png", "a_Mask.png", "a_mask (1).png", "a-mask.tif"),
         *("a_mask - Copy.png", "a_mask2.png", "a_mask - Copy (2).png", "a_MASK.PNG"),
         *("a mask.png", "a.mask.png", "a_masks.png", "a_mask_2 - Copy.png"),
-        *("a_mask_1_2.png", "a_mask_final.png"),
+        *("a_mask_1_2.png", "a_mask_final.png", "a(mask).png", "a_[mask].png"),
+        *("a - mask.png", "a\u2013mask.png", "mask_a.png", "Mask-a.png", "masks a.png"),
+        *("a_Maske.png", "a_masque.tif", "a_M\xe1scara.png", "a_ma\u0301scara.png"),
     ],
 )
 def test_names_of_masks(name):
@@ -43,7 +46,13 @@ def test_names_of_masks(name):
     assert mask_owner(Path(name), {"b"}) is None
 
 
-@pytest.mark.parametrize("name", ["a.png", "unmask.png", "a_masked.png", "mask.png"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("a.png", "unmask.png", "a_masked.png", "mask.png", "masked a.png"),
+        *("damask_a.png", "a_maskA.png", "a_unmasked.png"),
+    ],
+)
 def test_names_of_images(name):
     assert not is_mask_name(Path(name))
     assert mask_owner(Path(name), {"a"}) is None
@@ -52,6 +61,8 @@ def test_names_of_images(name):
 def test_mask_belongs_to_the_image_before_the_last_mask():
     assert mask_owner(Path("b (4)_mask_1.png"), {"b", "b (4)"}) == "b (4)"
     assert mask_owner(Path("a_mask_b_mask.png"), {"a", "a_mask_b"}) == "a_mask_b"
+    assert mask_owner(Path("mask_(4) b.png"), {"b", "(4) b"}) == "(4) b"
+    assert mask_owner(Path("4mask.png"), {"4"}) == "4"
 
 
 def colours(lesion, background, mode="RGB") -> Image.Image:
@@ -194,6 +205,41 @@ def test_tiffs_of_other_numbers_are_refused(save, dtype):
     with pytest.raises(ValueError, match="32-bit numbers; save it as RGB or grey of 8"):
         read_mask_file(path)
     assert [problem.kind for problem in mask_problems(path)] == ["unreadable"]
+
+
+@pytest.mark.parametrize("highest", [255, 65535])
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+def test_tiff_masks_with_a_colour_map_of_bytes_or_words(tmp_path, bits, highest):
+    colours = np.zeros((3, 2**bits), int)
+    colours[:, 1] = highest
+    layout = Layout(PALETTE, bits, colours=colours)
+    path = write_tiff(tmp_path / "a_mask.tif", (LESION[..., None].astype(int), layout))
+
+    np.testing.assert_array_equal(read_mask_file(path), LESION)
+
+
+def test_a_deep_tiff_mask_whose_white_is_zero(tmp_path):
+    stored = np.where(LESION, 0, 65535)[..., None]
+    path = write_tiff(tmp_path / "a_mask.tif", (stored, Layout(WHITE_IS_ZERO, 16)))
+
+    assert mask_problems(path) == []
+    np.testing.assert_array_equal(read_mask_file(path), LESION)
+
+
+@pytest.mark.parametrize("third", [1, 2, 40, 63, 128, 190])
+def test_a_third_value_of_any_grey_is_refused(save, third):
+    pixels = np.where(LESION, third, 0).astype(np.uint8)
+    pixels[0:2] = 255
+
+    with pytest.raises(ValueError, match=f"third value, such as {third}, between"):
+        read_mask_file(save(pixels))
+
+
+def test_black_that_jpeg_made_grey_is_background(save):
+    pixels = np.where(LESION, 255, 1).astype(np.uint8)
+    pixels[:2, :40] = np.arange(40) // 4  # the greys of ringing
+
+    np.testing.assert_array_equal(read_mask_file(save(pixels)), LESION)
 
 
 def test_a_photograph_is_no_mask(save):

@@ -43,11 +43,33 @@ COPIES = {
     "config": lambda model, _: EFSNet.from_config(model.get_config()),
 }
 
-every_copy = pytest.mark.parametrize("way", COPIES)
+LIKE_OTHERS = ("preset", "deepcopy", "cloned layers", "json")
+"""Ways of the slow tests: each goes through a file or configs as another one does."""
+
+
+def slow(value):
+    return pytest.param(value, marks=pytest.mark.slow)
+
+
+every_copy = pytest.mark.parametrize(
+    "way", [slow(way) if way in LIKE_OTHERS else way for way in COPIES]
+)
 
 
 def small_model(**arguments):
     return EFSNet(SIZE, width=0.25, dropout=0.0, class_dropout=0.0, **arguments)
+
+
+@pytest.fixture(scope="module")
+def one_model():
+    return small_model()
+
+
+@pytest.fixture
+def model(one_model):
+    """The model of the file's tests; nothing in it is frozen."""
+    one_model.trainable = True
+    return one_model
 
 
 def compiled(model):
@@ -93,17 +115,15 @@ def thaw_one_layer_of_a_frozen_model(model):
 
 
 FREEZES = [
-    freeze_all_but_the_class_head,
+    slow(freeze_all_but_the_class_head),
     freeze_norms_alone,
-    freeze_all_but_one_part,
-    freeze_the_model,
+    slow(freeze_the_model),
     thaw_one_layer_of_a_frozen_model,
 ]
 
 
 @pytest.mark.parametrize("freeze", FREEZES)
-def test_frozen_layers_stay_frozen_in_a_file(freeze, tmp_path):
-    model = small_model()
+def test_frozen_layers_stay_frozen_in_a_file(freeze, model, tmp_path):
     freeze(model)
 
     loaded = through_file(model, tmp_path)
@@ -113,8 +133,7 @@ def test_frozen_layers_stay_frozen_in_a_file(freeze, tmp_path):
 
 
 @every_copy
-def test_frozen_layers_stay_frozen_in_every_copy(way, tmp_path):
-    model = small_model()
+def test_frozen_layers_stay_frozen_in_every_copy(way, model, tmp_path):
     freeze_all_but_one_part(model)
 
     same = COPIES[way](model, tmp_path)
@@ -130,7 +149,7 @@ def test_class_head_alone_has_258_trainable_weights_after_a_load(tmp_path):
     assert count(through_file(model, tmp_path).trainable_weights) == 258
 
 
-@pytest.mark.parametrize("way", ["file", "deepcopy", "pickle"])
+@pytest.mark.parametrize("way", ["file", slow("deepcopy"), slow("pickle")])
 def test_optimizer_of_a_frozen_model_goes_on(way, tmp_path):
     model = small_model()
     freeze_all_but_the_class_head(model)
@@ -215,13 +234,12 @@ def test_blocks_of_a_plain_model_keep_frozen_parts(tmp_path):
     assert count(same.trainable_weights) == 9 * 15 + 1
 
 
-def test_an_efsnet_inside_a_model_stays_frozen(tmp_path):
-    network = small_model()
-    freeze_norms_alone(network)
+def test_an_efsnet_inside_a_model_stays_frozen(model, tmp_path):
+    freeze_norms_alone(model)
     inputs = keras.Input(SIZE)
-    model = keras.Model(inputs, network(inputs)["class"])
+    outer = keras.Model(inputs, model(inputs)["class"])
 
-    assert states(through_file(model, tmp_path)) == states(model)
+    assert states(through_file(outer, tmp_path)) == states(outer)
 
 
 def test_changed_arguments_of_a_config_are_followed():
@@ -253,8 +271,7 @@ def test_a_changed_rate_is_kept(tmp_path):
     assert through_file(model, tmp_path).get_layer("class_dropout").rate == 0.25
 
 
-def test_a_new_class_head_is_not_frozen(tmp_path):
-    model = small_model()
+def test_a_new_class_head_is_not_frozen(model, tmp_path):
     model.get_layer("initial").trainable = False
     model.get_layer("class_logits").trainable = False
     model.save(tmp_path / "m.keras")
@@ -268,7 +285,11 @@ def test_a_new_class_head_is_not_frozen(tmp_path):
 # Keras warns of every layer that has no int8 form.
 quantizes = pytest.mark.filterwarnings("ignore:Layer .* does not have a `quantize`")
 
-POLICIES = ["float32", "mixed_bfloat16", "mixed_float16", "float16", "bfloat16"]
+# The slow ones train in test_keras_conventions, or in every test of a fit.
+POLICIES = [
+    *("mixed_float16", "float64"),
+    *map(slow, ("float32", "mixed_bfloat16", "float16", "bfloat16")),
+]
 
 
 @pytest.mark.parametrize("given", [str, keras.DTypePolicy])
@@ -304,8 +325,8 @@ def test_dtype_and_a_float32_layer_are_kept(way, tmp_path):
             )
 
 
-def test_a_saved_dtype_is_stronger_than_the_global_policy(tmp_path):
-    small_model().save(tmp_path / "m.keras")
+def test_a_saved_dtype_is_stronger_than_the_global_policy(model, tmp_path):
+    model.save(tmp_path / "m.keras")
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
         loaded = keras.saving.load_model(tmp_path / "m.keras")
@@ -319,7 +340,7 @@ def test_a_saved_dtype_is_stronger_than_the_global_policy(tmp_path):
     assert preset.get_layer("csdc_1").compute_dtype == "bfloat16"
 
 
-@pytest.mark.parametrize("dtype", [*POLICIES, "float64"])
+@pytest.mark.parametrize("dtype", POLICIES)
 def test_every_float_policy_trains_and_loads(dtype, tmp_path):
     if dtype == "float64" and not backend_ops.has_float64():
         with pytest.raises(ValueError, match="got float64 on JAX.*jax_enable_x64"):
@@ -355,8 +376,12 @@ def test_unknown_arguments_are_refused():
 @pytest.mark.parametrize(
     ("mode", "way"),
     [
-        *(("int8", "file"), ("int4", "file"), ("float8", "file")),
-        *(("int8", "preset"), ("int8", "deepcopy"), ("int8", "pickle")),
+        *(("int8", "file"), ("int4", "file")),
+        pytest.param("float8", "file", marks=pytest.mark.slow),
+        *(
+            pytest.param("int8", way, marks=pytest.mark.slow)
+            for way in ("preset", "deepcopy", "pickle")
+        ),
     ],
 )
 def test_a_quantized_model_loads(mode, way, tmp_path):

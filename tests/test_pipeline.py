@@ -284,7 +284,7 @@ def test_fit_consumes_the_same_without_tensorflow(backend):
     pytest.importorskip(backend)
     this = f"{__file__}::{test_fit_consumes_each_batch_once_in_order.__name__}"
     result = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", this],
+        [sys.executable, "-m", "pytest", "-n0", "-q", "-p", "no:cacheprovider", this],
         env={**os.environ, "KERAS_BACKEND": backend},
         capture_output=True,
         text=True,

@@ -62,7 +62,7 @@ def test_masks_are_left_out_by_the_rule_of_datasets_and_counted(tmp_path, caplog
     _touch(tmp_path / "data" / "masks", "b_mask.png")
     with caplog.at_level(logging.INFO):
         assert _plan([tmp_path / "data"], tmp_path / "out") == {"a.png": "a"}
-    assert caplog.messages == ["5 left out: masks by their names"]
+    assert caplog.messages == ["5 left out: masks by their names or folders"]
 
 
 def test_masks_alone_are_one_line(tmp_path, capsys):
@@ -84,7 +84,7 @@ def test_predict_says_how_many_masks_it_left_out(
     _touch(data, *MASKS)
     Image.fromarray(scan).save(data / "a.png")
     assert main(["predict", str(data), "--out", str(out)]) == 0
-    assert capfd.readouterr().err == "4 left out: masks by their names\n"
+    assert capfd.readouterr().err == "4 left out: masks by their names or folders\n"
     assert len(json.loads((out / "predictions.json").read_text())) == 1
 
 
@@ -439,3 +439,37 @@ def test_an_input_that_an_earlier_run_wrote_is_kept(
         "b_overlay_mask.png",
         "b_overlay_overlay.png",
     }
+
+
+@pytest.mark.parametrize(
+    ("images", "masks"),
+    [("images", "masks"), ("Images", "Masks"), ("imagesTr", "labelsTr")],
+)
+def test_folders_of_masks_beside_images_are_left_out(tmp_path, caplog, images, masks):
+    data = tmp_path / "data"
+    _touch(data / images, "one/a.png", "b.png")
+    _touch(data / masks, "one/a.png", "b.png")
+    _touch(data, "c.png")
+    with caplog.at_level(logging.INFO):
+        jobs = plan_jobs([data], tmp_path / "out")
+    found = {str(job.source.relative_to(data)) for job in jobs}
+    assert found == {f"{images}/one/a.png", f"{images}/b.png", "c.png"}
+    assert caplog.messages == ["2 left out: masks by their names or folders"]
+
+
+def test_a_folder_of_masks_is_predicted_if_it_is_given_or_alone(tmp_path):
+    _touch(tmp_path / "data" / "images", "a.png")
+    _touch(tmp_path / "data" / "masks", "b.png")
+    _touch(tmp_path / "other" / "masks", "c.png")
+    given = [tmp_path / "data" / "masks", tmp_path / "other"]
+    assert set(_plan(given, tmp_path / "out")) == {"b.png", "c.png"}
+
+
+@pytest.mark.parametrize("name", ["study", "2026.11.28", "1.2.840.113619", "study.v2"])
+def test_a_broken_link_that_may_be_a_folder_is_told(tmp_path, name):
+    _touch(tmp_path / "data", "a.png")
+    (tmp_path / "data" / name).symlink_to(tmp_path / "gone")
+    (tmp_path / "data" / "notes.txt").symlink_to(tmp_path / "gone.txt")
+    problems = [job.problem for job in plan_jobs([tmp_path / "data"], tmp_path / "out")]
+    told = f"{tmp_path / 'data' / name}: a link to a file that is not there"
+    assert sorted(problems) == ["", told]

@@ -121,6 +121,14 @@ def test_demo_phantoms_are_segmented_and_classified(tmp_path):
 
 
 @pytest.mark.busi
+@pytest.mark.parametrize(
+    "preset",
+    [
+        name if name == DEFAULT_MODEL else pytest.param(name, marks=pytest.mark.slow)
+        for name in preset_names()
+    ],
+    indirect=True,
+)
 def test_evaluation_gives_the_figures_of_the_card(preset, card, split, tmp_path):
     assert split.digest == card["split_digest"]
     metrics = evaluate(

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from keras_efsnet.images.reading import sixteen_bit_as
 from keras_efsnet.training import seen
 from keras_efsnet.training.datasets.sample import Sample
 from keras_efsnet.training.datasets.splits import Split
@@ -70,6 +71,16 @@ def test_a_copy_under_another_name_is_seen(split, tmp_path):
     shutil.copy(split.train[0].image, copy)
     renamed = [Sample("other", "malignant", copy)]
     assert seen.refuse_seen(model, renamed, "test", allow=True) == 1
+
+
+def test_a_copy_is_seen_whatever_sixteen_bit_is(tmp_path):
+    rng = np.random.default_rng(0)
+    deep = tmp_path / "deep.png"
+    Image.fromarray(rng.integers(0, 5000, (8, 9), np.uint16)).save(deep)
+    samples = [Sample("deep", "benign", deep)]
+    with sixteen_bit_as("minmax"):
+        hashes = seen.hash_images(samples)
+    assert seen.hash_images(samples) == hashes
 
 
 def test_the_images_of_the_start_count_too(split, samples):

@@ -12,6 +12,7 @@ from keras_efsnet.images.frame import Frame
 from keras_efsnet.images.screen_region import ScreenRegion
 from keras_efsnet.live import stream
 from keras_efsnet.live.camera import CameraFrames
+from keras_efsnet.live.containers import promised_frames
 from keras_efsnet.live.recording import open_recording
 from keras_efsnet.live.sources import LiveFrame, open_folder, open_video
 from keras_efsnet.prediction.caption import bar_height
@@ -156,6 +157,22 @@ def test_overlay_folder_is_named_by_frame_number(network, folder, tmp_path):
     out = tmp_path / "out"
     assert _run(folder, "--out", out, "--frames", 3) == 0
     assert _frames(out) == ["frame_000000.png", "frame_000001.png", "frame_000002.png"]
+
+
+def test_a_shorter_run_leaves_no_frames_of_the_one_before(network, folder, tmp_path):
+    out = tmp_path / "out"
+    assert _run(folder, "--out", out) == 0
+    (out / "frame_a.png").touch()
+    assert _run(folder, "--out", out, "--frames", 2) == 0
+    assert _frames(out) == ["frame_000000.png", "frame_000001.png", "frame_a.png"]
+
+
+def test_frames_that_no_run_wrote_stay(network, folder, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "frame_000007.png").touch()
+    assert _run(folder, "--out", out, "--frames", 1) == 0
+    assert _frames(out) == ["frame_000000.png", "frame_000007.png"]
 
 
 def test_a_folder_needs_no_opencv(network, folder, tmp_path, monkeypatch):
@@ -415,6 +432,27 @@ def test_a_matroska_file_that_is_cut_off_is_told(network, make_video, capsys):
     assert _run(video) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert " of 10 frames; it is cut off" in line
+
+
+@pytest.mark.parametrize(("name", "codec"), [("h.mkv", "mp4v"), ("h.webm", "VP90")])
+def test_a_hole_in_a_matroska_file_is_told(name, codec, network, make_video, capsys):
+    video = make_video(name, codec)
+    content = bytearray(video.read_bytes())
+    at = content.index(b"\x81\x00\xfa")  # track 1, 250 ms: the sixth frame
+    content[at - 4 : at] = bytes(4)  # its name and size
+    video.write_bytes(content)
+    assert _run(video) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert " of 10 frames; it is cut off or damaged" in line
+
+
+def test_sound_may_be_longer_than_the_pictures_of_a_matroska_file(make_video):
+    video = make_video("sound.mkv", "mp4v")
+    content = video.read_bytes()
+    assert content.count(b"\x83\x81\x01") == 1  # the kind of its one track
+    assert promised_frames(video, FRAMES, 20) == FRAMES
+    video.write_bytes(content.replace(b"\x83\x81\x01", b"\x83\x81\x02"))
+    assert promised_frames(video, FRAMES, 20) is None
 
 
 def test_an_mp4_without_its_list_of_frames_is_no_video(network, make_video, capsys):

@@ -10,9 +10,11 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from PIL import Image
 
 from keras_efsnet import EFSNet
 from keras_efsnet.files import write_whole
+from keras_efsnet.images.reading import read_image
 from keras_efsnet.models.saving import save_model
 from keras_efsnet.phantoms import write_phantoms
 from keras_efsnet.training import pipeline
@@ -62,13 +64,43 @@ def finish(process):
     assert process.returncode == 0, errors
 
 
+WHOLE_AND_RESUMED = """
+import shutil, sys
+from pathlib import Path
+import keras
+from keras_efsnet.cli import main
+from keras_efsnet.training.settings import TrainSettings, read_settings
+from keras_efsnet.training.train import train
+
+settings, whole, resumed = map(Path, sys.argv[1:])
+settings = TrainSettings.from_json(read_settings(settings))
+
+class CopyAfterOneEpoch(keras.callbacks.Callback):
+    def on_epoch_begin(self, epoch, logs=None):
+        if epoch == 1:
+            shutil.copytree(whole, resumed)
+
+train(settings, whole, callbacks=[CopyAfterOneEpoch()])
+assert main(["train", "--resume", "--out", str(resumed)]) == 0
+"""
+
+
 @pytest.fixture(scope="module", params=BACKENDS)
 def finished(request, tmp_path_factory):
-    """The folder of an uninterrupted run, named after its backend."""
+    """The folder of an uninterrupted run, named after its backend.
+
+    Beside it is `resumed`, the same run gone on with from its first epoch.
+    """
     folder = tmp_path_factory.mktemp("runs")
-    (folder / "settings.json").write_text(json.dumps({"settings": SETTINGS.to_json()}))
-    out = folder / request.param
-    finish(start(request.param, out, "--settings", str(folder / "settings.json")))
+    settings, out = folder / "settings.json", folder / request.param
+    settings.write_text(json.dumps({"settings": SETTINGS.to_json()}))
+    done = subprocess.run(
+        [sys.executable, "-c", WHOLE_AND_RESUMED, settings, out, folder / "resumed"],
+        env={**os.environ, "KERAS_BACKEND": request.param},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
     return out
 
 
@@ -102,6 +134,23 @@ def test_best_model_holds_the_averaged_weights_of_the_best_epoch(finished):
     assert EFSNet.from_preset(finished / "best.keras").width == SETTINGS.width
 
 
+def assert_same_run(found, expected):
+    arrays_found, arrays_expected = arrays(found), arrays(expected)
+    assert arrays_found.keys() == arrays_expected.keys()
+    for name, array in arrays_expected.items():
+        np.testing.assert_array_equal(arrays_found[name], array, err_msg=name)
+    assert log_rows(found) == log_rows(expected)
+    for name in ("best.keras", "last.keras"):
+        loaded = [EFSNet.from_preset(run / name) for run in (expected, found)]
+        for one, other in zip(*(model.get_weights() for model in loaded), strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+def test_a_stopped_run_resumes_to_the_same_weights(finished):
+    assert_same_run(finished.with_name("resumed"), finished)
+
+
+@pytest.mark.slow
 def test_killed_process_resumes_to_the_same_weights(finished, tmp_path):
     out = tmp_path / "run"
     settings = ("--settings", str(finished / "settings.json"))
@@ -114,15 +163,7 @@ def test_killed_process_resumes_to_the_same_weights(finished, tmp_path):
     with np.load(out / "state.npz") as state:
         assert json.loads(state["facts"].tobytes())["epochs_done"] < SETTINGS.epochs
     finish(start(finished.name, out, "--resume"))
-    expected, found = arrays(finished), arrays(out)
-    assert found.keys() == expected.keys()
-    for name, array in expected.items():
-        np.testing.assert_array_equal(found[name], array, err_msg=name)
-    assert log_rows(out) == log_rows(finished)
-    for name in ("best.keras", "last.keras"):
-        loaded = [EFSNet.from_preset(run / name) for run in (finished, out)]
-        for one, other in zip(*(model.get_weights() for model in loaded), strict=True):
-            np.testing.assert_array_equal(one, other)
+    assert_same_run(out, finished)
 
 
 def test_model_trained_in_mixed_precision_is_saved_as_float32(tmp_path):
@@ -228,10 +269,15 @@ def write_folds(samples, path, shift=0):
     return path
 
 
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """A folder with four phantoms of each class."""
+    return write_phantoms(tmp_path_factory.mktemp("phantoms") / "data", 4, seed=0)
+
+
 @pytest.fixture
-def on_folds(tmp_path):
+def on_folds(data, tmp_path):
     """Settings of a run on a dataset with a folds file."""
-    data = write_phantoms(tmp_path / "data", 4, seed=0)
     folds = write_folds(read_dataset(data), tmp_path / "folds.csv")
     return replace(SETTINGS, data=str(data), split=(str(folds),), phantoms=0)
 
@@ -247,16 +293,42 @@ def test_a_changed_split_is_not_resumed(on_folds, tmp_path, stop_early):
         train(on_folds, out, resume=True)
 
 
+def test_changed_images_masks_and_classes_are_another_state(on_folds):
+    samples = [s for s in read_dataset(on_folds.data[0]) if s.label == "benign"]
+    caches = [pipeline.load_cache(samples, 16)]
+    Image.fromarray(255 - read_image(samples[0].image)).save(samples[0].image)
+    caches.append(pipeline.load_cache(samples, 16))
+    height, width = read_image(samples[1].image).shape
+    Image.new("1", (width, height)).save(samples[1].masks[0])
+    caches.append(pipeline.load_cache(samples, 16))
+    samples[2] = replace(samples[2], label="malignant")
+    caches.append(pipeline.load_cache(samples, 16))
+    assert len({cache.digest() for cache in caches}) == 4
+    assert pipeline.load_cache(samples, 16).digest() == caches[-1].digest()
+
+
+def test_a_run_on_changed_images_is_not_resumed(on_folds, tmp_path):
+    out = tmp_path / "run"
+    settings = replace(on_folds, epochs=1)
+    train(settings, out, check_leaks=False)
+    train(settings, out, resume=True)
+    image = read_dataset(settings.data[0])[2].image
+    Image.fromarray(255 - read_image(image)).save(image)
+    with pytest.raises(ValueError, match=r"state\.npz: the run's images, masks or cl"):
+        train(settings, out, resume=True)
+
+
 def test_the_global_dtype_policy_stays(on_folds, tmp_path, stop_early):
     with pytest.raises(Stopped):
         train(replace(on_folds, dtype_policy="mixed_bfloat16"), tmp_path / "run")
     assert keras.config.dtype_policy().name == "float32"
 
 
-@pytest.fixture
-def start_file(tmp_path):
-    EFSNet((16, 16, 1), width=0.5, dropout=0.0).save(tmp_path / "start.keras")
-    return str(tmp_path / "start.keras")
+@pytest.fixture(scope="module")
+def start_file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("start") / "start.keras"
+    EFSNet((16, 16, 1), width=0.5, dropout=0.0).save(path)
+    return str(path)
 
 
 def test_a_run_notes_the_networks_own_settings(
@@ -394,11 +466,20 @@ def test_the_start_gives_its_labels(on_folds, tmp_path):
     settings = replace(on_folds, init=str(file), width=None)
     assert build_model(settings).labels == ("cyst", "solid")
     assert build_model(replace(settings, labels=("a", "b"))).labels == ("a", "b")
-    assert build_model(settings, ("mask",)).labels == ()
-    EFSNet((16, 16, 1), width=0.5, num_classes=5).save(file)
-    assert build_model(settings).labels == ("normal", "benign", "malignant")
     with pytest.raises(ValueError, match="a truth for the mask alone, which only EFSN"):
         build_model(replace(on_folds, model="unet", deep_supervision=0), ("mask",))
+
+
+@pytest.mark.slow
+def test_a_start_whose_labels_do_not_fit_gets_other_ones(
+    on_folds, tmp_path, start_file
+):
+    settings = replace(on_folds, init=start_file, width=None)
+    assert build_model(settings, ("mask",)).labels == ()
+    file = tmp_path / "start.keras"
+    EFSNet((16, 16, 1), width=0.5, num_classes=5).save(file)
+    found = build_model(replace(settings, init=str(file)))
+    assert found.labels == ("normal", "benign", "malignant")
 
 
 def test_labels_are_settings():

@@ -9,11 +9,12 @@ import pytest
 from keras_efsnet import EFSNet
 from keras_efsnet.cli import main
 from keras_efsnet.phantoms import write_phantoms
+from keras_efsnet.tflite import convert as converting
 from keras_efsnet.tflite import export as exporting
 from keras_efsnet.training import calibrate as calibrating
 from keras_efsnet.training import evaluate as evaluating
 from keras_efsnet.training.datasets.reading import read_dataset
-from keras_efsnet.training.seen import hash_images
+from keras_efsnet.training.seen import count_seen, hash_images, read_seen
 
 CLASSES = ("normal", "benign", "malignant")
 FOLDS = {"test": 0, "validation": 1, "train": 2}
@@ -116,6 +117,35 @@ def test_calibration_refuses_images_that_trained_the_model(
     calibrate(*command[1:])
 
 
+def trained_elsewhere(options, folder, number, **facts):
+    """The options with a copy of the model that has seen the images of a number."""
+    held_out = [s for s in read_dataset(options[3]) if f"({number})" in s.stem]
+    shutil.copy(options[1], folder / "m.keras")
+    seen = {name: hash_images(held_out) if of else [] for name, of in facts.items()}
+    (folder / "images.json").write_text(json.dumps(seen))
+    return ["--model", str(folder / "m.keras"), *options[2:]]
+
+
+@pytest.mark.parametrize("command", ["calibrate", "export"])
+def test_training_images_that_the_model_was_validated_on_are_refused(
+    options, tmp_path, command, capsys
+):
+    options = trained_elsewhere(options, tmp_path, 3, train=False, validation=True)
+    assert main([command, *options, "--out", str(tmp_path / "preset")]) == 2
+    assert "on 3 of the 3 train images" in capsys.readouterr().err
+
+
+def test_calibration_records_the_images_that_it_was_fitted_on(options, tmp_path):
+    options = trained_elsewhere(options, tmp_path, 9, train=True, validation=True)
+    preset = tmp_path / "preset"
+    assert main(["calibrate", *options, "--out", str(preset)]) == 0
+    images = read_dataset(options[3])
+    for number, subset in enumerate(FOLDS, start=1):
+        used = [image for image in images if f"({number})" in image.stem]
+        seen = count_seen(read_seen(preset), used, "another")
+        assert seen == (0 if subset == "test" else 3)
+
+
 def test_int8_is_calibrated_on_training_images(options, tmp_path, monkeypatch):
     seen = spy(monkeypatch, exporting, "representative_images", 0, stop=True)
     with pytest.raises(Reached):
@@ -123,7 +153,10 @@ def test_int8_is_calibrated_on_training_images(options, tmp_path, monkeypatch):
     assert seen == ["train"]
 
 
-def test_files_are_compared_on_validation_images(options, tmp_path, monkeypatch):
+def test_files_are_compared_on_validation_images(
+    options, tmp_path, monkeypatch, make_lite
+):
+    monkeypatch.setattr(converting, "convert", lambda *_: make_lite())
     seen = spy(monkeypatch, exporting, "verify", 2, stop=True)
     with pytest.raises(Reached):
         main(["export", *options, "--out", str(tmp_path), "--kind", "float32"])
@@ -132,7 +165,7 @@ def test_files_are_compared_on_validation_images(options, tmp_path, monkeypatch)
 
 @pytest.mark.parametrize("subset", FOLDS)
 def test_evaluate_takes_the_subset_that_it_is_given(
-    options, tmp_path, monkeypatch, subset
+    options, tmp_path, monkeypatch, stub_network, subset
 ):
     seen = spy(monkeypatch, evaluating, "run_network", 1, stop=False)
     # It runs some of these images again.

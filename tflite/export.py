@@ -30,6 +30,7 @@ from keras_efsnet.tflite.convert import (
 from keras_efsnet.tflite.verify import DEFAULT_LIMITS, Limits, Verification, verify
 from keras_efsnet.training.card import KERAS_NAME, write_own_card
 from keras_efsnet.training.datasets.splits import Split
+from keras_efsnet.training.seen import add_seen, read_seen
 
 FINE_TUNED: Mapping[str, tuple[str, str]] = {
     "int8-qat": ("int8", "quantize"),
@@ -79,10 +80,12 @@ def export(
     _check_folder(model, kinds, out)
     out.mkdir(parents=True, exist_ok=True)
     reference = KerasPredictor(model.keras_file)
+    tuned = split.train if FINE_TUNED.keys() & set(kinds) else ()
+    seen = add_seen(read_seen(model.keras_file), tuned)
     with tempfile.TemporaryDirectory(dir=out, prefix=".unverified-") as part:
         network = load_keras_model(model.keras_file)
         # The files below are opened before their own card is written.
-        write_own_card(Path(part), model, name, reference.rules)
+        write_own_card(Path(part), model, name, reference.rules, seen)
         files = _make(network, reference, split, kinds, Path(part), name)
         candidates = {kind: _open(file) for kind, file in files.items()}
         results = verify(reference, candidates, split.validation, limits=limits)
@@ -98,7 +101,7 @@ def export(
         keras_file = Path(part, KERAS_NAME)
         keras_file.write_bytes(model.keras_file.read_bytes())
         keras_file.replace(out / KERAS_NAME)
-    write_own_card(out, model, name, reference.rules)
+    write_own_card(out, model, name, reference.rules, seen)
     return results
 
 

@@ -35,6 +35,7 @@ from keras_efsnet.prediction.appearance import Appearance
 from keras_efsnet.prediction.keras_runtime import KerasPredictor
 from keras_efsnet.prediction.postprocess import Postprocess, postprocess
 from keras_efsnet.training.datasets.sample import Sample, load_mask
+from keras_efsnet.training.datasets.splits import Split
 from keras_efsnet.training.evaluate import (
     RawOutput,
     check_truth,
@@ -50,7 +51,7 @@ from keras_efsnet.training.fit_referral import (
 )
 from keras_efsnet.training.per_image import make_columns
 from keras_efsnet.training.scores import expected_calibration_error, find_errors
-from keras_efsnet.training.seen import read_seen
+from keras_efsnet.training.seen import add_seen, read_seen
 
 THRESHOLDS = tuple(np.arange(0.25, 0.8, 0.05).round(2).tolist())
 LESION_FRACTIONS = (0.0, 0.001, 0.002, 0.004, 0.008)
@@ -166,8 +167,19 @@ def prepare_preset(preset: str | Path) -> Path:
     return new_folder(preset)
 
 
-def write_preset(model_file: Path, calibration: Calibration, preset: Path) -> None:
-    """Writes model.keras and a card.json with rules, which `card` completes later."""
+def write_preset(
+    model_file: Path,
+    calibration: Calibration,
+    preset: Path,
+    split: Split | None = None,
+) -> None:
+    """Writes model.keras and a card.json with rules, which `card` completes later.
+
+    The card's `images_seen` are those of the model, and those of `split`.
+    """
+    seen = read_seen(model_file)
+    if split:
+        seen = add_seen(seen, split.train, split.validation)
     preset.mkdir(parents=True, exist_ok=True)
     model = fold(EFSNet.from_preset(model_file), calibration)
     save_model(model, preset / "model.keras")
@@ -181,7 +193,7 @@ def write_preset(model_file: Path, calibration: Calibration, preset: Path) -> No
         "postprocess": rules.to_json(),
         "calibration": facts,
         "looks": looks,
-        "images_seen": read_seen(model_file),
+        "images_seen": seen,
     }
     write_text(preset / "card.json", json.dumps(card, indent=2) + "\n", durable=True)
 

@@ -20,7 +20,7 @@ from keras_efsnet.files import write_text
 from keras_efsnet.labels import LABELS
 from keras_efsnet.models.presets import ModelFiles, preset_names, weight_digests
 from keras_efsnet.prediction.postprocess import Postprocess
-from keras_efsnet.training.seen import read_seen
+from keras_efsnet.training.seen import Seen
 from keras_efsnet.training.settings import EARLIER_RUN
 
 KERAS_NAME = "model.keras"
@@ -90,7 +90,11 @@ def write_card(
 
 
 def write_own_card(
-    preset: Path, model: ModelFiles, name: str, rules: Postprocess
+    preset: Path,
+    model: ModelFiles,
+    name: str,
+    rules: Postprocess,
+    seen: Seen | None,
 ) -> Path:
     """Writes the card of a folder that holds a model and its exported files.
 
@@ -102,15 +106,15 @@ def write_own_card(
         model: the model's own file and card.
         name: the preset's name, if the card has none.
         rules: the model's labels, tasks and rules.
+        seen: the images that the files have seen; None if that is unknown.
 
     Returns:
         The path of card.json.
     """
-    seen = read_seen(model.keras_file)
     card = {
         "name": name,
-        **({"images_seen": seen} if seen else {}),
         **model.card,
+        **({"images_seen": seen} if seen else {}),
         "labels": list(rules.labels),
         "tasks": list(rules.tasks),
         "postprocess": rules.to_json(),

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, fields
 from functools import partial
+from hashlib import sha256
 from typing import Any
 
 import keras
@@ -77,6 +78,15 @@ class ImageCache:
 
     def __len__(self) -> int:
         return len(self.images)
+
+    def digest(self) -> str:
+        """Gives a hash (SHA-256, hex) of all that it holds."""
+        content = sha256(repr(self.classes).encode())
+        arrays = [getattr(self, field.name) for field in fields(self)[:-1]]
+        for array in arrays:
+            content.update(f"{array.dtype} {array.shape}".encode())
+            content.update(np.ascontiguousarray(array).tobytes())
+        return content.hexdigest()
 
 
 def load_cache(

@@ -37,13 +37,14 @@ def hash_pixels(grey: np.ndarray) -> str:
 
 
 def hash_images(samples: Sequence[Sample]) -> list[str]:
-    """Gives the hash of each image.
+    """Gives the hash of each image, the same whatever `--sixteen-bit` is.
 
     Raises:
         OSError, ValueError: an image cannot be read.
     """
     with ThreadPoolExecutor() as pool:
-        return list(pool.map(lambda s: hash_pixels(read_image(s.image)), samples))
+        images = pool.map(lambda s: read_image(s.image, "full"), samples)
+        return list(map(hash_pixels, images))
 
 
 def describe_seen(split: Split, start: Seen | None = None) -> dict[str, list[str]]:
@@ -59,6 +60,25 @@ def describe_seen(split: Split, start: Seen | None = None) -> dict[str, list[str
     train = {*hash_images(split.train), *(start or {}).get("train", ())}
     validation = set(hash_images(split.validation)) - train
     return {"train": sorted(train), "validation": sorted(validation)}
+
+
+def add_seen(
+    seen: Seen | None, train: Sequence[Sample], validation: Sequence[Sample] = ()
+) -> Seen | None:
+    """Adds the images that a model was fine-tuned or calibrated on.
+
+    Args:
+        seen: what the model has seen; None if that is unknown, and stays so.
+        train, validation: the images.
+
+    Raises:
+        OSError, ValueError: an image cannot be read.
+    """
+    if seen is None:
+        return None
+    trained = {*seen.get("train", ()), *hash_images(train)}
+    validated = {*seen.get("validation", ()), *hash_images(validation)}
+    return {"train": sorted(trained), "validation": sorted(validated - trained)}
 
 
 def read_seen(model: str | Path) -> Seen | None:
@@ -86,6 +106,16 @@ def count_seen(seen: Seen, samples: Sequence[Sample], subset: str) -> int:
     """
     others = _union(hashes for name, hashes in seen.items() if name != subset)
     return sum(digest in others for digest in hash_images(samples))
+
+
+def refuse_seen_training(model: str | Path, split: Split, allow: bool) -> None:
+    """Refuses a split to calibrate or export with, as `refuse_seen` does.
+
+    Raises:
+        OSError, ValueError: as `refuse_seen`, for training and validation images.
+    """
+    for subset in ("train", "validation"):
+        refuse_seen(model, getattr(split, subset), subset, allow)
 
 
 def refuse_seen(

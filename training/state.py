@@ -15,17 +15,23 @@ class TrainingState:
 
     It holds weights, averaged weights, the optimizer, the dropouts' seeds, the number
     of finished epochs and the best validation value.
+
+    Args:
+        model: compiled.
+        path: the file.
+        data_digest: of the run's images, masks and classes.
     """
 
-    def __init__(self, model: keras.Model, path: Path) -> None:
+    def __init__(self, model: keras.Model, path: Path, data_digest: str = "") -> None:
         self.model = model
         self.path = path
+        self.data_digest = data_digest
 
     def save(self, epochs_done: int, best: float) -> None:
         """Writes the state atomically."""
         arrays = {f"v{i:05}": np.asarray(v) for i, v in enumerate(self._variables())}
-        facts = json.dumps({"epochs_done": epochs_done, "best": best})
-        arrays["facts"] = np.frombuffer(facts.encode(), np.uint8)
+        facts = {"epochs_done": epochs_done, "best": best, "data": self.data_digest}
+        arrays["facts"] = np.frombuffer(json.dumps(facts).encode(), np.uint8)
         write_whole(
             self.path,
             lambda part: np.savez(part, allow_pickle=False, **arrays),
@@ -36,7 +42,7 @@ class TrainingState:
         """Restores model and optimizer; gives finished epochs and the best value.
 
         Raises:
-            ValueError: the file is damaged, or belongs to another network.
+            ValueError: the file is damaged, or of another network or other data.
         """
         try:
             with np.load(self.path, allow_pickle=False) as arrays:
@@ -49,6 +55,11 @@ class TrainingState:
                 f"{self.path}: not a state of this network ({error}); resume with the "
                 "settings of the run, or train into another folder."
             ) from error
+        if facts.get("data", self.data_digest) != self.data_digest:
+            raise ValueError(
+                f"{self.path}: the run's images, masks or classes have changed since; "
+                "restore them, or train into another folder."
+            )
         return facts["epochs_done"], facts["best"]
 
     def _variables(self) -> list[Any]:

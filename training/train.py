@@ -38,6 +38,8 @@ from keras_efsnet.training.taught import load_teacher
 if TYPE_CHECKING:
     from keras_efsnet.training.teacher import Teacher
 
+STATE_NAME = "state.npz"
+
 
 def train(
     settings: TrainSettings,
@@ -71,7 +73,8 @@ def train(
     Raises:
         ValueError: a setting, the split or the dataset is wrong; `out` holds a run but
             `resume` is False; `resume` is True but `out` holds no run, or one with
-            other settings or another split; there is no such teacher
+            other settings, another split or other images, masks or classes; there is
+            no such teacher
             (`MissingPackage` without its packages), or it was trained on another split
             or does not fit `image_size`; the loss is not a finite number.
         OSError: a file cannot be read or written.
@@ -86,9 +89,9 @@ def train(
         teacher = load_teacher(settings, split, network) if settings.teacher else None
         if resume:
             _check_split(split, out / "settings.json")
-        else:
-            if check_leaks and not settings.on_phantoms:
-                warn_of_leaks(split, settings.split)
+        elif check_leaks and not settings.on_phantoms:
+            warn_of_leaks(split, settings.split)
+        if not (out / STATE_NAME).exists():
             _note_run(settings, split, network, out)
         _fit(network, teacher, settings, split, out, callbacks)
     return out / "best.keras"
@@ -109,7 +112,8 @@ def _fit(
     model = _training_model(network, settings, training, teacher)
     compile_model(model, settings, steps)
 
-    state = TrainingState(model, out / "state.npz")
+    data = training.digest() + validation.digest()
+    state = TrainingState(model, out / STATE_NAME, data)
     epochs_done, best = state.restore() if state.path.exists() else (0, -1.0)
     model.fit(
         pipeline.training_batches(
@@ -207,7 +211,7 @@ def describe_run(
 
 
 def _check_run_folder(settings: TrainSettings, out: Path, resume: bool) -> None:
-    state, saved = out / "state.npz", out / "settings.json"
+    state, saved = out / STATE_NAME, out / "settings.json"
     if not resume:
         if state.exists():
             raise ValueError(

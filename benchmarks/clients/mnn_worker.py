@@ -1,5 +1,6 @@
 """MNN, from ONNX by its converter, in float32 with one thread."""
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -17,7 +18,9 @@ def load(file: Path) -> tuple[str, Run]:
         program = Path(sys.executable).with_name("mnnconvert")
         files = ["--modelFile", file, "--MNNModel", converted]
         command = [program, "-f", "ONNX", *files, "--bizCode", "efsnet"]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        # It installs a package for its log with the first pip on the path.
+        path = {**os.environ, "PATH": str(program.parent)}
+        subprocess.run(command, check=True, env=path, stdout=subprocess.DEVNULL)
         options = {"precision": "high", "backend": 0, "numThread": 1}
         module = MNN.nn.load_module_from_file(
             str(converted),

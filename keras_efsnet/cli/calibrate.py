@@ -40,16 +40,16 @@ def calibrate(
         from keras_efsnet.training import calibrate as calibration
         from keras_efsnet.training.datasets.reading import read_datasets
         from keras_efsnet.training.datasets.splits import read_split
-        from keras_efsnet.training.seen import refuse_seen
+        from keras_efsnet.training.seen import refuse_seen_training
 
         file = find_model(model).keras_file
         parts = read_split(read_datasets(data), split, fold)
-        refuse_seen(file, parts.validation, "validation", allow_seen)
+        refuse_seen_training(file, parts, allow_seen)
         calibration.prepare_preset(out)
     typer.echo(f"Calibrating on {len(parts.validation)} images.", err=True)
     with console.quiet_start():
         found = calibration.calibrate(file, parts.validation, parts.train)
-        calibration.write_preset(file, found, out)
+        calibration.write_preset(file, found, out, parts)
     console.print_table(("what", "before", "after"), _rows(found))
     typer.echo(f"model.keras and card.json: {out}. {NOTICE}")
 

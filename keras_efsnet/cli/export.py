@@ -50,11 +50,11 @@ def export(
         from keras_efsnet.tflite.export import export as run
         from keras_efsnet.training.datasets.reading import read_datasets
         from keras_efsnet.training.datasets.splits import read_split
-        from keras_efsnet.training.seen import refuse_seen
+        from keras_efsnet.training.seen import refuse_seen_training
 
         limits = verify.Limits(max_dice_loss, min_class_agreement)
         parts = read_split(read_datasets(data), split, fold)
-        refuse_seen(model, parts.validation, "validation", allow_seen)
+        refuse_seen_training(model, parts, allow_seen)
     typer.echo(f"Converting, then comparing {len(parts.validation)} images.", err=True)
     # The converter writes a lot.
     with console.log_lines("keras_efsnet.tflite"), console.quiet_start():

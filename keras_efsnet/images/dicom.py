@@ -23,6 +23,7 @@ from keras_efsnet.images.dicom_pixels import read_pixels
 from keras_efsnet.images.dicom_tags import (
     Refusal,
     Tags,
+    check_frames,
     check_layout,
     read_tags,
     read_values,
@@ -67,6 +68,7 @@ def read_frames(path: Path, file: BinaryIO) -> Iterator[Frame | DamagedFrame]:
     """
     with _without_its_words(path):
         tags = read_tags(file)
+        check_frames(file, tags)
         count = tags.frames
         sequence = tags.values.get("SequenceOfUltrasoundRegions") or ()
         regions, fps = tuple(map(_region, sequence)), tags.fps

@@ -58,6 +58,13 @@ _NAMES = (
     "SequenceOfUltrasoundRegions",
 )
 _PIXEL_DATA = 0x7FE00010
+_ITEM = b"\xfe\xff\x00\xe0"
+_STARTS = (  # JPEG and JPEG-LS, JPEG 2000, JP2, and RLE after its number of segments
+    (0, b"\xff\xd8\xff"),
+    (0, b"\xff\x4f\xff\x51"),
+    (0, b"\0\0\0\x0cjP  "),
+    (1, b"\0\0\0\x40\0\0\0"),
+)
 HIGHEST_FPS = 1000
 
 
@@ -142,6 +149,32 @@ def _find_pixels(file: BinaryIO, values: "Dataset") -> tuple[int, int | None]:
         file.seek(4, 1)
     length = int.from_bytes(file.read(4), order)
     return file.tell(), None if length == 2**32 - 1 else length
+
+
+def check_frames(file: BinaryIO, tags: Tags) -> None:
+    """Checks that compressed pixels are not more frames than the tags say.
+
+    A frame may be in several fragments, so those count that start a codestream. Fewer
+    frames are found when they are read.
+
+    Raises:
+        Refusal: they are more.
+    """
+    if tags.length is not None:
+        return
+    found, place = 0, tags.start
+    while file.seek(place) and file.read(4) == _ITEM:
+        length = int.from_bytes(file.read(4), "little")
+        head = file.read(min(length, 8))
+        # The first item is the table of offsets.
+        is_start = any(head.startswith(mark, at) for at, mark in _STARTS)
+        found += place > tags.start and is_start
+        place += 8 + length
+    if found > tags.frames:
+        raise Refusal(
+            f"its number of frames is {tags.frames}, but there are {found}; export the "
+            "image again."
+        )
 
 
 def check_layout(tags: Tags) -> None:

@@ -102,7 +102,8 @@ def open_picture(path: Path) -> Iterator[Image.Image]:
     """Opens a picture of one image, of a size and a depth that we decode.
 
     Yields:
-        The image, turned as its EXIF orientation says.
+        The image, turned as its EXIF orientation says, and set right where Pillow reads
+        a TIFF wrongly.
 
     Raises:
         OSError, ValueError: as in `read_frame`; any error while it is open names the
@@ -111,7 +112,7 @@ def open_picture(path: Path) -> Iterator[Image.Image]:
     with _open(path) as file, _naming(path), _open_image(file) as image:
         if _count_pages(image) > 1:
             raise ValueError("one image a file is read here; save each alone.")
-        yield _upright(image)
+        yield _decode(image)
 
 
 def is_dicom(path: Path) -> bool:
@@ -192,13 +193,8 @@ def _to_grey(image: Image.Image, sixteen_bit: SixteenBit) -> np.ndarray:
 
 def _pixels(image: Image.Image) -> np.ndarray:
     """Decodes to 8-bit grey, 16-bit grey, 8-bit RGB or 8-bit RGBA."""
-    tags = image.tag_v2 if isinstance(image, TiffImageFile) else None
+    image = _decode(image)
     mode = image.mode
-    image = _upright(image)
-    if tags is not None:
-        pixels = tiff.to_pixels(image, tags)
-        if pixels is not None:
-            return pixels
     if mode.startswith("I;16"):
         return np.asarray(image).astype(np.uint16)
     if mode == "La":
@@ -206,6 +202,13 @@ def _pixels(image: Image.Image) -> np.ndarray:
     if mode in ("1", "L", "LA", "La"):
         return np.asarray(image if mode == "L" else image.convert("L"))
     return np.asarray(image if mode == "RGB" else image.convert("RGBA"))
+
+
+def _decode(image: Image.Image) -> Image.Image:
+    tags = image.tag_v2 if isinstance(image, TiffImageFile) else None
+    image = _upright(image)
+    pixels = None if tags is None else tiff.to_pixels(image, tags)
+    return image if pixels is None else Image.fromarray(pixels)
 
 
 def _upright(image: Image.Image) -> Image.Image:

@@ -59,7 +59,8 @@ def to_pixels(image: Image.Image, tags: Any) -> np.ndarray | None:
         tags: its tags, checked.
 
     Returns:
-        uint16 grey of the full range, or uint8 RGB; None if Pillow reads it rightly.
+        uint16 grey of the full range, or uint8 RGB or RGBA; None if Pillow reads it
+        rightly.
     """
     if image.mode.startswith("I;16"):
         grey: np.ndarray = np.asarray(image, np.uint16) << 16 - tags[_BITS][0]
@@ -68,5 +69,8 @@ def to_pixels(image: Image.Image, tags: Any) -> np.ndarray | None:
         colours: np.ndarray = np.array(tags[_COLOUR_MAP], np.uint16).reshape(3, -1).T
         # Some writers store 8-bit colours; libtiff sees it too.
         colours = colours if colours.max() < 256 else colours >> 8
-        return colours.astype(np.uint8)[np.asarray(image.getchannel(0))]
+        shown = colours.astype(np.uint8)[np.asarray(image.getchannel(0))]
+        if image.mode == "PA":
+            return np.dstack([shown, np.asarray(image.getchannel("A"))])
+        return shown
     return None

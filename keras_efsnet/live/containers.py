@@ -3,14 +3,18 @@
 OpenCV's number of frames is of little use alone. In AVI and MP4 files the header states
 it, but an MP4 file may have frames that it says to leave out. In other files it is an
 estimate from the duration, and the sound may be longer than the pictures.
+
+Reference: RFC 8794 (EBML) and RFC 9559 (Matroska).
 """
 
 import os
 import struct
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-_EBML, _SEGMENT = b"\x1aE\xdf\xa3", b"\x18S\x80g"
+_EBML, _SEGMENT, _TRACKS = 0x1A45DFA3, 0x18538067, 0x1654AE6B
+_TRACK, _KIND, _VIDEO = 0xAE, 0x83, 1
 
 
 def promised_frames(path: Path, told: float, fps: float) -> int | None:
@@ -27,8 +31,8 @@ def promised_frames(path: Path, told: float, fps: float) -> int | None:
         start = file.read(4)
         if start == b"RIFF":
             known = True
-        elif start == _EBML:
-            known = _is_segment_cut(file)
+        elif start == _EBML.to_bytes(4):
+            known = _is_segment_cut(file) or _is_video_alone(file)
         else:  # nothing is left out
             known = _movie_seconds(file) * fps > told - 1
     return int(told) if known else None
@@ -36,16 +40,57 @@ def promised_frames(path: Path, told: float, fps: float) -> int | None:
 
 def _is_segment_cut(file: BinaryIO) -> bool:
     """Says whether a Matroska file ends before its segment does."""
-    file.seek(0)
-    head = file.read(4096)
-    at = head.find(_SEGMENT) + len(_SEGMENT)
-    if at < len(_SEGMENT) or at + 8 > len(head):
-        return False
-    # The zeros before a number's first 1 say how many bytes follow.
-    length = 9 - head[at].bit_length()
-    size = int.from_bytes(head[at : at + length]) - (1 << 7 * length)
-    is_known = size != (1 << 7 * length) - 1
-    return is_known and at + length + size > os.fstat(file.fileno()).st_size
+    size = os.fstat(file.fileno()).st_size
+    ends = [end for name, _, end in _elements(file, 0, size) if name == _SEGMENT]
+    return bool(ends) and ends[0] is not None and ends[0] > size
+
+
+def _is_video_alone(file: BinaryIO) -> bool:
+    """Says whether a Matroska file has tracks of pictures alone, so ends with one."""
+    places = [(0, os.fstat(file.fileno()).st_size)]
+    for wanted in (_SEGMENT, _TRACKS, _TRACK, _KIND):
+        places = [
+            (start, places[0][1] if end is None else end)
+            for outer in places
+            for name, start, end in _elements(file, *outer)
+            if name == wanted
+        ]
+    kinds = []
+    for start, end in places:
+        file.seek(start)
+        kinds.append(int.from_bytes(file.read(min(end - start, 8))))
+    return bool(kinds) and set(kinds) == {_VIDEO}
+
+
+def _elements(
+    file: BinaryIO, start: int, end: int
+) -> Iterator[tuple[int, int, int | None]]:
+    """Yields the elements of a part of a Matroska file, up to one of unknown size.
+
+    Yields:
+        Name, start and end of the content; the end is None if it is not known.
+    """
+    while start < end:
+        file.seek(start)
+        head = file.read(12)
+        name_length = _length(head[:1])
+        length = _length(head[name_length : name_length + 1])
+        if not name_length or not length or len(head) < name_length + length:
+            return
+        name = int.from_bytes(head[:name_length])
+        size = int.from_bytes(head[name_length : name_length + length])
+        size -= 1 << 7 * length  # the bit that says how long the number is
+        start += name_length + length
+        if size == (1 << 7 * length) - 1:
+            yield name, start, None
+            return
+        yield name, start, start + size
+        start += size
+
+
+def _length(first: bytes) -> int:
+    """The length of a number by its first byte: the zeros before its first 1; or 0."""
+    return 9 - first[0].bit_length() if first and first[0] else 0
 
 
 def _movie_seconds(file: BinaryIO) -> float:

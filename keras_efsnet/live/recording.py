@@ -1,9 +1,9 @@
 """Writing overlays as a video file, whole or not at all, or as a folder of PNGs, and
 the lesions that were followed."""
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -26,6 +26,8 @@ from keras_efsnet.prediction.writing import (
 CODECS = {".mp4": "mp4v", ".avi": "MJPG", ".webm": "VP90"}
 """Video formats and their codecs, which every build of OpenCV can write. Of these,
 browsers play VP9 in WebM alone."""
+
+_FRAME = re.compile(r"frame_\d{6,}\.png")
 
 Write = Callable[[Image.Image, int], object]
 """Takes an RGB overlay and the number of its frame."""
@@ -53,7 +55,13 @@ def open_recording(out: Path | None, fps: float, source: str) -> Iterator[Write]
         raise ValueError(f"{out}: lies in the source {source}; choose another output.")
     if out.is_dir() or not out.suffix:
         prepare_output(out)
-        yield partial(_write_picture, out)
+        frames = FrameFolder(out)
+        try:
+            yield frames.write
+        except KeyboardInterrupt:
+            frames.complete()
+            raise
+        frames.complete()
         return
     if out.suffix.lower() not in CODECS or out.exists() and not out.is_file():
         raise ValueError(
@@ -115,8 +123,33 @@ def _replace_cine(cine: Cine, part: Path, folder: Path, prefix: str) -> None:
     write_cine(folder, rows, prefix)
 
 
-def _write_picture(folder: Path, picture: Image.Image, number: int) -> None:
-    write_image(folder / f"frame_{number:06}.png", picture)
+class FrameFolder:
+    """A folder of overlays, `frame_000000.png` and so on, of one run alone.
+
+    Args:
+        folder: exists. With a cine.json it holds an earlier run.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._written = False
+        self._earlier: set[Path] = set()
+        if (folder / CINE_NAME).exists():
+            self._earlier = {
+                file for file in folder.iterdir() if _FRAME.fullmatch(file.name)
+            }
+
+    def write(self, picture: Image.Image, number: int) -> None:
+        """Writes an RGB picture as that of a frame's number."""
+        file = self._folder / f"frame_{number:06}.png"
+        write_image(file, picture)
+        self._written = True
+        self._earlier.discard(file)
+
+    def complete(self) -> None:
+        """Removes the earlier run's other frames, if this run has a frame."""
+        if self._written:
+            remove_files(self._earlier, ())
 
 
 class VideoFile:

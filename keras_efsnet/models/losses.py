@@ -15,7 +15,8 @@ class DiceBCE(keras.losses.Loss):
 
     Sample weights are those of images, `(batch,)`, or of pixels, `(batch, height,
     width)` with or without a last axis of 1. What has the weight 0, such as an image
-    without a mask, does not count in the mean either.
+    without a mask, does not count in the mean either. An image's own weight is the mean
+    of its pixels' weights above 0.
 
     Args:
         smoothing: pixels added to numerator and denominator of the Dice quotient; the
@@ -48,11 +49,17 @@ class DiceBCE(keras.losses.Loss):
         self.dice_weight = dice_weight
 
     def __call__(self, y_true, y_pred, sample_weight=None):
+        if sample_weight is not None:
+            sample_weight = ops.convert_to_tensor(sample_weight, "float32")
         if sample_weight is not None and len(sample_weight.shape) > 2:
             # Pixels' weights travel with the truth; Keras reduces over images.
-            weight = ops.reshape(ops.cast(sample_weight, "float32"), ops.shape(y_pred))
+            weight = sample_weight
+            weight = weight if len(weight.shape) == 4 else weight[..., None]
+            weight = ops.broadcast_to(weight, ops.shape(y_pred))
+            sample_weight = mean_weight(weight)
+            own = ops.maximum(sample_weight, keras.config.epsilon())
+            weight = weight / ops.reshape(own, (-1, 1, 1, 1))
             y_true = ops.concatenate([ops.cast(y_true, "float32"), weight], axis=-1)
-            sample_weight = ops.cast(ops.any(weight > 0, axis=(1, 2, 3)), "float32")
         return super().__call__(y_true, y_pred, sample_weight)
 
     def call(self, y_true, y_pred):
@@ -76,6 +83,13 @@ class DiceBCE(keras.losses.Loss):
     def get_config(self) -> dict[str, Any]:
         config = {"smoothing": self.smoothing, "dice_weight": self.dice_weight}
         return {**super().get_config(), **config}
+
+
+def mean_weight(weight):
+    """The weight of each image, `(batch,)`: the mean of its pixels' weights above 0."""
+    axes = tuple(range(1, len(weight.shape)))
+    counted = ops.sum(ops.cast(weight > 0, "float32"), axis=axes)
+    return ops.sum(weight, axis=axes) / ops.maximum(counted, 1.0)
 
 
 def _binary_crossentropy(y_true, y_pred):

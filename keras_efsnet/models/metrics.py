@@ -5,6 +5,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_efsnet.models.losses import mean_weight
+
 
 def overlap_scores(truth: Any, prediction: Any) -> Any:
     """Intersection over union and Dice coefficient of each image's mask.
@@ -78,15 +80,17 @@ class Dice(keras.metrics.Mean):
         self.threshold = threshold
 
     def update_state(self, y_true, y_pred, sample_weight=None):
-        prediction = ops.greater(y_pred, self.threshold)
+        truth = _flatten(y_true)
+        prediction = _flatten(ops.greater(y_pred, self.threshold))
+        shared = truth * prediction
         if sample_weight is not None and len(sample_weight.shape) > 2:
             weight = _flatten(sample_weight)
-            y_true, prediction = (
-                weight * _flatten(y_true),
-                weight * _flatten(prediction),
+            truth, prediction, shared = (
+                weight * pixels for pixels in (truth, prediction, shared)
             )
-            sample_weight = ops.any(weight > 0, axis=1)
-        _, dice = overlap_scores(y_true, prediction)
+            sample_weight = mean_weight(weight)
+        counts = (ops.sum(pixels, axis=1) for pixels in (shared, truth, prediction))
+        _, dice = overlap_from_counts(*counts)
         super().update_state(dice, sample_weight)
 
     def get_config(self) -> dict[str, Any]:

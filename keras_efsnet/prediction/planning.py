@@ -5,11 +5,13 @@ import os
 import shlex
 from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass, replace
+from functools import cache
+from itertools import takewhile
 from pathlib import Path
 
 from keras_efsnet.files import describe_error
 from keras_efsnet.images import dicom
-from keras_efsnet.images.mask_names import is_mask_name
+from keras_efsnet.images.mask_names import is_mask_folder, is_mask_name
 from keras_efsnet.images.reading import SUFFIXES
 
 _LOGGER = logging.getLogger(__name__)
@@ -49,9 +51,9 @@ def plan_jobs(inputs: Sequence[Path], out: Path) -> list[Job]:
 
     Folders are searched recursively, and the output folder mirrors them. Links to
     folders are followed, and each folder is searched once. Hidden files, files without
-    an image suffix, and masks by their names (see `images.mask_names`) are left out;
-    the log says how many masks. Duplicate output names get `_2`, `_3`, and so on; long
-    names are cut.
+    an image suffix, and masks by their names or folders (see `images.mask_names`) are
+    left out; the log says how many masks. Duplicate output names get `_2`, `_3`, and so
+    on; long names are cut.
 
     Args:
         inputs: image files and folders.
@@ -65,7 +67,7 @@ def plan_jobs(inputs: Sequence[Path], out: Path) -> list[Job]:
     for path in inputs:
         for job in _find(path, out):
             found.setdefault(_real(job.source), job)
-    jobs = _without_masks(list(found.values()))
+    jobs = _without_masks(list(found.values()), inputs)
     _refuse_output_beside_input(jobs)
     return _with_taken(_with_unique_targets(jobs))
 
@@ -143,8 +145,12 @@ def _refuse_output_in(folder: Path, out: Path) -> None:
 
 
 def _is_broken_folder_link(path: Path) -> bool:
-    """Says whether a path is a link that may lead to a folder, which is not there."""
-    return not path.suffix and path.is_symlink() and not os.path.exists(path)
+    """Says whether a path is a link that may lead to a folder, which is not there.
+
+    Folders have names such as `2026.11.28` and `1.2.840.113619`; letters end a file's.
+    """
+    is_file = path.suffix[1:].isalpha()
+    return not is_file and path.is_symlink() and not os.path.exists(path)
 
 
 def _problem(path: Path) -> str:
@@ -166,15 +172,22 @@ def _real(path: Path) -> Path:
     return Path(os.path.realpath(path))
 
 
-def _without_masks(jobs: Sequence[Job]) -> list[Job]:
-    kept = [job for job in jobs if job.problem or not is_mask_name(job.source)]
+def _without_masks(jobs: Sequence[Job], inputs: Sequence[Path]) -> list[Job]:
+    holds_masks = cache(is_mask_folder)
+
+    def is_mask(file: Path) -> bool:
+        below = takewhile(lambda path: path not in inputs, (file, *file.parents))
+        return is_mask_name(file) or any(map(holds_masks, below))
+
+    kept = [job for job in jobs if job.problem or not is_mask(job.source)]
     if jobs and not kept:
         raise ValueError(
             f"{jobs[0].source}: a mask by its name, and no other image is given; "
             "rename it to predict it."
         )
     if len(kept) < len(jobs):
-        _LOGGER.info("%d left out: masks by their names", len(jobs) - len(kept))
+        left_out = len(jobs) - len(kept)
+        _LOGGER.info("%d left out: masks by their names or folders", left_out)
     return kept
 
 

@@ -5,8 +5,7 @@ An image without an annotation is normal: it was looked at, and nothing was draw
 Reference: Lin et al., ECCV 2014; the encoding of run lengths is pycocotools'.
 """
 
-from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path, PurePath
 from typing import Any
@@ -37,21 +36,22 @@ def read_coco(file: Path, names: ClassNames) -> list[Drawing]:
     Raises:
         OSError: the file cannot be read.
         ValueError: it is no COCO file, an image is not there or listed twice, lesions
-            of an image are of two classes, or a lesion has no outline.
+            of an image are of two classes, a lesion has no outline or is of an image
+            that is not listed, or two images or categories have one number.
     """
     content = read_json(file)
     try:
-        categories = {c["id"]: str(c["name"]) for c in content.get("categories", [])}
-        lesions: dict[Any, list[dict]] = defaultdict(list)
-        for lesion in content["annotations"]:
-            lesions[lesion["image_id"]].append(lesion)
-        listed = [(lesions[i["id"]], str(i["file_name"])) for i in content["images"]]
-        paths = [_find(file, listed_name) for _, listed_name in listed]
-        parts = [_own_parts(listed_name) for _, listed_name in listed]
+        kinds = _by_number(content.get("categories", []), f"{file}, categories")
+        categories = {number: str(kind["name"]) for number, kind in kinds.items()}
+        images = _by_number(content["images"], f"{file}, images")
+        lesions = _by_image(content["annotations"], images, file)
+        listed = [str(image["file_name"]) for image in images.values()]
+        paths = [_find(file, listed_name) for listed_name in listed]
+        named = name_images(paths, [_own_parts(listed_name) for listed_name in listed])
         return [
-            _drawing(f"{file}, {listed_name}", path, name, drawn, categories, names)
-            for (drawn, listed_name), path, name in zip(
-                listed, paths, name_images(paths, parts), strict=True
+            _drawing(file, image, path, name, lesions[number], categories, names)
+            for (number, image), path, name in zip(
+                images.items(), paths, named, strict=True
             )
         ]
     except (KeyError, TypeError, AttributeError) as error:
@@ -60,19 +60,43 @@ def read_coco(file: Path, names: ClassNames) -> list[Drawing]:
         ) from error
 
 
+def _by_number(entries: Sequence[dict[str, Any]], where: str) -> dict[Any, dict]:
+    found = {entry["id"]: entry for entry in entries}
+    if len(found) < len(entries):
+        raise ValueError(f"{where}: two have the same id; export it again.")
+    return found
+
+
+def _by_image(
+    lesions: Sequence[dict[str, Any]], images: Iterable[Any], file: Path
+) -> dict[Any, list[dict]]:
+    found: dict[Any, list[dict]] = {number: [] for number in images}
+    for lesion in lesions:
+        if lesion["image_id"] not in found:
+            raise ValueError(
+                f"{file}: annotation {lesion.get('id')} is of the image "
+                f"{lesion['image_id']!r}, but no image has this id; export it again."
+            )
+        found[lesion["image_id"]].append(lesion)
+    return found
+
+
 def _drawing(
-    where: str,
-    image: Path,
+    file: Path,
+    image: dict[str, Any],
+    path: Path,
     name: str,
     lesions: Sequence[dict[str, Any]],
     categories: dict[Any, str],
     names: ClassNames,
 ) -> Drawing:
+    where = f"{file}, {image['file_name']}"
     labels = [to_label(categories[x["category_id"]], names, where) for x in lesions]
     drawn = [x for x, label in zip(lesions, labels, strict=True) if label != "normal"]
     outlines = [_outline(lesion, where) for lesion in drawn]
     label = only_label(set(labels), where)
-    return Drawing(image, name, label, partial(_draw, outlines, where))
+    size = image.get("height"), image.get("width")
+    return Drawing(path, name, label, partial(_draw, outlines, size, where))
 
 
 def _own_parts(file_name: str) -> int:
@@ -101,19 +125,39 @@ def _outline(lesion: dict[str, Any], where: str) -> Any:
     return outline
 
 
-def _draw(outlines: Sequence[Any], where: str, shape: tuple[int, int]) -> np.ndarray:
+def _draw(
+    outlines: Sequence[Any],
+    size: tuple[Any, Any],
+    where: str,
+    shape: tuple[int, int],
+) -> np.ndarray:
+    if all(size) and size != shape:
+        raise ValueError(
+            f"{where}: drawn on an image of {size[0]} x {size[1]} (height x width), "
+            f"but it has {shape[0]} x {shape[1]}; annotate it again."
+        )
     mask = np.zeros(shape, bool)
     for outline in outlines:
-        if isinstance(outline, dict):
-            mask |= decode_runs(outline, shape, where)
-            continue
-        for polygon in outline:
-            points = np.array(polygon, np.float64)
-            if points.size < 6 or points.size % 2:
-                raise ValueError(
-                    f"{where}: a polygon has three points or more; draw it again."
-                )
-            mask |= fill_polygon(points.reshape(-1, 2), shape)
+        lesion = _draw_outline(outline, where, shape)
+        if not lesion.any():
+            raise ValueError(
+                f"{where}: an outline holds no pixel of the image; draw it again."
+            )
+        mask |= lesion
+    return mask
+
+
+def _draw_outline(outline: Any, where: str, shape: tuple[int, int]) -> np.ndarray:
+    if isinstance(outline, dict):
+        return decode_runs(outline, shape, where)
+    mask = np.zeros(shape, bool)
+    for polygon in outline:
+        points = np.array(polygon, np.float64)
+        if points.size < 6 or points.size % 2:
+            raise ValueError(
+                f"{where}: a polygon has three points or more; draw it again."
+            )
+        mask |= fill_polygon(points.reshape(-1, 2), shape)
     return mask
 
 

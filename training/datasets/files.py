@@ -1,6 +1,7 @@
 """What a dataset's folders hold: images in natural order, and tables."""
 
 import csv
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,6 +21,23 @@ def list_images(folder: Path) -> list[Path]:
         if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
     ]
     return sorted(files, key=natural_order)
+
+
+def list_below(folder: Path, suffix: str) -> list[Path]:
+    """Lists the files with a suffix in a folder and its sub-folders, sorted.
+
+    Links to folders are followed, and each real folder is searched once.
+    """
+    found: list[Path] = []
+    seen: set[str] = set()
+    for place, folders, names in os.walk(folder, followlinks=True):
+        real = os.path.realpath(place)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        found += [Path(place, name) for name in names if name.endswith(suffix)]
+    return sorted(found)
 
 
 def read_table(

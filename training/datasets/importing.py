@@ -22,11 +22,13 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
-from keras_efsnet.images.mask_names import is_mask_name, mask_owner
+from keras_efsnet.images.mask_names import (
+    IMAGE_FOLDERS,
+    MASK_FOLDERS,
+    is_mask_name,
+    mask_owner,
+)
 from keras_efsnet.labels import LABELS
-from keras_efsnet.prediction.polygons import fill_polygon
 from keras_efsnet.training.datasets.busi import read_busi, read_class
 from keras_efsnet.training.datasets.classes import (
     ClassNames,
@@ -41,8 +43,12 @@ from keras_efsnet.training.datasets.drawing import (
     draw_masks,
     read_json,
 )
-from keras_efsnet.training.datasets.files import list_images
-from keras_efsnet.training.datasets.labelme import Annotation, read_annotations
+from keras_efsnet.training.datasets.files import list_below, list_images
+from keras_efsnet.training.datasets.labelme import (
+    Annotation,
+    draw_mask,
+    read_annotations,
+)
 from keras_efsnet.training.datasets.manifest import check_manifest_name, write_manifest
 from keras_efsnet.training.datasets.naming import name_folders, name_images
 from keras_efsnet.training.datasets.nnunet import is_nnunet, read_nnunet
@@ -53,8 +59,6 @@ FORMATS = (
     *("COCO JSON", "LabelMe files", "nnU-Net (dataset.json and imagesTr/)"),
     *("class folders", "images/ and masks/", "images with _mask files beside them"),
 )
-IMAGE_FOLDERS = ("images", "image", "imgs", "img", "scans")
-MASK_FOLDERS = ("masks", "mask", "segmentations", "groundtruth", "gt", "labels")
 
 
 def index_datasets(
@@ -181,8 +185,8 @@ def _find_coco(folder: Path) -> Path | None:
 
 
 def _has_labelme(folder: Path) -> bool:
-    file = min(folder.rglob("*.json"), default=None)
-    content = None if file is None else read_json(file)
+    files = list_below(folder, ".json")
+    content = read_json(files[0]) if files else None
     return isinstance(content, dict) and "shapes" in content
 
 
@@ -195,15 +199,8 @@ def _name_samples(samples: Sequence[Sample], source: str) -> list[Sample]:
 
 
 def _from_labelme(annotation: Annotation) -> Drawing:
-    draw = partial(_fill, annotation.polygons)
+    draw = partial(draw_mask, annotation)
     return Drawing(annotation.image, annotation.name, annotation.label, draw)
-
-
-def _fill(polygons: Sequence[np.ndarray], shape: tuple[int, int]) -> np.ndarray:
-    mask = np.zeros(shape, bool)
-    for points in polygons:
-        mask |= fill_polygon(points, shape)
-    return mask
 
 
 def _read_folders(folder: Path, names: ClassNames) -> list[Sample]:

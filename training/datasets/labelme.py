@@ -19,6 +19,7 @@ from keras_efsnet.images.reading import SUFFIXES, read_image
 from keras_efsnet.labels import LESIONS, NORMAL, UNKNOWN
 from keras_efsnet.prediction.polygons import fill_polygon
 from keras_efsnet.training.datasets.classes import ClassNames
+from keras_efsnet.training.datasets.files import list_below
 from keras_efsnet.training.datasets.naming import name_images
 
 
@@ -50,9 +51,10 @@ def read_annotations(folder: Path, names: ClassNames | None = None) -> list[Anno
     Raises:
         OSError: a file cannot be read.
         ValueError: a file is not a LabelMe file, its image is missing or a mask by its
-            name, its shapes are not polygons of one class, or two are of one image.
+            name, its shapes are not polygons in it of one class, or two are of one
+            image.
     """
-    files = sorted(folder.rglob("*.json"))
+    files = list_below(folder, ".json")
     if not files:
         raise ValueError(
             f"{folder}: no LabelMe file here; give the folder labelme/ that `efsnet "
@@ -86,17 +88,22 @@ def write_dataset(annotations: Sequence[Annotation], out: Path) -> None:
         _write(annotation, out / str(annotation.label) / _file_name(annotation))
 
 
+def draw_mask(annotation: Annotation, shape: tuple[int, int]) -> np.ndarray:
+    """Draws the polygons, bool of the image's `(height, width)`."""
+    mask = np.zeros(shape, bool)
+    for points in annotation.polygons:
+        mask |= fill_polygon(points, shape)
+    return mask
+
+
 def _file_name(annotation: Annotation) -> str:
     return f"{annotation.name}{annotation.image.suffix}"
 
 
 def _write(annotation: Annotation, path: Path) -> None:
     write_whole(path, lambda part: shutil.copyfile(annotation.image, part))
-    height, width = read_image(path).shape
-    mask = np.zeros((height, width), np.uint8)
-    for points in annotation.polygons:
-        mask[fill_polygon(points, (height, width))] = 255
-    image = Image.fromarray(mask)
+    mask = draw_mask(annotation, read_image(path).shape)
+    image = Image.fromarray(mask.astype(np.uint8) * 255)
     mask_file = path.with_name(f"{annotation.name}_mask.png")
     write_whole(mask_file, lambda part: image.save(part, format="PNG"))
 
@@ -128,6 +135,10 @@ def _read(file: Path, names: ClassNames) -> Annotation:
         raise ValueError(
             f"{file}: drawn on an image of {shape[0]} x {shape[1]} (height x width), "
             f"but {image} has another size; annotate it again."
+        )
+    if not all(fill_polygon(points, shape).any() for points in polygons):
+        raise ValueError(
+            f"{file}: a polygon holds no pixel of its image; draw it again."
         )
     check_image_name(image)
     label = min(labels, default=NORMAL)

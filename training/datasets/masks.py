@@ -7,7 +7,8 @@ lesion is the brighter of two values. Then:
 - Values of at most 31 beside 0 are class numbers, and all of them are lesion.
 - Values between the two, as JPEG or smooth resizing leaves them, are cut at half of the
   range. If a place of 5 x 5 pixels lies wholly between a quarter and three quarters of
-  it, the file has a third value or is no mask, and is refused.
+  it, the file has a third value or is no mask, and is refused. In a file of few values,
+  which has no such edges, it may also lie below a quarter: a class number beside 255.
 - One value other than black, more than 90 % lesion, and lesion on all four borders are
   refused: such a mask is most likely inverted.
 """
@@ -28,6 +29,9 @@ LARGEST_LESION = 0.9
 
 _MIDDLE = 5
 """Pixels: the width of a place of middle values that smooth edges do not have."""
+
+_FEW = 8
+"""So many values between two are not those of JPEG, whose black can become grey."""
 
 
 @dataclass(frozen=True)
@@ -145,10 +149,13 @@ def _grey_levels(values: np.ndarray, low: int, high: int) -> list[MaskProblem]:
         return []
     four, sum_ = 4 * values, low + high
     middle = (four > sum_ + 2 * low) & (four < sum_ + 2 * high)
-    place = Image.fromarray(middle).convert("L").filter(ImageFilter.MinFilter(_MIDDLE))
     greys = np.unique(values[between])
-    if place.getextrema()[1]:
-        common = int(np.bincount(values[middle]).argmax())
+    if len(greys) <= _FEW:
+        middle |= between & (2 * values < sum_)
+    third = Image.fromarray(middle).convert("L").filter(ImageFilter.MinFilter(_MIDDLE))
+    place = np.asarray(third) > 0
+    if place.any():
+        common = int(np.bincount(values[place]).argmax())
         detail = f"areas of a third value, such as {common}, between {low} and {high}"
         fix = "a mask has two values: draw the lesion white on black"
         return [MaskProblem("third value", detail, fix)]

@@ -22,6 +22,10 @@ from keras_efsnet.training.datasets.sample import Sample, order_labels
 REPORT_NAME = "report.json"
 UNREADABLE = "unreadable"
 
+TWO_GREYS = 0.95
+"""Largest part of a scan's pixels that have its two commonest values. In BUSI, BUS-BRA
+and BUS-UCLM it is 0.48 at most."""
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -118,18 +122,27 @@ def _common_folder(paths: Sequence[Path]) -> Path:
 def _check_files(sample: Sample, needs_mask: bool) -> list[Problem]:
     """Reads an image and its masks."""
     try:
-        shape = read_image(sample.image).shape
+        grey = read_image(sample.image)
     except (OSError, ValueError) as error:
         return [Problem(UNREADABLE, sample.image, describe_error(error))]
-    problems, lesion = [], 0
+    problems, lesion = _check_scan(sample.image, grey), 0
     for file in sample.masks:
-        found = mask_problems(file, shape)
+        found = mask_problems(file, grey.shape)
         problems += [Problem(odd.kind, file, odd.detail) for odd in found]
         if not any(odd.fix for odd in found):
             lesion += int(np.count_nonzero(read_mask_file(file)))
     if not problems:
         problems += _check_lesion(sample, lesion, needs_mask)
     return problems
+
+
+def _check_scan(file: Path, grey: np.ndarray) -> list[Problem]:
+    """Checks that an image has greys, as a mask that lies among the images has not."""
+    share = np.sort(np.bincount(grey.ravel()))[-2:].sum() / grey.size
+    if share <= TWO_GREYS:
+        return []
+    detail = f"{share:.1%} of its pixels have two grey values, as those of a mask do"
+    return [Problem("no scan", file, detail)]
 
 
 def _check_lesion(sample: Sample, lesion: int, needs_mask: bool) -> list[Problem]:

@@ -10,7 +10,10 @@
 export const DICOM_SUFFIXES = ['dcm', 'dicom'];
 export const PICTURE_SUFFIXES = ['png', 'jpg', 'jpeg', 'bmp', 'tif', 'tiff'];
 
-const MASK = /^.+[_\-. ]masks?(?![a-z]).*$/is;
+const MASK =
+  /^(.*)(?<!\p{L})(?:masks?|masken?|masques?|maskers?|mascher[ae]|m(?:\xe1|a\u0301?)scaras?)(?!\p{L})(.*)$/isu;
+const IMAGE_FOLDERS = ['images', 'image', 'imgs', 'img', 'scans'];
+const MASK_FOLDERS = ['masks', 'mask', 'segmentations', 'groundtruth', 'gt', 'labels'];
 
 /**
  * Files that were chosen one by one: all, as they come.
@@ -52,13 +55,43 @@ export async function listDropped({ items }) {
 }
 
 /**
- * Takes the files out that are masks by their names.
+ * Takes the files out that are masks by their names or folders.
  *
  * @param {Source[]} sources
  */
 export function leaveOutMasks(sources) {
-  const images = sources.filter(({ path }) => !MASK.test(stemOf(path)));
+  const folders = new Set(sources.flatMap(({ path }) => foldersOf(path).map(plain)));
+  const holdsMasks = (/** @type {string} */ folder) => {
+    const [, above, name] = /** @type {RegExpExecArray} */ (/^(.*\/)(.*)$/s.exec(plain(folder)));
+    return MASK_FOLDERS.includes(name) && IMAGE_FOLDERS.some((other) => folders.has(above + other));
+  };
+  const images = sources.filter(
+    ({ path }) => !isMaskName(path) && !foldersOf(path).some(holdsMasks),
+  );
   return { images, masks: sources.length - images.length };
+}
+
+/** @param {string} path */
+function isMaskName(path) {
+  const [, before, after] = MASK.exec(stemOf(path)) ?? [];
+  return Boolean(before || after);
+}
+
+/**
+ * @param {string} path
+ * @returns {string[]} the folders that hold the file, without the one that was opened
+ */
+function foldersOf(path) {
+  const parts = path.split('/').slice(0, -1);
+  return parts.slice(1).map((_, i) => parts.slice(0, i + 2).join('/'));
+}
+
+/**
+ * @param {string} folder
+ * @returns {string} in small letters, without nnU-Net's `Tr` or `Ts`
+ */
+function plain(folder) {
+  return folder.toLowerCase().replace(/(tr|ts)$/, '');
 }
 
 /**

@@ -190,7 +190,7 @@ function openList(sources) {
     if (!images.length) throw new Error('No image here: open PNG, JPEG, BMP or DICOM files.');
     const [, facts] = await Promise.all([network, card]);
     if (signal.aborted) return;
-    const note = masks ? `${masks} left out: masks by their names` : '';
+    const note = masks ? `${masks} left out: masks by their names or folders` : '';
     const hasRule = Boolean(facts.postprocess?.refer);
     const run = { note, hasRule, predict: describe, signal };
     await runList(() => fillList(images, run), signal);

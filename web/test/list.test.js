@@ -61,7 +61,7 @@ test('a folder gives the list of efsnet predict', async () => {
   const python = await predictList(['set'], folder);
   await page.setInputFiles('#folder', join(folder, 'set'));
   const status = await waitForEnd(python.length);
-  assert.match(status, /, 1 not read, 1 left out: masks by their names\.$/);
+  assert.match(status, /, 1 not read, 1 left out: masks by their names or folders\.$/);
   assert.ok(await page.isHidden('#list-progress'));
   const records = JSON.parse(await save('#save-all', 'predictions.json'));
   checkRecords(records, python);
