@@ -56,7 +56,8 @@ TESTS = [
     "tests/test_convert.py::test_representative_images_are_stratified_and_seeded",
 ]
 
-OPTIONS = ["--numprocesses=0", "-p", "no:cacheprovider"]
+OPTIONS = ["--numprocesses=0", "-p", "no:cacheprovider", "-p", "no:unraisableexception"]
+"""Without the last, a test would fail for what another one left to the collector."""
 
 SETTINGS = f"""
 [tool.mutmut]

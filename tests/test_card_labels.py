@@ -141,6 +141,12 @@ def test_a_model_of_classes_alone_gives_no_mask():
     record = found.to_json()
     assert record["lesion_area_px"] is None and record["lesion_fraction"] is None
     assert describe(found) == "cyst 60 % | refer: class unsure"
+    rules = Postprocess(refer=STRICT, tasks=("class",))
+    # A mask that there is not cannot disagree.
+    assert find(rules, classes=(0.1, 0.7, 0.2)).refer == (
+        "malignancy not excluded",
+        "class unsure",
+    )
 
 
 @pytest.mark.parametrize(

@@ -119,6 +119,16 @@ def test_what_a_model_lacks_is_no_reason():
     assert find_reasons(none, label="cyst", probabilities=kinds, **facts) == ()
 
 
+def test_the_networks_input_is_judged_by_its_look():
+    rules = Postprocess(refer=replace(RULE, look=nearby_appearance(10.0)))
+    lesion = np.full((SIDE, SIDE), 0.9, np.float32)
+    classes = np.float32([0.1, 0.8, 0.1])
+    for grey, reasons_given in ((9, ()), (11, ("does not look like B-mode",))):
+        image = np.full((SIDE, SIDE), grey, np.uint8)
+        found = postprocess(lesion, classes, (SIDE, SIDE), rules, image)
+        assert found.refer == reasons_given
+
+
 def test_an_appearance_is_compared_with_images_alone():
     rule = replace(RULE, look=nearby_appearance(10.0))
     assert reasons(rule) == ()

@@ -449,15 +449,11 @@ def test_an_output_that_is_not_trained_has_no_metrics():
     assert metrics["refer"]["class_error_area"] == 0
 
 
-def test_a_lesion_of_one_pixel_can_be_missed_and_none_cannot():
+def test_one_pixel_makes_a_wrong_answer():
     found = score("benign", truth=1, predicted=1, shared=1)
     missed = score("benign", truth=1)
     none = score("benign", predicted=5)
-    table = make_columns([found, missed, none])
-    assert find_errors(table).tolist() == [False, True, False]
-
-
-def test_a_mask_of_one_pixel_on_a_normal_image_is_an_error():
     sure = (0.8, 0.1, 0.1)
-    rows = [score("normal", predicted=area, p=sure) for area in (0, 1, 2)]
-    assert find_errors(make_columns(rows)).tolist() == [False, True, True]
+    marked = score("normal", predicted=1, p=sure)
+    table = make_columns([found, missed, none, marked, score("normal", p=sure)])
+    assert find_errors(table).tolist() == [False, True, False, True, False]
