@@ -211,20 +211,6 @@ def test_black_margins_hold_no_lesion():
     assert dark.mask.all()
 
 
-def test_the_look_of_the_networks_input_can_refer():
-    class Dark:
-        def accepts(self, image):
-            return image.max() < 100
-
-    refer = replace(ReferralRule(0.0, 0.0, malignancy_limit=1.0), look=Dark())
-    lesion, rules = np.full((8, 8), 0.9, np.float32), Postprocess(refer=refer)
-    for grey, reasons in ((90, ()), (200, ("does not look like B-mode",))):
-        image = np.full((16, 24), grey, np.uint8)
-        found = postprocess(lesion, BENIGN, (16, 24), rules, image)
-        assert found.refer == reasons
-    assert postprocess(lesion, BENIGN, (16, 24), rules).refer == ()
-
-
 def test_an_image_that_is_no_b_mode_is_captioned_so_first():
     lesion = np.full((8, 8), 0.9, np.float32)
     found = postprocess(lesion, BENIGN, (16, 24), Postprocess())
