@@ -253,6 +253,12 @@ def test_a_missing_tag_is_named(tmp_path, grey, name):
     check_refused(made, tmp_path, f"the tag {name} is missing; export")
 
 
+def test_colours_of_unknown_planes_are_refused(tmp_path, colour):
+    made = dataset(colour, "RGB")
+    del made.PlanarConfiguration
+    check_refused(made, tmp_path, "the tag PlanarConfiguration is missing; export")
+
+
 def test_ycbcr_in_full_tagged_as_halved_is_refused(tmp_path, colour):
     made = dataset(colour, "YBR_FULL")
     made.PhotometricInterpretation = "YBR_FULL_422"

@@ -119,6 +119,18 @@ def test_black_is_an_empty_mask(save):
     assert mask_problems(path) == []
 
 
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("a_mask.jpg", {}), ("a_mask.tif", {"compression": "jpeg"})],
+)
+def test_a_dark_jpeg_mask_is_cut_at_half_as_others(save, name, options):
+    soft = Image.fromarray(WHITE // 255 * 20).filter(ImageFilter.GaussianBlur(0.5))
+    file = save(soft, name, quality=60, **options)
+    found = read_mask_file(file)
+    assert np.count_nonzero(found != LESION) <= 0.02 * LESION.sum()
+    assert [problem.kind for problem in mask_problems(file)] == ["grey mask"]
+
+
 def test_class_numbers_are_lesion_and_reported(save):
     numbers = LESION.astype(np.uint8)
     numbers[10:30, 30:45] = 2

@@ -200,6 +200,9 @@ def check_layout(tags: Tags) -> None:
         )
     _check_bits(values)
     _check_colour(values)
+    is_native_colour = values.SamplesPerPixel == 3 and tags.length is not None
+    if is_native_colour and values.get("PlanarConfiguration") is None:
+        raise Refusal("the tag PlanarConfiguration is missing; export the image again.")
 
 
 def _check_bits(values: "Dataset") -> None:

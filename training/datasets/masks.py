@@ -4,7 +4,8 @@ A pixel's value is the largest of its colour channels times its opacity, so that
 transparent pixels are background and a palette's colours count, not its indices. The
 lesion is the brighter of two values. Then:
 
-- Values of at most 31 beside 0 are class numbers, and all of them are lesion.
+- Values of at most 31 beside 0 are class numbers, and all of them are lesion; but not
+  in a JPEG, which has other values around the lesion than were drawn.
 - Values between the two, as JPEG or smooth resizing leaves them, are cut at half of the
   range. If a place of 5 x 5 pixels lies wholly between a quarter and three quarters of
   it, the file has a third value or is no mask, and is refused. In a file of few values,
@@ -79,7 +80,8 @@ def read_values(path: Path) -> np.ndarray:
     Raises:
         OSError, ValueError: the file is missing, or no image of 8 or 16 bits.
     """
-    return _blend(*_decode(path))
+    with open_picture(path) as image:
+        return _blend(*_decode(image))
 
 
 def mask_problems(
@@ -109,12 +111,13 @@ def mask_problems(
 
 def _judge(path: Path) -> tuple[np.ndarray, list[MaskProblem]]:
     """The mask, and all that is odd about it."""
-    pixels, opacity = _decode(path)
+    with open_picture(path) as image:
+        pixels, opacity = _decode(image)
     values = _blend(pixels, opacity)
     low, high = int(values.min()), int(values.max())
     if low == high:
         return values > 0, _one_value(low, pixels, opacity)
-    if low == 0 and high <= CLASS_NUMBERS:
+    if low == 0 and high <= CLASS_NUMBERS and not _is_jpeg(path):
         mask, problems = values > 0, _class_numbers(values)
     else:
         # Twice the value, so that half of an odd range stays a whole number.
@@ -179,14 +182,19 @@ def _blend(pixels: np.ndarray, opacity: np.ndarray | None) -> np.ndarray:
     return pixels if opacity is None else (pixels * opacity + 127) // 255
 
 
-def _decode(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
+def _is_jpeg(path: Path) -> bool:
+    with Image.open(path) as image:
+        compression = str(image.info.get("compression", ""))
+        return image.format in ("JPEG", "MPO") or "jpeg" in compression
+
+
+def _decode(image: Image.Image) -> tuple[np.ndarray, np.ndarray | None]:
     """The largest channel of each pixel, and its opacity if the file has one."""
-    with open_picture(path) as image:
-        if image.mode.startswith("I;16"):
-            return np.asarray(image).astype(np.int64), None
-        if image.has_transparency_data:
-            colours = np.asarray(image.convert("RGBA")).astype(np.int64)
-            return colours[..., :3].max(axis=-1), colours[..., 3]
-        if image.mode in ("1", "L"):
-            return np.asarray(image.convert("L")).astype(np.int64), None
-        return np.asarray(image.convert("RGB")).max(axis=-1).astype(np.int64), None
+    if image.mode.startswith("I;16"):
+        return np.asarray(image).astype(np.int64), None
+    if image.has_transparency_data:
+        colours = np.asarray(image.convert("RGBA")).astype(np.int64)
+        return colours[..., :3].max(axis=-1), colours[..., 3]
+    if image.mode in ("1", "L"):
+        return np.asarray(image.convert("L")).astype(np.int64), None
+    return np.asarray(image.convert("RGB")).max(axis=-1).astype(np.int64), None
