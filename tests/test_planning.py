@@ -473,3 +473,14 @@ def test_a_broken_link_that_may_be_a_folder_is_told(tmp_path, name):
     problems = [job.problem for job in plan_jobs([tmp_path / "data"], tmp_path / "out")]
     told = f"{tmp_path / 'data' / name}: a link to a file that is not there"
     assert sorted(problems) == ["", told]
+
+
+def test_a_folder_of_earlier_results_is_told_and_not_predicted(tmp_path):
+    _touch(tmp_path / "data", "a.png")
+    earlier = tmp_path / "data" / "earlier"
+    _touch(earlier, "predictions.json", "a_overlay.png", "a_mask.png")
+    _touch(earlier / "more", "b_overlay.png")
+    told = f"{earlier}: earlier results (predictions.json); give the scans"
+    for given, expected in ((tmp_path / "data", ["", told]), (earlier, [told])):
+        jobs = plan_jobs([given], tmp_path / "out")
+        assert [job.problem for job in jobs] == expected

@@ -13,6 +13,7 @@ from keras_efsnet.files import describe_error
 from keras_efsnet.images import dicom
 from keras_efsnet.images.mask_names import is_mask_folder, is_mask_name
 from keras_efsnet.images.reading import SUFFIXES
+from keras_efsnet.prediction.writing import RECORDS_NAME
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -52,7 +53,8 @@ def plan_jobs(inputs: Sequence[Path], out: Path) -> list[Job]:
     Folders are searched recursively, and the output folder mirrors them. Links to
     folders are followed, and each folder is searched once. Hidden files, files without
     an image suffix, and masks by their names or folders (see `images.mask_names`) are
-    left out; the log says how many masks. Duplicate output names get `_2`, `_3`, and so
+    left out; the log says how many masks. A folder of earlier results is a problem, as
+    its overlays are no scans. Duplicate output names get `_2`, `_3`, and so
     on; long names are cut.
 
     Args:
@@ -77,23 +79,22 @@ def _find(path: Path, out: Path) -> Iterator[Job]:
         yield Job(path, out / path.stem, _problem(path))
         return
     endings = (*SUFFIXES, *dicom.SUFFIXES)
-    unreadable: list[OSError] = []
+    problems: list[Job] = []
     files = [
         file
-        for file in _walk(path, out, unreadable)
+        for file in _walk(path, out, problems)
         if not file.name.startswith(".")
         and (file.suffix.lower() in endings or _is_broken_folder_link(file))
     ]
     for file in sorted(files):
         target = out / file.relative_to(path).with_suffix("")
         yield Job(file, target, _problem(file))
-    for error in unreadable:
-        yield Job(Path(error.filename), out, describe_error(error))
-    if not files and not unreadable:
+    yield from problems
+    if not files and not problems:
         yield Job(path, out, f"{path}: no image in this folder ({', '.join(endings)})")
 
 
-def _walk(path: Path, out: Path, unreadable: list[OSError]) -> Iterator[Path]:
+def _walk(path: Path, out: Path, problems: list[Job]) -> Iterator[Path]:
     """Yields the files of a folder, then those of the folders that links lead to.
 
     Each real folder is searched once, under its own path if that is in `path`.
@@ -101,20 +102,29 @@ def _walk(path: Path, out: Path, unreadable: list[OSError]) -> Iterator[Path]:
     Args:
         path: the folder.
         out: the output folder.
-        unreadable: receives the errors of folders that cannot be read.
+        problems: receives folders that cannot be read, or hold earlier results.
 
     Raises:
         ValueError: `out` lies in one of these folders.
     """
+
+    def report(error: OSError) -> None:
+        problems.append(Job(Path(error.filename), out, describe_error(error)))
+
     _refuse_output_in(path, out)
     seen: set[Path] = set()
     waiting = [path]
     for start in waiting:
-        for folder, names, files in os.walk(start, onerror=unreadable.append):
+        for folder, names, files in os.walk(start, onerror=report):
             if _real(Path(folder)) in seen:
                 names.clear()
                 continue
             seen.add(_real(Path(folder)))
+            if RECORDS_NAME in files:
+                names.clear()
+                problem = f"{folder}: earlier results ({RECORDS_NAME}); give the scans"
+                problems.append(Job(Path(folder), out, problem))
+                continue
             yield from (Path(folder, name) for name in files)
             links = [Path(folder, name) for name in sorted(names)]
             waiting.extend(link for link in links if _is_followed(link, path, out))
