@@ -11,7 +11,9 @@ from checks import randomize_weights
 from keras_efsnet import EFSNet
 from keras_efsnet.phantoms import write_phantoms
 from keras_efsnet.training.datasets.reading import read_dataset
+from keras_efsnet.training.datasets.splits import read_split
 from keras_efsnet.training.pipeline import load_cache
+from keras_efsnet.training.seen import hash_images
 
 if keras.backend.backend() != "tensorflow":
     pytest.skip("TFLite files are made on TensorFlow", allow_module_level=True)
@@ -104,6 +106,8 @@ def test_export_names_and_verifies_the_kind(tmp_path, samples, capfd):
     folder = samples[0].image.parents[1]
     split = tmp_path / "folds.csv"
     assert main(["data", "split", str(folder), "--out", str(split)]) == 0
+    nothing_seen = {"train": [], "validation": []}
+    (tmp_path / "images.json").write_text(json.dumps(nothing_seen))
     inputs = ["--model", str(tmp_path / "model.keras"), "--data", str(folder)]
     options = ["--split", str(split), "--kind", "clustered", "--max-dice-loss", "1"]
     out = tmp_path / "files"
@@ -117,3 +121,6 @@ def test_export_names_and_verifies_the_kind(tmp_path, samples, capfd):
         "model_clustered.tflite.json",
     }
     assert json.loads((out / "export.json").read_text())["files"]["clustered"]["passed"]
+    trained = read_split(read_dataset(folder), [split]).train
+    seen = json.loads((out / "card.json").read_text())["images_seen"]
+    assert seen == {"train": sorted(set(hash_images(trained))), "validation": []}
