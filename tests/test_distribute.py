@@ -18,7 +18,9 @@ BACKENDS = ["jax", "tensorflow"]
 START = f"""
 import os, sys
 if os.environ["KERAS_BACKEND"] == "jax":
-    os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count={DEVICES}"
+    given = os.environ.get("XLA_FLAGS", "")
+    devices = "--xla_force_host_platform_device_count={DEVICES}"
+    os.environ["XLA_FLAGS"] = given + " " + devices
 else:
     import tensorflow as tf
     tf.config.set_logical_device_configuration(
