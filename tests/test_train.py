@@ -74,7 +74,6 @@ from pathlib import Path
 import keras
 from keras_efsnet.cli import main
 from keras_efsnet.training.settings import TrainSettings, read_settings
-from keras_efsnet.training.state import TrainingState
 from keras_efsnet.training.train import train
 
 settings, whole, resumed = map(Path, sys.argv[1:])

@@ -74,9 +74,9 @@ def train(
         ValueError: a setting, the split or the dataset is wrong; `out` holds a run but
             `resume` is False; `resume` is True but `out` holds no run, or one with
             other settings, another split or other images, masks or classes; there is
-            no such teacher
-            (`MissingPackage` without its packages), or it was trained on another split
-            or does not fit `image_size`; the loss is not a finite number.
+            no such teacher (`MissingPackage` without its packages), or it was trained
+            on another split or does not fit `image_size`; the loss is not a finite
+            number.
         OSError: a file cannot be read or written.
     """
     _check_run_folder(settings, out, resume)
