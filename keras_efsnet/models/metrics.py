@@ -8,25 +8,6 @@ from keras import ops
 from keras_efsnet.models.losses import mean_weight
 
 
-def overlap_scores(truth: Any, prediction: Any) -> Any:
-    """Intersection over union and Dice coefficient of each image's mask.
-
-    Args:
-        truth: bool or 0/1, `(batch, ...)`.
-        prediction: bool or 0/1, the same shape.
-
-    Returns:
-        `(iou, dice)`, float32 `(batch,)` in [0, 1]; for empty masks see
-        `overlap_from_counts`.
-    """
-    truth, prediction = _flatten(truth), _flatten(prediction)
-    return overlap_from_counts(
-        ops.sum(truth * prediction, axis=1),
-        ops.sum(truth, axis=1),
-        ops.sum(prediction, axis=1),
-    )
-
-
 def overlap_from_counts(intersection: Any, truth: Any, prediction: Any) -> Any:
     """Intersection over union and Dice coefficient from pixel counts.
 
@@ -50,7 +31,7 @@ def overlap_from_counts(intersection: Any, truth: Any, prediction: Any) -> Any:
 
 @keras.saving.register_keras_serializable(package="keras_efsnet")
 class Dice(keras.metrics.Mean):
-    """Mean Dice coefficient of the images; see `overlap_scores` for empty masks.
+    """Mean Dice coefficient of the images; see `overlap_from_counts` for empty masks.
 
     Pass it to `compile` in `weighted_metrics`. In `metrics`, Keras ignores sample
     weights, and images without a mask (weight 0) would count. Weights may also be those

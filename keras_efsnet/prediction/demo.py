@@ -62,6 +62,6 @@ def run_demo(out: Path, predictor: Predictor, model: str) -> list[DemoResult]:
 
 
 def _dice(truth: np.ndarray, mask: np.ndarray) -> float:
-    # As `metrics.overlap_scores`, but without Keras.
+    # As `metrics.overlap_from_counts`, but without Keras.
     total = int(truth.sum()) + int(mask.sum())
     return 2 * int((truth & mask).sum()) / total if total else 1.0
